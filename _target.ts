@@ -16,10 +16,13 @@ export interface Found {
   readonly info: FileInfo | undefined;
 }
 
-/** Finds the regular file that a path names or will name, and refuses what is none. */
+/**
+ * Finds the regular file that a path names or will name, and refuses what is none, or with
+ * `"none"` whatever is there.
+ */
 export function* findTarget(
   path: string,
-  symlinks: "follow" | "replace",
+  allowed: "follow" | "replace" | "none",
   lstat: (path: string) => Steps<FileInfo> = lstatCall,
 ): Steps<Found> {
   if (path.endsWith("/") || (runtime.windows && path.endsWith("\\"))) {
@@ -32,13 +35,16 @@ export function* findTarget(
     } catch (error) {
       if (codeOf(error) !== "ENOENT") throw error;
     }
+    if (allowed === "none" && info !== undefined) {
+      throw runtime.error("EEXIST", "File exists", path);
+    }
     switch (info?.kind) {
       case "directory":
         throw runtime.error("EISDIR", "Is a directory", path);
       case "other":
         throw runtime.error("ENOTSUP", "Is a FIFO, a socket or a device", path);
       case "symlink":
-        if (symlinks === "follow") break;
+        if (allowed === "follow") break;
         return { path, info };
       default:
         return { path, info };

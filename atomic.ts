@@ -735,10 +735,9 @@ function* locate(request: Request): Steps<Target> {
   try {
     const { path, info } = yield* findTarget(
       request.path,
-      createNew ? "replace" : symlinks,
+      createNew ? "none" : symlinks,
       lstat,
     );
-    if (createNew && info !== undefined) throw runtime.error("EEXIST", "File exists", path);
     return mode === undefined && info?.kind === "file" && !runtime.windows
       ? { path, mode: info.mode, owner: info }
       : { path, mode, owner: undefined };

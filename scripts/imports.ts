@@ -1,35 +1,33 @@
-/** Where the imports that deno.json takes from JSR are to come from. */
-export interface Imports {
-  /** Arguments for `deno check`, `run`, `test` and `doc`. */
-  readonly args: readonly string[];
-  /** Whether JSR answers. */
-  readonly jsr: boolean;
-}
+// Runs `deno SUBCOMMAND ARG...` with imports that can be had, as a program:
+// deno run -A scripts/imports.ts SUBCOMMAND [ARG...]
 
-const ANSWER = "APERTURE_JSR";
+import { fileURLToPath } from "node:url";
+
+const ANSWER = "APERTURE_IMPORT_MAP";
 
 /**
- * Asks once, by a request, whether JSR answers; where it does not, the imports come from
- * npm. Scripts started by this one do not ask again.
+ * Arguments that give `deno check`, `doc`, `run` and `test` imports that can be had: none where
+ * JSR answers, which is found out by asking; elsewhere those that take all from npm. It asks
+ * once: what is started from here finds the answer in the environment.
  */
-export async function findImports(): Promise<Imports> {
-  let answer = Deno.env.get(ANSWER);
-  if (answer === undefined) {
-    answer = await jsrAnswers() ? "yes" : "no";
-    Deno.env.set(ANSWER, answer);
+export async function importArgs(): Promise<string[]> {
+  let map = Deno.env.get(ANSWER);
+  if (map === undefined) {
+    const answers = await jsrAnswers();
+    map = answers ? "" : fileURLToPath(new URL("npm_imports.json", import.meta.url));
+    Deno.env.set(ANSWER, map);
     console.error(
-      answer === "yes"
+      answers
         ? "JSR answers: imports as in deno.json."
         : "JSR does not answer: imports from npm, as in scripts/npm_imports.json.",
     );
   }
-  const jsr = answer === "yes";
-  return { jsr, args: jsr ? [] : ["--import-map", fromHere("npm_imports.json")] };
+  return map === "" ? [] : ["--import-map", map];
 }
 
 async function jsrAnswers(): Promise<boolean> {
-  const registry = Deno.env.get("JSR_URL") ?? "https://jsr.io";
   try {
+    const registry = Deno.env.get("JSR_URL") ?? "https://jsr.io";
     const response = await fetch(new URL("/@std/path/meta.json", registry), {
       signal: AbortSignal.timeout(5_000),
     });
@@ -40,13 +38,10 @@ async function jsrAnswers(): Promise<boolean> {
   }
 }
 
-/** The path of a file in this directory. */
-function fromHere(name: string): string {
-  return decodeURIComponent(new URL(name, import.meta.url).pathname);
-}
-
-/** Runs Deno with these arguments; returns its exit code. */
-export async function deno(...args: readonly string[]): Promise<number> {
-  const { code } = await new Deno.Command(Deno.execPath(), { args: [...args] }).spawn().status;
-  return code;
+if (import.meta.main) {
+  const [subcommand, ...rest] = Deno.args;
+  if (subcommand === undefined) throw new Error("Name a subcommand of deno");
+  const args = [subcommand, ...await importArgs(), ...rest];
+  const { code } = await new Deno.Command(Deno.execPath(), { args }).spawn().status;
+  Deno.exit(code);
 }

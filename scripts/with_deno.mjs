@@ -21,7 +21,9 @@ function run(command, args, env = process.env) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-const lock = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+const lock = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest(
+  "hex",
+);
 const stamp = join(root, "node_modules", ".installed");
 if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== lock) {
   // Not `npm ci`: it refuses a lock file that lacks packages of other platforms, which npm leaves

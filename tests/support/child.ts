@@ -1,0 +1,63 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { isDeno } from "./test.ts";
+
+/** A process of the same runtime that runs one of the jobs of worker.ts. */
+export class Child {
+  readonly process: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  readonly #exit: Promise<unknown[]>;
+
+  /** Starts a job. */
+  constructor(job: string, ...args: (string | number)[]) {
+    const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+    const worker = fileURLToPath(new URL(`./worker.${extension}`, import.meta.url));
+    this.process = spawn(
+      process.execPath,
+      [...runtimeArgs(), worker, "aperture-worker", job, ...args.map(String)],
+      { stdio: ["pipe", "pipe", "inherit"] },
+    );
+    this.#exit = once(this.process, "close");
+    this.#lines = createInterface({ input: this.process.stdout! })[Symbol.asyncIterator]();
+  }
+
+  /** The next line that the job says; throws if it ends instead. */
+  async line(): Promise<string> {
+    const { done, value } = await this.#lines.next();
+    if (done) throw new Error(`The child said nothing more: exit code ${await this.exit()}`);
+    return value;
+  }
+
+  /** Waits until the job says `expected`. */
+  async says(expected: string): Promise<void> {
+    const line = await this.line();
+    if (line !== expected) throw new Error(`Expected "${expected}": the child said "${line}"`);
+  }
+
+  /** Lets the job go on from where it waits for a line. */
+  tell(line = ""): void {
+    this.process.stdin!.write(`${line}\n`);
+  }
+
+  /** Waits for the end: the exit code, or the name of the signal. */
+  async exit(): Promise<number | string> {
+    const [code, signal] = await this.#exit;
+    return (code ?? signal) as number | string;
+  }
+
+  /** Ends the process the hard way. */
+  async kill(): Promise<void> {
+    this.process.kill("SIGKILL");
+    await this.exit();
+  }
+}
+
+/** Arguments that the runtime takes before a script. */
+export function runtimeArgs(): string[] {
+  if (!isDeno) return [];
+  const map = process.env.APERTURE_IMPORT_MAP;
+  return ["run", "-A", "--quiet", ...map ? ["--import-map", map] : []];
+}

@@ -1,0 +1,28 @@
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import * as path from "node:path";
+
+/** Calls `fn` with a new directory, which is removed after it. */
+export async function inTempDir<T>(fn: (dir: string) => T | Promise<T>): Promise<T> {
+  const dir = fs.realpathSync(fs.mkdtempSync(path.join(tmpdir(), "aperture-")));
+  try {
+    return await fn(dir);
+  } finally {
+    fs.rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** What is in a directory, sorted, but for lock files. */
+export function list(dir: string): string[] {
+  return fs.readdirSync(dir).filter((name) => name !== ".aperture.lock").sort();
+}
+
+/** The content of a file as text. */
+export function text(file: string): string {
+  return fs.readFileSync(file, "utf8");
+}
+
+/** How many descriptors this process has open, where that can be told. */
+export function openDescriptors(): number {
+  return fs.existsSync("/proc/self/fd") ? fs.readdirSync("/proc/self/fd").length : 0;
+}

@@ -1,0 +1,104 @@
+import { runtime, useRuntime } from "../../runtime/mod.ts";
+import type { FileSystem, LockFile, OpenFile, Runtime } from "../../runtime/types.ts";
+
+/** A call that went through the seam: `rename`, `file.write`, `lock.tryLock` and so on. */
+export interface SeamCall {
+  readonly name: string;
+  readonly args: readonly unknown[];
+  readonly form: "async" | "sync";
+}
+
+/** May throw in place of a call, or change its arguments. */
+export type Interceptor = (call: SeamCall, index: number) => readonly unknown[] | void;
+
+/**
+ * Calls `fn` with a runtime in place that hands each call to `intercept` first;
+ * returns the calls that were made.
+ */
+export async function intercepted(
+  intercept: Interceptor,
+  fn: () => unknown,
+): Promise<SeamCall[]> {
+  const calls: SeamCall[] = [];
+  const real = runtime;
+  useRuntime(wrap(real, (call) => intercept(call, calls.push(call) - 1)));
+  try {
+    await fn();
+  } finally {
+    useRuntime(real);
+  }
+  return calls;
+}
+
+/** The calls that `fn` makes. */
+export function recorded(fn: () => unknown): Promise<SeamCall[]> {
+  return intercepted(() => {}, fn);
+}
+
+type Hook = (call: SeamCall) => readonly unknown[] | void;
+
+function wrap(real: Runtime, hook: Hook): Runtime {
+  return {
+    ...real,
+    windows: real.windows,
+    async: wrapFileSystem(real.async, "async", hook) as Runtime["async"],
+    sync: wrapFileSystem(real.sync as FileSystem, "sync", hook) as Runtime["sync"],
+    ensureDir: (path) => {
+      hook({ name: "ensureDir", args: [path], form: "sync" });
+      real.ensureDir(path);
+    },
+    openLock: (path, access) => {
+      hook({ name: "openLock", args: [path, access], form: "sync" });
+      return wrapLock(real.openLock(path, access), hook);
+    },
+  };
+}
+
+function wrapFileSystem(real: FileSystem, form: "async" | "sync", hook: Hook): FileSystem {
+  return wrapMethods(real, (name, args) => hook({ name, args, form }), (name, result) => {
+    if (name !== "create") return result;
+    return form === "sync"
+      ? wrapOpenFile(result as OpenFile, form, hook)
+      : (result as Promise<OpenFile>).then((file) => wrapOpenFile(file, form, hook));
+  }, form);
+}
+
+function wrapOpenFile(real: OpenFile, form: "async" | "sync", hook: Hook): OpenFile {
+  return wrapMethods(real, (name, args) => hook({ name: `file.${name}`, args, form }), undefined);
+}
+
+function wrapLock(real: LockFile, hook: Hook): LockFile {
+  return {
+    ...wrapMethods(real, (name, args) => hook({ name: `lock.${name}`, args, form: "sync" })),
+    id: real.id,
+  };
+}
+
+/** `target` with each method going through `before`; an error of it comes as the method's would. */
+function wrapMethods<T extends object>(
+  target: T,
+  before: (name: string, args: unknown[]) => readonly unknown[] | void,
+  after: (name: string, result: unknown) => unknown = (_, result) => result,
+  form: "async" | "sync" = "sync",
+): T {
+  const wrapped: Record<string, unknown> = {};
+  for (const [name, method] of Object.entries(target)) {
+    if (typeof method !== "function") continue;
+    wrapped[name] = (...args: unknown[]) => {
+      let changed: readonly unknown[];
+      try {
+        changed = before(name, args) ?? args;
+      } catch (error) {
+        if (form === "async") return Promise.reject(error);
+        throw error;
+      }
+      return after(name, method.apply(target, changed));
+    };
+  }
+  return wrapped as T;
+}
+
+/** An error as the runtime makes it for a failed call. */
+export function systemError(code: string): Error {
+  return Object.assign(new Error(`${code}: injected`), { code });
+}

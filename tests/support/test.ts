@@ -1,0 +1,32 @@
+import process from "node:process";
+import { test as nodeTest } from "node:test";
+
+/** Why a test does not apply here; it is then reported as ignored. */
+export interface TestOptions {
+  skip?: string | false;
+}
+
+/** Whether the tests run on Deno. */
+// dnt-shim-ignore
+export const isDeno: boolean = "Deno" in globalThis;
+
+/** Whether the tests run on Windows. */
+export const isWindows: boolean = process.platform === "win32";
+
+/** Whether the tests run as the user that permission bits do not stop. */
+export const isRoot: boolean = process.getuid?.() === 0;
+
+/**
+ * One test, on whatever runtime: `Deno.test` on Deno, since it finds files, timers and
+ * promises that are left open, `node:test` elsewhere.
+ */
+export function test(
+  name: string,
+  fn: () => void | Promise<void>,
+  options: TestOptions = {},
+): void {
+  const skip = options.skip || false;
+  const title = skip ? `${name} (${skip})` : name;
+  if (isDeno) Deno.test({ name: title, ignore: skip !== false, fn });
+  else nodeTest(title, { skip }, fn);
+}

@@ -1,0 +1,156 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { atomicUpdate, atomicWrite, atomicWriteSync, DirLock, withDirLock } from "../../mod.ts";
+import { content, numberOf } from "./content.ts";
+
+/** What a test can have done in another process: see {@linkcode Child}. */
+const jobs: Record<string, (...args: string[]) => Promise<void>> = {
+  /** Holds the lock until told to go on. */
+  async hold(dir, shared) {
+    using _lock = await DirLock.acquire(dir!, { shared: shared === "shared" });
+    console.log("held");
+    await line();
+  },
+
+  /** Holds the lock, starts a process that outlives the lock, and releases. */
+  async spawnWhileHolding(dir) {
+    const { spawn } = await import("node:child_process");
+    const lock = await DirLock.acquire(dir!);
+    const child = spawn("sleep", ["60"], { stdio: "ignore" });
+    console.log("held");
+    await line();
+    lock.release();
+    console.log("released");
+    await line();
+    child.kill();
+  },
+
+  /** Adds to a counter by hand under the lock, which shows any overlap. */
+  async count(dir, times) {
+    const file = path.join(dir!, "counter");
+    for (let i = 0; i < Number(times); i++) {
+      await withDirLock(dir!, async () => {
+        const count = Number(fs.readFileSync(file, "utf8"));
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        fs.writeFileSync(file, String(count + 1));
+      });
+    }
+  },
+
+  /** Adds to a counter with atomicUpdate, `times` at once. */
+  async update(file, times) {
+    await Promise.all(Array.from({ length: Number(times) }, () => {
+      return atomicUpdate(file!, (bytes) => {
+        return String(bytes === null ? 1 : Number(new TextDecoder().decode(bytes)) + 1);
+      });
+    }));
+  },
+
+  /** Writes one version after another until killed. */
+  async write(file, durability, form) {
+    const options = { durability: durability as "none" | "consistent" | "durable" };
+    console.log("writing");
+    for (let number = 1;; number++) {
+      const bytes = content(number, 1 + (number * 7919) % 100_000);
+      if (form === "sync") atomicWriteSync(file!, bytes, options);
+      else await atomicWrite(file!, bytes, options);
+    }
+  },
+
+  /** Takes the lock and changes a file by hand in two steps, again and again until killed. */
+  async lockAndWrite(dir) {
+    console.log("writing");
+    for (let number = 1;; number++) {
+      using _lock = await DirLock.acquire(dir!);
+      await atomicWrite(path.join(dir!, "file"), content(number, number % 50_000), {
+        durability: "none",
+      });
+    }
+  },
+
+  /** Reads until told to stop; says how many reads there were, all of them whole. */
+  async read(file) {
+    let reads = 0;
+    let stop = false;
+    line().then(() => stop = true);
+    console.log("reading");
+    for (; !stop; reads++) {
+      numberOf(fs.readFileSync(file!));
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    console.log(reads);
+  },
+
+  /** Tries to get the lock within `timeout` ms and says how it went; nothing must keep it alive then. */
+  async giveUp(dir, how, timeout) {
+    const options = how === "signal"
+      ? { signal: AbortSignal.timeout(Number(timeout)) }
+      : { timeout: Number(timeout) };
+    const started = performance.now();
+    try {
+      await DirLock.acquire(dir!, options);
+      console.log("acquired");
+    } catch (error) {
+      console.log((error as Error).name);
+      console.log(Math.round(performance.now() - started));
+    }
+  },
+
+  /** Blocks its thread for the lock. */
+  acquireSync(dir) {
+    console.log("blocking");
+    using lock = DirLock.acquireSync(dir!);
+    console.log(lock.released ? "not held" : "held");
+    return Promise.resolve();
+  },
+
+  /** `count` waits for the lock at once; says how many threads there are, and waits to be told. */
+  async crowd(dir, count) {
+    const waits = Array.from({ length: Number(count) }, async () => {
+      (await DirLock.acquire(dir!)).release();
+    });
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    console.log(fs.readdirSync("/proc/self/task").length);
+    console.log(fs.readdirSync("/proc/self/fd").length);
+    await line();
+    await Promise.all(waits);
+    console.log("all served");
+  },
+
+  /** Drops a lock's variable and has all garbage collected. */
+  async dropLock(dir) {
+    await DirLock.acquire(dir!);
+    const collect = (globalThis as { gc?: () => void }).gc;
+    if (collect === undefined) throw new Error("Garbage cannot be collected");
+    for (let i = 0; i < 20; i++) {
+      collect();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    console.log("collected");
+    await line();
+  },
+};
+
+let lines: AsyncIterator<string> | undefined;
+
+/** Waits to be told to go on. */
+async function line(): Promise<void> {
+  lines ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+  await lines.next();
+}
+
+async function main(job: string, args: string[]): Promise<void> {
+  await jobs[job]!(...args);
+  // Only where a job listens: what else keeps the process alive is to show.
+  if (lines !== undefined) process.stdin.destroy();
+}
+
+// A test imports this file to have it built along; it does nothing then.
+if (process.argv[2] === "aperture-worker") {
+  main(process.argv[3]!, process.argv.slice(4)).catch((error) => {
+    console.error(error);
+    process.exit(70);
+  });
+}
