@@ -1,0 +1,379 @@
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import { Readable } from "node:stream";
+import { type AtomicData, AtomicFile, atomicWrite, type AtomicWriteOptions } from "../mod.ts";
+import { content, numberOf } from "./support/content.ts";
+import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
+import { intercepted, systemError } from "./support/runtime.ts";
+import { test } from "./support/test.ts";
+
+/** Calls `fn` with a file that has old content; that and nothing else must be there after it. */
+function unchanged(fn: (file: string) => Promise<unknown>): Promise<void> {
+  return inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "old");
+    const descriptors = openDescriptors();
+    await fn(file);
+    assertEquals([list(dir), text(file)], [["file"], "old"]);
+    assertEquals(openDescriptors(), descriptors);
+  });
+}
+
+/** A stream of the chunks, which then closes or fails. */
+function streamOf(chunks: Iterable<Uint8Array>, failure?: Error): ReadableStream<Uint8Array> {
+  const iterator = chunks[Symbol.iterator]();
+  return new ReadableStream({
+    pull(controller) {
+      const { done, value } = iterator.next();
+      if (!done) controller.enqueue(value);
+      else if (failure !== undefined) controller.error(failure);
+      else controller.close();
+    },
+  });
+}
+
+function* pieces(bytes: Uint8Array, size: number): Generator<Uint8Array> {
+  for (let i = 0; i < bytes.byteLength; i += size) yield bytes.subarray(i, i + size);
+}
+
+const whole = content(7, 200_000);
+const sources: [string, () => AtomicData][] = [
+  ["a ReadableStream", () => streamOf(pieces(whole, 9_999))],
+  ["a Blob", () => new Blob([whole])],
+  ["an AsyncIterable", async function* () {
+    yield* pieces(whole, 12_345);
+  }],
+  ["a stream of node:stream", () => Readable.from(pieces(whole, 50_000))],
+];
+for (const [what, make] of sources) {
+  test(`atomicWrite() writes ${what}`, () =>
+    inTempDir(async (dir) => {
+      for (const durability of ["none", "consistent", "durable"] as const) {
+        await atomicWrite(path.join(dir, "file"), make(), { durability });
+        assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 7);
+      }
+      assertEquals(list(dir), ["file"]);
+    }));
+}
+
+test("atomicWrite() writes strings and bytes of an AsyncIterable", () =>
+  inTempDir(async (dir) => {
+    await atomicWrite(
+      path.join(dir, "file"),
+      (async function* () {
+        yield "a";
+        yield Uint8Array.of(98);
+        yield "";
+        yield "ü";
+      })(),
+    );
+    assertEquals(text(path.join(dir, "file")), "abü");
+  }));
+
+test("atomicWrite() holds little of a stream of 1 GiB in memory", () =>
+  inTempDir(async (dir) => {
+    const chunk = new Uint8Array(1 << 20);
+    let most = 0;
+    let count = 0;
+    const before = process.memoryUsage().rss;
+    await atomicWrite(
+      path.join(dir, "file"),
+      (async function* () {
+        for (; count < 1024; count++) {
+          most = Math.max(most, process.memoryUsage().rss);
+          yield chunk;
+        }
+      })(),
+      { durability: "none" },
+    );
+    assertEquals(fs.statSync(path.join(dir, "file")).size, 2 ** 30);
+    assert(most - before < 100 << 20, `${(most - before) >> 20} MiB`);
+  }));
+
+test("atomicWrite() reads a stream no faster than it writes", () =>
+  inTempDir(async (dir) => {
+    let read = 0;
+    let ahead = 0;
+    let written = 0;
+    await intercepted(({ name }) => {
+      if (name !== "file.write") return;
+      written++;
+      ahead = Math.max(ahead, read - written);
+    }, () =>
+      atomicWrite(
+        path.join(dir, "file"),
+        new ReadableStream({
+          pull(controller) {
+            if (++read > 100) controller.close();
+            else controller.enqueue(new Uint8Array(1000));
+          },
+        }),
+      ));
+    assertEquals(written, 100);
+    assert(ahead <= 2, `${ahead} chunks`);
+  }));
+
+test("atomicWrite() passes a source's error on as it is", () =>
+  unchanged(async (file) => {
+    const reason = Object.assign(new Error("mine"), { code: "ENOENT" });
+    const failing: AtomicData[] = [
+      streamOf([whole], reason),
+      (async function* () {
+        yield "half";
+        throw reason;
+      })(),
+    ];
+    for (const data of failing) {
+      const error = await assertRejects(() => atomicWrite(file, data));
+      assertStrictEquals(error, reason);
+      assertEquals((error as Error).message, "mine");
+    }
+  }));
+
+test("atomicWrite() cancels the source when it cannot write", () =>
+  unchanged(async (file) => {
+    let cancelled: unknown;
+    let returned = false;
+    const stream = new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.enqueue(whole),
+      cancel: (reason) => void (cancelled = reason),
+    });
+    const iterable = (async function* () {
+      try {
+        for (;;) yield whole;
+      } finally {
+        returned = true;
+      }
+    })();
+    const enospc = systemError("ENOSPC");
+    await intercepted(({ name }, index) => {
+      if (name === "file.write" && index > 4) throw enospc;
+    }, async () => {
+      assertStrictEquals(await assertRejects(() => atomicWrite(file, stream)), enospc);
+      assertStrictEquals(await assertRejects(() => atomicWrite(file, iterable)), enospc);
+    });
+    assertStrictEquals(cancelled, enospc);
+    assert(returned);
+  }));
+
+test("atomicWrite() cancels the source when the target is refused", () =>
+  inTempDir(async (dir) => {
+    let cancelled = false;
+    const stream = new ReadableStream<Uint8Array>({ cancel: () => void (cancelled = true) });
+    await assertRejects(() => atomicWrite(dir, stream), Error, "Is a directory");
+    assert(cancelled);
+  }));
+
+test("atomicWrite() rejects a chunk that is no data", () =>
+  unchanged(async (file) => {
+    for (const chunk of [1, null, undefined, {}, [1, 2]]) {
+      const data = (async function* () {
+        yield "half";
+        yield chunk;
+      })() as AsyncIterable<Uint8Array>;
+      await assertRejects(() => atomicWrite(file, data), TypeError, "Chunk must be");
+    }
+  }));
+
+test("atomicWrite() rejects a stream that another reads", () =>
+  unchanged(async (file) => {
+    const stream = streamOf([whole]);
+    stream.getReader();
+    await assertRejects(() => atomicWrite(file, stream), TypeError);
+  }));
+
+const aborts: [string, (options: AtomicWriteOptions, file: string) => Promise<void>][] = [
+  ["of a source that stalls", (options, file) => atomicWrite(file, new ReadableStream(), options)],
+  ["of an iterable that stalls", (options, file) =>
+    atomicWrite(
+      file,
+      (async function* () {
+        yield "half";
+        await new Promise(() => {});
+      })(),
+      options,
+    )],
+];
+for (const [what, write] of aborts) {
+  test(`atomicWrite() gives up a write ${what} when aborted`, () =>
+    unchanged(async (file) => {
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      const done = assertRejects(() => write({ signal: controller.signal }, file));
+      while (list(path.dirname(file)).length < 2) await new Promise((go) => setTimeout(go, 1));
+      controller.abort(reason);
+      assertStrictEquals(await done, reason);
+    }));
+}
+
+test("atomicWrite() can be aborted until the rename and not after", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    for (
+      const step of [
+        "lstat",
+        "create",
+        "file.write",
+        "file.sync",
+        "file.close",
+        "rename",
+        "syncDir",
+      ]
+    ) {
+      fs.writeFileSync(file, "old");
+      const controller = new AbortController();
+      const { signal } = controller;
+      const reason = new Error(step);
+      const error = await intercepted(({ name }) => {
+        if (name === step) controller.abort(reason);
+      }, async () => {
+        const write = atomicWrite(file, "new", { signal, durability: "durable" });
+        if (step === "rename" || step === "syncDir") return await write;
+        assertStrictEquals(await assertRejects(() => write), reason);
+      });
+      assert(error.some(({ name }) => name === step));
+      const landed = step === "rename" || step === "syncDir";
+      assertEquals([list(dir), text(file)], [["file"], landed ? "new" : "old"]);
+    }
+  }));
+
+test("atomicWrite() touches nothing when aborted before the call", () =>
+  unchanged(async (file) => {
+    const reason = new Error("too late");
+    const signal = AbortSignal.abort(reason);
+    const calls = await intercepted(() => {}, async () => {
+      for (const data of ["x", streamOf([whole])]) {
+        assertStrictEquals(await assertRejects(() => atomicWrite(file, data, { signal })), reason);
+      }
+      assertStrictEquals(await assertRejects(() => AtomicFile.open(file, { signal })), reason);
+    });
+    assertEquals(calls, []);
+  }));
+
+test("atomicWrite() leaves no listener on the signal", () =>
+  inTempDir(async (dir) => {
+    const { signal } = new AbortController();
+    let listeners = 0;
+    const { addEventListener, removeEventListener } = signal;
+    signal.addEventListener = (...args: unknown[]) => {
+      listeners++;
+      addEventListener.apply(signal, args as Parameters<typeof addEventListener>);
+    };
+    signal.removeEventListener = (...args: unknown[]) => {
+      listeners--;
+      removeEventListener.apply(signal, args as Parameters<typeof removeEventListener>);
+    };
+    await atomicWrite(path.join(dir, "a"), streamOf([whole]), { signal });
+    await using file = await AtomicFile.open(path.join(dir, "b"), { signal });
+    await file.commit();
+    assertEquals(listeners, 0);
+  }));
+
+test("AtomicFile.commit() puts all that was written in place", () =>
+  inTempDir(async (dir) => {
+    const target = path.join(dir, "file");
+    fs.writeFileSync(target, "old");
+    await using file = await AtomicFile.open(target);
+    assertEquals(file.path, target);
+    for (const piece of pieces(whole, 30_000)) await file.write(piece);
+    assertEquals(text(target), "old");
+    await file.commit();
+    assertEquals(numberOf(fs.readFileSync(target)), 7);
+    assertEquals(list(dir), ["file"]);
+  }));
+
+test("AtomicFile.write() keeps the order of calls that are not awaited", () =>
+  inTempDir(async (dir) => {
+    await using file = await AtomicFile.open(path.join(dir, "file"));
+    const calls = [..."atomic"].map((letter) => file.write(letter.repeat(1000)));
+    calls.push(file.commit());
+    await Promise.all(calls);
+    assertEquals(text(file.path).replace(/(.)\1+/g, "$1"), "atomic");
+  }));
+
+test("AtomicFile.writable takes a pipe and does not commit at its end", () =>
+  inTempDir(async (dir) => {
+    await using file = await AtomicFile.open(path.join(dir, "file"));
+    await streamOf(pieces(whole, 10_000)).pipeTo(file.writable);
+    assertEquals(fs.existsSync(file.path), false);
+    await file.commit();
+    assertEquals(numberOf(fs.readFileSync(file.path)), 7);
+  }));
+
+test("AtomicFile.writable discards when the pipe fails", () =>
+  unchanged(async (target) => {
+    const reason = new Error("source");
+    const file = await AtomicFile.open(target);
+    const error = await assertRejects(() => streamOf([whole], reason).pipeTo(file.writable));
+    assertStrictEquals(error, reason);
+    await assertRejects(() => file.commit(), TypeError, "discarded already");
+  }));
+
+test("AtomicFile.discard() leaves the target as it was, any number of times", () =>
+  unchanged(async (target) => {
+    const file = await AtomicFile.open(target);
+    await file.write("new");
+    await Promise.all([file.discard(), file.discard()]);
+    await file.discard();
+    await assertRejects(() => file.write("x"), TypeError, "discarded already");
+    await assertRejects(() => file.commit(), TypeError, "discarded already");
+  }));
+
+test("AtomicFile.discard() does nothing after a commit", () =>
+  inTempDir(async (dir) => {
+    const file = await AtomicFile.open(path.join(dir, "file"));
+    await file.write("x");
+    const committed = file.commit();
+    await file.discard();
+    await committed;
+    await assertRejects(() => file.write("x"), TypeError, "committed already");
+    await assertRejects(() => file.commit(), TypeError, "committed already");
+    assertEquals(text(file.path), "x");
+  }));
+
+test("AtomicFile is discarded at the end of an await using scope", () =>
+  unchanged(async (target) => {
+    await using file = await AtomicFile.open(target);
+    await file.write("new");
+  }));
+
+test("AtomicFile is discarded when the signal is aborted", () =>
+  unchanged(async (target) => {
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const file = await AtomicFile.open(target, { signal: controller.signal });
+    await file.write("new");
+    controller.abort(reason);
+    assertStrictEquals(await assertRejects(() => file.write("x")), reason);
+    assertStrictEquals(await assertRejects(() => file.commit()), reason);
+  }));
+
+test("AtomicFile.commit() does not publish after a write has failed", () =>
+  unchanged(async (target) => {
+    const file = await AtomicFile.open(target);
+    const enospc = systemError("ENOSPC");
+    await intercepted(() => {}, () => file.write("fine"));
+    await file.discard();
+
+    let broken!: AtomicFile;
+    await intercepted(({ name }) => {
+      if (name === "file.write") throw enospc;
+    }, async () => {
+      broken = await AtomicFile.open(target);
+      assertStrictEquals(await assertRejects(() => broken.write("x")), enospc);
+    });
+    assertStrictEquals(await assertRejects(() => broken.commit()), enospc);
+    assertStrictEquals(await assertRejects(() => broken.write("x")), enospc);
+  }));
+
+test("AtomicFile.write() rejects what is no data and goes on", () =>
+  inTempDir(async (dir) => {
+    await using file = await AtomicFile.open(path.join(dir, "file"));
+    // @ts-expect-error A number is no data.
+    await assertRejects(() => file.write(1), TypeError, "Chunk must be");
+    await file.write("x");
+    await file.commit();
+    assertEquals(text(file.path), "x");
+  }));
