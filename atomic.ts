@@ -669,7 +669,8 @@ async function copy(source: Source, request: Request, turn: Turn): Promise<void>
     const draft = await run(begin(request));
     try {
       for (;;) {
-        // A stalled source must not keep an aborted write waiting.
+        signal?.throwIfAborted();
+        // A source that stalls must not keep an aborted write waiting.
         const { done, value } = await new Promise<IteratorResult<unknown, unknown>>(
           (resolve, reject) => {
             giveUp = reject;
@@ -776,14 +777,20 @@ function* writeAtOnce(
   const draft: Draft = { request, target, temp: tempPath(target.path), file: undefined };
   try {
     yield* call((fs) => fs.writeNew(draft.temp, bytes, mode));
-    if (owner === undefined || sameOwner(runtime.sync.lstat(draft.temp), owner)) return draft;
   } catch (error) {
     const code = codeOf(error) ?? "";
     if (code === "EEXIST") return undefined; // Another's file, not to be removed.
-    if (mode === undefined || !REFUSALS.has(code)) {
-      yield* abandon(draft);
-      throw failure(error, request, "write");
-    }
+    yield* abandon(draft);
+    if (mode !== undefined && REFUSALS.has(code)) return undefined;
+    throw failure(error, request, "write");
+  }
+  if (owner === undefined) return draft;
+  try {
+    const own = yield* step(request, "lstat", () => runtime.sync.lstat(draft.temp));
+    if (sameOwner(own, owner)) return draft;
+  } catch (error) {
+    yield* abandon(draft);
+    throw error;
   }
   yield* abandon(draft);
   return undefined;

@@ -334,14 +334,16 @@ export class DirLock implements Disposable, AsyncDisposable {
   release(): void {
     const { file, queue } = this.#hold;
     if (!queue.holders.delete(this.#hold)) return;
-    try {
-      // A close alone frees the lock late on Windows, and on Unix not while a child that
-      // is being spawned has a copy of the descriptor.
-      file.unlock();
-    } catch {
-      // The close frees it too.
+    // A close alone frees the lock late on Windows, and on Unix not while a child that is being
+    // spawned has a copy of the descriptor. What fails of the two leaves nothing to be done: the
+    // descriptor is gone all the same, close(2), and an error would hide that of a `using` scope.
+    for (const free of [() => file.unlock(), () => file.close()]) {
+      try {
+        free();
+      } catch {
+        // See above.
+      }
     }
-    file.close();
     advance(queue);
   }
 

@@ -203,8 +203,21 @@ for (const [what, write] of aborts) {
       const reason = new Error("enough");
       const done = assertRejects(() => write({ signal: controller.signal }, file));
       while (list(path.dirname(file)).length < 2) await new Promise((go) => setTimeout(go, 1));
+      await new Promise((go) => setTimeout(go, 5));
       controller.abort(reason);
       assertStrictEquals(await done, reason);
+    }));
+
+  test(`atomicWrite() gives up a write ${what} when aborted before it reads`, () =>
+    unchanged(async (file) => {
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      await intercepted(({ name }) => {
+        if (name === "create") controller.abort(reason);
+      }, async () => {
+        const { signal } = controller;
+        assertStrictEquals(await assertRejects(() => write({ signal }, file)), reason);
+      });
     }));
 }
 

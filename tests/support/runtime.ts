@@ -1,5 +1,11 @@
 import { runtime, useRuntime } from "../../runtime/mod.ts";
-import type { FileSystem, LockFile, OpenFile, Runtime } from "../../runtime/types.ts";
+import type {
+  FileSystem,
+  LockFile,
+  OpenFile,
+  Runtime,
+  SyncFileSystem,
+} from "../../runtime/types.ts";
 
 /** A call that went through the seam: `rename`, `file.write`, `lock.tryLock` and so on. */
 export interface SeamCall {
@@ -41,8 +47,8 @@ function wrap(real: Runtime, hook: Hook): Runtime {
   return {
     ...real,
     windows: real.windows,
-    async: wrapFileSystem(real.async, "async", hook) as Runtime["async"],
-    sync: wrapFileSystem(real.sync as FileSystem, "sync", hook) as Runtime["sync"],
+    async: wrapFileSystem(real.async, "async", hook),
+    sync: wrapFileSystem(real.sync, "sync", hook) as SyncFileSystem,
     ensureDir: (path) => {
       hook({ name: "ensureDir", args: [path], form: "sync" });
       real.ensureDir(path);
@@ -89,6 +95,8 @@ function wrapMethods<T extends object>(
       try {
         changed = before(name, args) ?? args;
       } catch (error) {
+        // A close that fails has closed all the same, close(2).
+        if (name === "close") method.apply(target, args);
         if (form === "async") return Promise.reject(error);
         throw error;
       }
