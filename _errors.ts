@@ -1,7 +1,8 @@
-/** The `code` of a failed system call, such as `"ENOENT"`. */
+import { runtime } from "./runtime/mod.ts";
+
+/** The code of a failed system call, such as `"ENOENT"`. */
 export function codeOf(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !("code" in error)) return undefined;
-  return typeof error.code === "string" ? error.code : undefined;
+  return error instanceof Error ? runtime.codeOf(error) : undefined;
 }
 
 /**
@@ -10,10 +11,11 @@ export function codeOf(error: unknown): string | undefined {
  * permission of Deno's, say, which has no `code`.
  */
 export function explain(error: unknown, what: string, facts: object): unknown {
-  if (!(error instanceof Error) || codeOf(error) === undefined) return error;
+  const code = codeOf(error);
+  if (!(error instanceof Error) || code === undefined) return error;
   const { message, stack } = error;
   error.message = `${what}: ${message}`;
   // The stack was rendered with the message of before, and is what gets printed.
   if (stack !== undefined) error.stack = stack.replace(message, () => error.message);
-  return Object.assign(error, facts);
+  return Object.assign(error, { code, ...facts });
 }

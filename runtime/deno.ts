@@ -1,5 +1,6 @@
 import { ensureDirSync } from "@std/fs/ensure-dir";
 import * as nodeFs from "node:fs";
+import { constants } from "node:os";
 import { sleep, sleepSync } from "./sleep.ts";
 import type { ErrorCode, FileInfo, LockFile, OpenFile, Runtime } from "./types.ts";
 
@@ -65,6 +66,7 @@ export const denoRuntime: Runtime = {
   openLock: (path, access) => {
     return lockFile(Deno.openSync(path, { read: true, write: access === "read-write" }));
   },
+  codeOf,
   error: (code, message) => Object.assign(new (errorClass(code))(message), { code }),
 };
 
@@ -126,6 +128,15 @@ function lockFile(file: Deno.FsFile): LockFile {
     unlock: () => file.unlockSync(),
     close: () => file.close(),
   };
+}
+
+/** Deno gives no code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
+function codeOf(error: Error & { code?: unknown }): string | undefined {
+  if (typeof error.code === "string") return error.code;
+  const [, number] = /\(os error (\d+)\)/.exec(error.message) ?? [];
+  // The numbers of Windows are not those of errno(3).
+  if (number === undefined || Deno.build.os === "windows") return undefined;
+  return Object.entries(constants.errno).find(([, errno]) => errno === Number(number))?.[0];
 }
 
 function errorClass(code: ErrorCode): new (message: string) => Error {

@@ -94,6 +94,7 @@ export const nodeRuntime: Runtime = {
   cwd: () => process.cwd(),
   ensureDir: (path) => void fs.mkdirSync(path, { recursive: true }),
   openLock,
+  codeOf: ({ code }: NodeJS.ErrnoException) => code,
   error: (code, message, path) => Object.assign(new Error(message), { code, path }),
 };
 

@@ -79,6 +79,8 @@ export interface Runtime {
   ensureDir(path: string): void;
   /** Opens an existing lock file, for writing too or for reading only. */
   openLock(path: string, access: "read-write" | "read"): LockFile;
+  /** The code of a failed system call, such as `"ENOENT"`; undefined for another error. */
+  codeOf(error: Error): string | undefined;
   /** An error of the platform's own class for `code`. */
   error(code: ErrorCode, message: string, path: string): Error;
 }

@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
+import { tmpdir } from "node:os";
 import * as path from "node:path";
 import { pathToFileURL } from "node:url";
 import { DeadlockError, DirLock, LOCK_FILE_NAME, LockTimeoutError, withDirLock } from "../mod.ts";
@@ -440,15 +442,44 @@ test("DirLock does not mind that its directory is removed", () =>
   }), { skip: isWindows && "an open file keeps its directory on Windows" });
 
 test(
-  "DirLock.acquire() needs no write permission for another user's lock file",
+  "DirLock.acquire() takes the lock on a file that may only be read",
   () =>
     inTempDir(async (dir) => {
-      (await DirLock.acquire(dir)).release();
-      fs.chmodSync(path.join(dir, LOCK_FILE_NAME), 0o444);
-      (await DirLock.acquire(dir)).release();
+      const file = path.join(dir, LOCK_FILE_NAME);
+      fs.writeFileSync(file, "");
+      protect(file, true);
+      try {
+        assertThrows(() => fs.openSync(file, "r+"));
+        const lock = await DirLock.acquire(dir);
+        assertEquals(await DirLock.tryAcquire(dir), null);
+        lock.release();
+      } finally {
+        protect(file, false);
+      }
     }),
-  { skip: isRoot && "permissions do not stop root" },
+  { skip: !mayProtect() && "cannot protect a file from this user" },
 );
+
+/** Protects a file from being opened for writing, from root too. */
+function protect(file: string, on: boolean): void {
+  if (!isRoot) fs.chmodSync(file, on ? 0o444 : 0o644);
+  else if (spawnSync("chattr", [on ? "+i" : "-i", file]).status !== 0) throw new Error("chattr");
+}
+
+/** Whether files can be protected, found out by doing so. */
+function mayProtect(): boolean {
+  const file = path.join(fs.mkdtempSync(path.join(tmpdir(), "aperture-protect-")), "file");
+  fs.writeFileSync(file, "");
+  try {
+    protect(file, true);
+    protect(file, false);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    fs.rmSync(path.dirname(file), { recursive: true });
+  }
+}
 
 test("DirLock.acquire() waits four times at most in the kernel", () =>
   inTempDir(async (dir) => {

@@ -5,6 +5,14 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { isDeno } from "./test.ts";
 
+/** How a {@linkcode Child} is started. */
+export interface ChildOptions {
+  /** Shell commands to run first, in the same process. */
+  shell?: string;
+  /** More arguments for the runtime. */
+  runtimeArgs?: string[];
+}
+
 /** A process of the same runtime that runs one of the jobs of worker.ts. */
 export class Child {
   readonly process: ChildProcess;
@@ -12,14 +20,24 @@ export class Child {
   readonly #exit: Promise<unknown[]>;
 
   /** Starts a job. */
-  constructor(job: string, ...args: (string | number)[]) {
+  constructor(job: string, args: (string | number)[] = [], options: ChildOptions = {}) {
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
     const worker = fileURLToPath(new URL(`./worker.${extension}`, import.meta.url));
-    this.process = spawn(
+    let command = [
       process.execPath,
-      [...runtimeArgs(), worker, "aperture-worker", job, ...args.map(String)],
-      { stdio: ["pipe", "pipe", "inherit"] },
-    );
+      ...runtimeArgs(),
+      ...options.runtimeArgs ?? [],
+      worker,
+      "aperture-worker",
+      job,
+      ...args.map(String),
+    ];
+    if (options.shell !== undefined) {
+      command = ["bash", "-c", `${options.shell}; exec "$@"`, "bash", ...command];
+    }
+    this.process = spawn(command[0]!, command.slice(1), {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
     this.#exit = once(this.process, "close");
     this.#lines = createInterface({ input: this.process.stdout! })[Symbol.asyncIterator]();
   }
@@ -42,8 +60,9 @@ export class Child {
     this.process.stdin!.write(`${line}\n`);
   }
 
-  /** Waits for the end: the exit code, or the name of the signal. */
+  /** Waits for the end, with nothing more to tell: the exit code, or the name of the signal. */
   async exit(): Promise<number | string> {
+    this.process.stdin!.end();
     const [code, signal] = await this.#exit;
     return (code ?? signal) as number | string;
   }

@@ -2,7 +2,14 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { atomicUpdate, atomicWrite, atomicWriteSync, DirLock, withDirLock } from "../../mod.ts";
+import {
+  atomicUpdate,
+  atomicWrite,
+  atomicWriteSync,
+  DirLock,
+  LOCK_FILE_NAME,
+  withDirLock,
+} from "../../mod.ts";
 import { content, numberOf } from "./content.ts";
 
 /** What a test can have done in another process: see {@linkcode Child}. */
@@ -119,6 +126,31 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("all served");
   },
 
+  /** Writes too many bytes in each way; says the code of each failure and what the directory has then. */
+  async fail(dir, size) {
+    const file = path.join(dir!, "file");
+    const bytes = content(2, Number(size));
+    for (const durability of ["none", "consistent", "durable"] as const) {
+      const ways: Record<string, () => unknown> = {
+        async: () => atomicWrite(file, bytes, { durability }),
+        sync: () => atomicWriteSync(file, bytes, { durability }),
+        stream: () => atomicWrite(file, new Blob([bytes]), { durability }),
+        update: () => atomicUpdate(file, () => bytes, { durability }),
+      };
+      for (const [way, write] of Object.entries(ways)) {
+        let code = "written";
+        try {
+          await write();
+        } catch (error) {
+          code = (error as Error & { code: string }).code;
+        }
+        const left = fs.readdirSync(dir!).filter((name) => name !== LOCK_FILE_NAME);
+        console.log([`${way}/${durability}`, code, ...left].join(" "));
+      }
+    }
+    console.log("done");
+  },
+
   /** Drops a lock's variable and has all garbage collected. */
   async dropLock(dir) {
     await DirLock.acquire(dir!);
@@ -143,8 +175,6 @@ async function line(): Promise<void> {
 
 async function main(job: string, args: string[]): Promise<void> {
   await jobs[job]!(...args);
-  // Only where a job listens: what else keeps the process alive is to show.
-  if (lines !== undefined) process.stdin.destroy();
 }
 
 // A test imports this file to have it built along; it does nothing then.
