@@ -1,7 +1,8 @@
-// Runs `deno SUBCOMMAND ARG...` with imports that can be had, as a program:
+// Runs `deno SUBCOMMAND ARG...` with imports that can be had:
 // deno run -A scripts/imports.ts SUBCOMMAND [ARG...]
 
 import { fileURLToPath } from "node:url";
+import { setUp } from "./setup.mjs";
 
 const ANSWER = "APERTURE_IMPORT_MAP";
 
@@ -21,6 +22,7 @@ export async function importArgs(): Promise<string[]> {
         ? "JSR answers: imports as in deno.json."
         : "JSR does not answer: imports from npm, as in scripts/npm_imports.json.",
     );
+    if (!answers) setUp();
   }
   return map === "" ? [] : ["--import-map", map];
 }
@@ -38,10 +40,13 @@ async function jsrAnswers(): Promise<boolean> {
   }
 }
 
+/** Runs this Deno; returns its exit code. */
+export async function deno(args: readonly string[]): Promise<number> {
+  return (await new Deno.Command(Deno.execPath(), { args: [...args] }).spawn().status).code;
+}
+
 if (import.meta.main) {
   const [subcommand, ...rest] = Deno.args;
   if (subcommand === undefined) throw new Error("Name a subcommand of deno");
-  const args = [subcommand, ...await importArgs(), ...rest];
-  const { code } = await new Deno.Command(Deno.execPath(), { args }).spawn().status;
-  Deno.exit(code);
+  Deno.exit(await deno([subcommand, ...await importArgs(), ...rest]));
 }

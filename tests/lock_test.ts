@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
@@ -35,7 +35,7 @@ for (const { form, acquire } of FORMS) {
     inTempDir(async (root) => {
       const dir = path.join(root, "a", "b");
       const lock = await acquire(dir);
-      assertInstanceOf(lock, DirLock);
+      assert(lock instanceof DirLock);
       assertEquals(
         [lock.dir, lock.path, lock.shared, lock.released],
         [dir, path.join(dir, LOCK_FILE_NAME), false, false],

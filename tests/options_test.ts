@@ -172,9 +172,9 @@ for (const { title, calls, failures } of all) {
     inTempDir(async (dir) => {
       for (const [i, call] of calls.entries()) {
         const made = await recorded(async () => {
-          if (title.includes("throws")) assertThrows(() => call(path.join(dir, "a")), failures[i]);
+          if (title.includes("throws")) assertThrows(() => call(path.join(dir, "a")), failures[i]!);
           else {await assertRejects(() =>
-              call(path.join(dir, "a")) as Promise<unknown>, failures[i]);}
+              call(path.join(dir, "a")) as Promise<unknown>, failures[i]!);}
         });
         assertEquals(made, []);
       }
