@@ -78,7 +78,6 @@ Deno.exit(twice.length + torn + lostUses === 0 ? 0 : 1);
 /** Deno, and Node if it is there and the npm package is built. */
 async function findRuntimes(): Promise<Worker[]> {
   const worker = here("shared_cache_worker.mjs");
-  const map = Deno.env.get("APERTURE_IMPORT_MAP");
   const deno: Worker = {
     name: `Deno ${Deno.version.deno}`,
     command: Deno.execPath(),
@@ -86,7 +85,7 @@ async function findRuntimes(): Promise<Worker[]> {
       "run",
       `--allow-read=${root},${cacheDir},${here("..")}`,
       `--allow-write=${cacheDir}`,
-      ...map ? ["--import-map", map] : [],
+      ...JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]"),
       worker,
       new URL("../mod.ts", import.meta.url).href,
     ],

@@ -9,7 +9,8 @@ const checks = [
   ["fmt", "--check"],
   ["lint"],
   ["check", ...imports, "."],
-  ["doc", "--lint", ...imports, ...entries],
+  // It does not know --node-modules-dir.
+  ["doc", "--lint", ...imports.slice(0, 2), ...entries],
 ];
 let failed = 0;
 for (const check of checks) {

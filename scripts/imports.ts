@@ -2,29 +2,27 @@
 // deno run -A scripts/imports.ts SUBCOMMAND [ARG...]
 
 import { fileURLToPath } from "node:url";
-import { setUp } from "./setup.mjs";
 
-const ANSWER = "APERTURE_IMPORT_MAP";
+/** The arguments, as JSON, for what is started from here. */
+const ARGS = "APERTURE_DENO_ARGS";
 
 /**
- * Arguments that give `deno check`, `doc`, `run` and `test` imports that can be had: none where
- * JSR answers, which is found out by asking; elsewhere those that take all from npm. It asks
- * once: what is started from here finds the answer in the environment.
+ * Arguments that give `deno check`, `run` and `test` imports that can be had: none where JSR
+ * answers, which is found out by asking, once; elsewhere those that take all from npm.
  */
 export async function importArgs(): Promise<string[]> {
-  let map = Deno.env.get(ANSWER);
-  if (map === undefined) {
-    const answers = await jsrAnswers();
-    map = answers ? "" : fileURLToPath(new URL("npm_imports.json", import.meta.url));
-    Deno.env.set(ANSWER, map);
-    console.error(
-      answers
-        ? "JSR answers: imports as in deno.json."
-        : "JSR does not answer: imports from npm, as in scripts/npm_imports.json.",
-    );
-    if (!answers) setUp();
-  }
-  return map === "" ? [] : ["--import-map", map];
+  const known = Deno.env.get(ARGS);
+  if (known !== undefined) return JSON.parse(known);
+  const answers = await jsrAnswers();
+  const map = fileURLToPath(new URL("npm_imports.json", import.meta.url));
+  const args = answers ? [] : ["--import-map", map, "--node-modules-dir=none"];
+  Deno.env.set(ARGS, JSON.stringify(args));
+  console.error(
+    answers
+      ? "JSR answers: imports as in deno.json."
+      : "JSR does not answer: imports from npm, as in scripts/npm_imports.json.",
+  );
+  return args;
 }
 
 async function jsrAnswers(): Promise<boolean> {

@@ -13,10 +13,9 @@ async function output(dir: string, permissions: string[], program: string): Prom
   const mod = new URL("../mod.ts", import.meta.url).href;
   const file = path.join(dir, "program.ts");
   fs.writeFileSync(file, `import * as lib from "${mod}";\n${program}`);
-  const map = process.env.APERTURE_IMPORT_MAP;
   const config = new URL("../deno.json", import.meta.url).pathname;
   const args = ["run", "--quiet", "--no-prompt", "--no-check", "--config", config];
-  if (map) args.push("--import-map", map);
+  args.push(...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]"));
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [...args, ...permissions, file],
     cwd: dir,

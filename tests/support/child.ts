@@ -77,6 +77,5 @@ export class Child {
 /** Arguments that the runtime takes before a script. */
 export function runtimeArgs(): string[] {
   if (!isDeno) return [];
-  const map = process.env.APERTURE_IMPORT_MAP;
-  return ["run", "-A", "--quiet", ...map ? ["--import-map", map] : []];
+  return ["run", "-A", "--quiet", ...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]")];
 }
