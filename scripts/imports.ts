@@ -15,7 +15,7 @@ export async function importArgs(): Promise<string[]> {
   if (known !== undefined) return JSON.parse(known);
   const answers = await jsrAnswers();
   const map = fileURLToPath(new URL("npm_imports.json", import.meta.url));
-  const args = answers ? [] : ["--import-map", map, "--node-modules-dir=none"];
+  const args = answers ? [] : ["--import-map", map];
   Deno.env.set(ARGS, JSON.stringify(args));
   console.error(
     answers
