@@ -554,11 +554,13 @@ test("atomicWriteSync() throws what it is given to write that is not in memory",
     assertEquals(list(dir), []);
   }));
 
-/** What is in a directory, with kinds, contents and modes. */
+/** What is below a directory, with kinds, modes and contents. */
 function snapshot(dir: string): string[] {
-  return (fs.readdirSync(dir, { recursive: true }) as string[]).sort().map((name) => {
-    const info = fs.lstatSync(path.join(dir, name));
-    return `${name} ${info.mode} ${info.isFile() ? text(path.join(dir, name)) : ""}`;
+  return fs.readdirSync(dir).sort().flatMap((name) => {
+    const file = path.join(dir, name);
+    const info = fs.lstatSync(file);
+    if (info.isDirectory()) return [`${file} ${info.mode}`, ...snapshot(file)];
+    return [`${file} ${info.mode} ${info.isFile() ? text(file) : ""}`];
   });
 }
 

@@ -8,7 +8,7 @@ import { assertBlocks } from "./support/blocks.ts";
 import { Child } from "./support/child.ts";
 import { content, numberOf } from "./support/content.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
-import { isRoot, test } from "./support/test.ts";
+import { isBun, isDeno, isRoot, test } from "./support/test.ts";
 import "./support/worker.ts";
 
 const isLinux = process.platform === "linux";
@@ -198,6 +198,30 @@ test(
     }),
   { skip: !isLinux && "starts sleep(1)" },
 );
+
+for (const poolSize of ["4", "1"]) {
+  test(`DirLock.acquire() keeps no file call waiting, with a thread pool of ${poolSize}`, () =>
+    inTempDir(async (dir) => {
+      const holder = new Child("holdMany", [dir, 8]);
+      await holder.says("held");
+      const child = new Child("waitAndWrite", [dir, 8], { env: { UV_THREADPOOL_SIZE: poolSize } });
+      // If the waits stood in its way it would not be done before the locks are free.
+      await child.says("written");
+      await assertBlocks(child.says("all served"), () => holder.tell());
+      await finished([holder, child]);
+    }));
+}
+
+test("DirLock is not freed by a garbage collection", () =>
+  inTempDir(async (dir) => {
+    const runtimeArgs = isBun ? [] : [isDeno ? "--v8-flags=--expose-gc" : "--expose-gc"];
+    const child = new Child("dropLock", [dir], { runtimeArgs });
+    await child.says("collected");
+    assertEquals(await DirLock.tryAcquire(dir), null);
+    child.tell();
+    await finished([child]);
+    (await DirLock.tryAcquire(dir))!.release();
+  }));
 
 /** What a job says of writes that must fail, one line for each. */
 async function refused(child: Child, dir: string, code: string): Promise<void> {

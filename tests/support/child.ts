@@ -11,9 +11,13 @@ export interface ChildOptions {
   shell?: string;
   /** More arguments for the runtime. */
   runtimeArgs?: string[];
+  /** More of the environment. */
+  env?: Record<string, string>;
+  /** The command that runs a worker, when it is not this runtime. */
+  worker?: string[];
 }
 
-/** A process of the same runtime that runs one of the jobs of worker.ts. */
+/** A process that runs one of the jobs of worker.ts, of this runtime if nothing else is said. */
 export class Child {
   readonly process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
@@ -21,13 +25,8 @@ export class Child {
 
   /** Starts a job. */
   constructor(job: string, args: (string | number)[] = [], options: ChildOptions = {}) {
-    const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-    const worker = fileURLToPath(new URL(`./worker.${extension}`, import.meta.url));
     let command = [
-      process.execPath,
-      ...runtimeArgs(),
-      ...options.runtimeArgs ?? [],
-      worker,
+      ...options.worker ?? ownWorker(options.runtimeArgs ?? []),
       "aperture-worker",
       job,
       ...args.map(String),
@@ -37,6 +36,7 @@ export class Child {
     }
     this.process = spawn(command[0]!, command.slice(1), {
       stdio: ["pipe", "pipe", "inherit"],
+      env: { ...process.env, ...options.env },
     });
     this.#exit = once(this.process, "close");
     this.#lines = createInterface({ input: this.process.stdout! })[Symbol.asyncIterator]();
@@ -74,8 +74,12 @@ export class Child {
   }
 }
 
-/** Arguments that the runtime takes before a script. */
-export function runtimeArgs(): string[] {
-  if (!isDeno) return [];
-  return ["run", "-A", "--quiet", ...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]")];
+/** The command that runs a worker of this runtime, from the same sources. */
+function ownWorker(runtimeArgs: string[]): string[] {
+  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  const worker = fileURLToPath(new URL(`./worker.${extension}`, import.meta.url));
+  const args = isDeno
+    ? ["run", "-A", "--quiet", ...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]")]
+    : [];
+  return [process.execPath, ...args, ...runtimeArgs, worker];
 }

@@ -10,6 +10,10 @@ export interface TestOptions {
 // dnt-shim-ignore
 export const isDeno: boolean = "Deno" in globalThis;
 
+/** Whether the tests run on Bun. */
+// dnt-shim-ignore
+export const isBun: boolean = "Bun" in globalThis;
+
 /** Whether the tests run on Windows. */
 export const isWindows: boolean = process.platform === "win32";
 

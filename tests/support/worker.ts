@@ -21,6 +21,38 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     await line();
   },
 
+  /** Says whether the lock is free. */
+  async try(dir, shared) {
+    const lock = await DirLock.tryAcquire(dir!, { shared: shared === "shared" });
+    console.log(lock === null ? "not free" : "free");
+    lock?.release();
+  },
+
+  /** Waits for the locks of `count` directories while it writes and reads files; then to be told. */
+  async waitAndWrite(dir, count) {
+    const waits = Array.from({ length: Number(count) }, async (_, i) => {
+      (await DirLock.acquire(path.join(dir!, String(i)))).release();
+    });
+    const file = path.join(dir!, "file");
+    for (let i = 0; i < 200; i++) {
+      await atomicWrite(file, content(i, 1_000), { durability: "none" });
+      numberOf(await fs.promises.readFile(file));
+    }
+    console.log("written");
+    await Promise.all(waits);
+    console.log("all served");
+  },
+
+  /** Holds the locks of `count` directories until told to go on. */
+  async holdMany(dir, count) {
+    const locks = Array.from({ length: Number(count) }, (_, i) => {
+      return DirLock.acquireSync(path.join(dir!, String(i)));
+    });
+    console.log("held");
+    await line();
+    for (const lock of locks) lock.release();
+  },
+
   /** Holds the lock, starts a process that outlives the lock, and releases. */
   async spawnWhileHolding(dir) {
     const { spawn } = await import("node:child_process");
@@ -154,10 +186,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   /** Drops a lock's variable and has all garbage collected. */
   async dropLock(dir) {
     await DirLock.acquire(dir!);
-    const collect = (globalThis as { gc?: () => void }).gc;
-    if (collect === undefined) throw new Error("Garbage cannot be collected");
+    const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(force: boolean): void } };
+    if (gc === undefined && Bun === undefined) throw new Error("Garbage cannot be collected");
     for (let i = 0; i < 20; i++) {
-      collect();
+      gc === undefined ? Bun!.gc(true) : gc();
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     console.log("collected");
