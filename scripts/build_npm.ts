@@ -1,14 +1,13 @@
 // Builds the npm package into npm/: deno task build:npm [--test]
 // With dnt where JSR answers, elsewhere with TypeScript alone (transpile.ts), to the same layout.
 
-import { fileURLToPath } from "node:url";
 import { importArgs } from "./imports.ts";
 import { entryPoints, extraFiles, packageJson } from "./package.ts";
+import { root } from "./setup.mjs";
 import { transpile } from "./transpile.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
 Deno.chdir(root);
-const outDir = `${root}npm`;
+const outDir = `${root}/npm`;
 await Deno.remove(outDir, { recursive: true }).catch((error) => {
   if (!(error instanceof Deno.errors.NotFound)) throw error;
 });
@@ -17,7 +16,7 @@ const jsr = (await importArgs()).length === 0;
 if (jsr) await buildWithDnt();
 else transpile(outDir);
 
-for (const file of extraFiles) await Deno.copyFile(`${root}${file}`, `${outDir}/${file}`);
+for (const file of extraFiles) await Deno.copyFile(`${root}/${file}`, `${outDir}/${file}`);
 console.log(
   `Built npm/ with ${jsr ? "dnt" : "TypeScript"}: ${packageJson.name}@${packageJson.version}`,
 );

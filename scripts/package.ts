@@ -35,6 +35,7 @@ export const packageJson = {
   repository: { type: "git", url: "git+https://github.com/aperture/atomic.git" },
   bugs: { url: "https://github.com/aperture/atomic/issues" },
   engines: { node: ">=20" },
+  type: "commonjs",
   sideEffects: false,
   main: "./script/mod.js",
   module: "./esm/mod.js",
@@ -50,6 +51,13 @@ export const packageJson = {
     }),
     ["./package.json", "./package.json"] as const,
   ]),
+  // For TypeScript's moduleResolution "node10", which knows no exports.
+  typesVersions: {
+    "*": Object.fromEntries(
+      entryPoints.filter(({ name }) => name !== ".")
+        .map(({ name }) => [name.slice(2), [`./script/${name.slice(2)}.d.ts`]]),
+    ),
+  },
   files: ["esm", "script", "!**/tests", "!**/test_runner.*", ...extraFiles],
   dependencies: { koffi: "^3.0.0" },
 };

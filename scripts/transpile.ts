@@ -1,6 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import ts from "npm:typescript@^5.9";
+import ts from "typescript";
 import npmImports from "./npm_imports.json" with { type: "json" };
 import { entryPoints, packageJson } from "./package.ts";
 import { nodeModules, root, setUp } from "./setup.mjs";
@@ -20,9 +20,7 @@ export function transpile(outDir: string): void {
     write(path.join(outDir, "esm", target(source)), emit(source, ts.ModuleKind.ESNext));
     write(path.join(outDir, "script", target(source)), emit(source, ts.ModuleKind.CommonJS));
   }
-  for (const source of sources) {
-    if (!source.endsWith(".ts")) continue;
-    const declaration = declare(source);
+  for (const [source, declaration] of declare(sources.filter((name) => name.endsWith(".ts")))) {
     const name = target(source).replace(/\.js$/, ".d.ts");
     for (const dir of ["esm", "script"]) write(path.join(outDir, dir, name), declaration);
   }
@@ -137,19 +135,32 @@ function rewriteImports(
   };
 }
 
-function declare(file: string): string {
-  const { outputText, diagnostics } = ts.transpileDeclaration(fs.readFileSync(file, "utf8"), {
-    fileName: file,
-    compilerOptions: { target: ts.ScriptTarget.ES2022, isolatedDeclarations: true, strict: true },
-    reportDiagnostics: true,
+/** The declarations of files, by the file. */
+function declare(files: string[]): Map<string, string> {
+  const declarations = new Map<string, string>();
+  const program = ts.createProgram(files, {
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.ESNext,
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
+    // As ts.transpileDeclaration() has no lib, it declares each [Symbol.dispose] twice.
+    lib: ["lib.es2022.d.ts", "lib.esnext.disposable.d.ts", "lib.dom.d.ts"],
+    types: [],
+    strict: true,
+    allowImportingTsExtensions: true,
+    isolatedDeclarations: true,
+    declaration: true,
+    emitDeclarationOnly: true,
+    noCheck: true,
   });
-  for (const { messageText } of diagnostics ?? []) {
-    throw new Error(`${file}: ${ts.flattenDiagnosticMessageText(messageText, "\n")}`);
-  }
-  return outputText.replace(
-    /(from\s+|import\()"([^"]+)"/g,
-    (_, before, specifier) => `${before}"${rewrite(specifier, file)}"`,
-  );
+  program.emit(undefined, (_name, text, _mark, _onError, sourceFiles) => {
+    const file = path.resolve(sourceFiles![0]!.fileName);
+    const rewritten = text.replace(
+      /(from\s+|import\()"([^"]+)"/g,
+      (_, before, specifier) => `${before}"${rewrite(specifier, file)}"`,
+    );
+    declarations.set(file, rewritten);
+  });
+  return declarations;
 }
 
 function write(file: string, text: string): void {
