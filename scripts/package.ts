@@ -7,8 +7,16 @@ export const entryPoints: readonly { name: string; path: string }[] = Object
 /** The files that go along with the code. */
 export const extraFiles: readonly string[] = ["LICENSE", "README.md"];
 
+/** What a package.json says; more than is named here. */
+interface PackageJson extends Record<string, unknown> {
+  name: string;
+  version: string;
+  exports: Record<string, unknown>;
+  dependencies: Record<string, string>;
+}
+
 /** What package.json says of the npm package, whatever builds it. */
-export const packageJson = {
+export const packageJson: PackageJson = {
   name: denoJson.name,
   version: denoJson.version,
   description:
@@ -58,6 +66,7 @@ export const packageJson = {
         .map(({ name }) => [name.slice(2), [`./script/${name.slice(2)}.d.ts`]]),
     ),
   },
-  files: ["esm", "script", "!**/tests", "!**/test_runner.*", ...extraFiles],
+  // Less what only the tests need.
+  files: ["esm", "script", "!**/tests", "!**/assert", "!**/_dnt.test_*", ...extraFiles],
   dependencies: { koffi: "^3.0.0" },
 };

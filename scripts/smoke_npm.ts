@@ -65,7 +65,9 @@ await step("npm pack", async () => {
   for (const wanted of ["README.md", "LICENSE", "package.json", "esm/mod.js", "script/mod.d.ts"]) {
     if (!paths.includes(wanted)) throw new Error(`${wanted} is missing`);
   }
-  const unwanted = paths.filter((path) => /test|\.ts$/.test(path) && !path.endsWith(".d.ts"));
+  const unwanted = paths.filter((path) =>
+    /test|assert|\.ts$/.test(path) && !path.endsWith(".d.ts")
+  );
   expect(unwanted, []);
 });
 

@@ -5,6 +5,7 @@ import * as path from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 import {
+  type AtomicDataSync,
   atomicWrite,
   type AtomicWriteOptions,
   atomicWriteSync,
@@ -19,13 +20,18 @@ import { isDeno, isRoot, isWindows, test } from "./support/test.ts";
 
 const DURABILITIES = ["none", "consistent", "durable"] as const;
 
+type Write = (
+  path: string | URL,
+  data: AtomicDataSync,
+  options?: AtomicWriteSyncOptions,
+) => Promise<void>;
+
 /** Both forms of a write, since all behaviour is to be the same. */
-const FORMS = [
+const FORMS: { form: string; write: Write }[] = [
   { form: "atomicWrite", write: atomicWrite },
   {
     form: "atomicWriteSync",
-    write: (...args: Parameters<typeof atomicWriteSync>) =>
-      Promise.resolve().then(() => atomicWriteSync(...args)),
+    write: (...args) => Promise.resolve().then(() => atomicWriteSync(...args)),
   },
 ];
 

@@ -14,7 +14,7 @@ import {
   DirLock,
 } from "../mod.ts";
 import { runtime } from "../runtime/mod.ts";
-import { content, numberOf } from "./support/content.ts";
+import { blobOf, content, numberOf } from "./support/content.ts";
 import { inTempDir, list, openDescriptors } from "./support/dir.ts";
 import { intercepted, recorded, type SeamCall, systemError } from "./support/runtime.ts";
 import { isRoot, test } from "./support/test.ts";
@@ -26,7 +26,7 @@ type Write = (file: string, options: AtomicWriteOptions) => unknown;
 
 const writers: Record<string, Write> = {
   "atomicWrite() of bytes": (file, options) => atomicWrite(file, NEW, options),
-  "atomicWrite() of a stream": (file, options) => atomicWrite(file, new Blob([NEW]), options),
+  "atomicWrite() of a stream": (file, options) => atomicWrite(file, blobOf(NEW), options),
   "atomicWriteSync()": (file, options) => atomicWriteSync(file, NEW, options),
   "AtomicFile": async (file, options) => {
     await using draft = await AtomicFile.open(file, options);

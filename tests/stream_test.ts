@@ -4,7 +4,7 @@ import * as path from "node:path";
 import process from "node:process";
 import { Readable } from "node:stream";
 import { type AtomicData, AtomicFile, atomicWrite, type AtomicWriteOptions } from "../mod.ts";
-import { content, numberOf } from "./support/content.ts";
+import { blobOf, content, numberOf } from "./support/content.ts";
 import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
 import { intercepted, systemError } from "./support/runtime.ts";
 import { test } from "./support/test.ts";
@@ -41,7 +41,7 @@ function* pieces(bytes: Uint8Array, size: number): Generator<Uint8Array> {
 const whole = content(7, 200_000);
 const sources: [string, () => AtomicData][] = [
   ["a ReadableStream", () => streamOf(pieces(whole, 9_999))],
-  ["a Blob", () => new Blob([whole])],
+  ["a Blob", () => blobOf(whole)],
   ["an AsyncIterable", async function* () {
     yield* pieces(whole, 12_345);
   }],

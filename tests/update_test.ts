@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { atomicUpdate, DirLock, LOCK_FILE_NAME, LockTimeoutError } from "../mod.ts";
 import { assertBlocks } from "./support/blocks.ts";
+import { blobOf } from "./support/content.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
 import { recorded } from "./support/runtime.ts";
 import { isWindows, test } from "./support/test.ts";
@@ -17,7 +18,7 @@ test("atomicUpdate() hands on the content and writes what comes back", () =>
       return "one";
     });
     await atomicUpdate(file, (bytes) => Promise.resolve(`${decode(bytes)}, two`));
-    await atomicUpdate(file, (bytes) => new Blob([bytes! as Uint8Array<ArrayBuffer>, ", three"]));
+    await atomicUpdate(file, (bytes) => blobOf(bytes!, ", three"));
     assertEquals(text(file), "one, two, three");
     assertEquals(list(dir), ["file"]);
   }));

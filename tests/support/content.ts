@@ -2,7 +2,7 @@
  * Content that tells whether it is whole: a header with its length and a number, then
  * bytes that follow from both.
  */
-export function content(number: number, length: number): Uint8Array<ArrayBuffer> {
+export function content(number: number, length: number): Uint8Array {
   const bytes = new Uint8Array(8 + length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, length);
@@ -26,4 +26,9 @@ export function numberOf(bytes: Uint8Array): number {
   const wrong = whole.findIndex((byte, i) => byte !== bytes[i]);
   if (wrong >= 0) throw new Error(`Torn: byte ${wrong} is not of version ${number}`);
   return number;
+}
+
+/** A Blob of these; the type of its parts has another name in each runtime's library. */
+export function blobOf(...parts: (Uint8Array | string)[]): Blob {
+  return new Blob(parts as ConstructorParameters<typeof Blob>[0]);
 }

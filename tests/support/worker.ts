@@ -10,7 +10,7 @@ import {
   LOCK_FILE_NAME,
   withDirLock,
 } from "../../mod.ts";
-import { content, numberOf } from "./content.ts";
+import { blobOf, content, numberOf } from "./content.ts";
 
 /** What a test can have done in another process: see {@linkcode Child}. */
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
@@ -166,7 +166,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       const ways: Record<string, () => unknown> = {
         async: () => atomicWrite(file, bytes, { durability }),
         sync: () => atomicWriteSync(file, bytes, { durability }),
-        stream: () => atomicWrite(file, new Blob([bytes]), { durability }),
+        stream: () => atomicWrite(file, blobOf(bytes), { durability }),
         update: () => atomicUpdate(file, () => bytes, { durability }),
       };
       for (const [way, write] of Object.entries(ways)) {
