@@ -66,7 +66,7 @@ await step("npm pack", async () => {
     if (!paths.includes(wanted)) throw new Error(`${wanted} is missing`);
   }
   const unwanted = paths.filter((path) =>
-    /test|assert|\.ts$/.test(path) && !path.endsWith(".d.ts")
+    /(^|\/)(tests|assert)\/|test_|\.ts$/.test(path) && !path.endsWith(".d.ts")
   );
   expect(unwanted, []);
 });

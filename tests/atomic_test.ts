@@ -16,7 +16,7 @@ import {
 import { content, numberOf } from "./support/content.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
 import { intercepted, recorded, systemError } from "./support/runtime.ts";
-import { isDeno, isRoot, isWindows, test } from "./support/test.ts";
+import { isDeno, isRoot, isWindows, test, testWithLinks } from "./support/test.ts";
 
 const DURABILITIES = ["none", "consistent", "durable"] as const;
 
@@ -162,32 +162,38 @@ for (const { form, write } of FORMS) {
       assertEquals(text(path.join(dir, "file")), "grün €");
     }));
 
-  test(`${form}() follows a symbolic link to a file elsewhere`, () =>
-    inTempDir(async (dir) => {
-      fs.mkdirSync(path.join(dir, "real"));
-      fs.mkdirSync(path.join(dir, "links"));
-      fs.writeFileSync(path.join(dir, "real", "file"), "old");
-      fs.symlinkSync("../real/file", path.join(dir, "links", "one"));
-      fs.symlinkSync("one", path.join(dir, "links", "two"));
-      await write(path.join(dir, "links", "two"), "new");
-      assertEquals(text(path.join(dir, "real", "file")), "new");
-      assertEquals(fs.readlinkSync(path.join(dir, "links", "two")), "one");
-      assertEquals([list(path.join(dir, "real")), list(path.join(dir, "links"))], [
-        ["file"],
-        ["one", "two"],
-      ]);
-    }));
+  testWithLinks(
+    `${form}() follows a symbolic link to a file elsewhere`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.mkdirSync(path.join(dir, "real"));
+        fs.mkdirSync(path.join(dir, "links"));
+        fs.writeFileSync(path.join(dir, "real", "file"), "old");
+        fs.symlinkSync("../real/file", path.join(dir, "links", "one"));
+        fs.symlinkSync("one", path.join(dir, "links", "two"));
+        await write(path.join(dir, "links", "two"), "new");
+        assertEquals(text(path.join(dir, "real", "file")), "new");
+        assertEquals(fs.readlinkSync(path.join(dir, "links", "two")), "one");
+        assertEquals([list(path.join(dir, "real")), list(path.join(dir, "links"))], [
+          ["file"],
+          ["one", "two"],
+        ]);
+      }),
+  );
 
-  test(`${form}() follows a link in a directory that is reached by a link`, () =>
-    inTempDir(async (dir) => {
-      fs.mkdirSync(path.join(dir, "a", "b"), { recursive: true });
-      fs.symlinkSync(path.join(dir, "a", "b"), path.join(dir, "short"));
-      fs.symlinkSync("../file", path.join(dir, "a", "b", "link"));
-      await write(path.join(dir, "short", "link"), "x");
-      assertEquals(text(path.join(dir, "a", "file")), "x");
-    }));
+  testWithLinks(
+    `${form}() follows a link in a directory that is reached by a link`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.mkdirSync(path.join(dir, "a", "b"), { recursive: true });
+        fs.symlinkSync(path.join(dir, "a", "b"), path.join(dir, "short"));
+        fs.symlinkSync("../file", path.join(dir, "a", "b", "link"));
+        await write(path.join(dir, "short", "link"), "x");
+        assertEquals(text(path.join(dir, "a", "file")), "x");
+      }),
+  );
 
-  test(`${form}() creates the target of a dangling link`, () =>
+  testWithLinks(`${form}() creates the target of a dangling link`, () =>
     inTempDir(async (dir) => {
       fs.symlinkSync("target", path.join(dir, "link"));
       await write(path.join(dir, "link"), "x");
@@ -195,7 +201,7 @@ for (const { form, write } of FORMS) {
       assert(fs.lstatSync(path.join(dir, "link")).isSymbolicLink());
     }));
 
-  test(`${form}() replaces a link when told to`, () =>
+  testWithLinks(`${form}() replaces a link when told to`, () =>
     inTempDir(async (dir) => {
       fs.writeFileSync(path.join(dir, "target"), "old");
       fs.symlinkSync("target", path.join(dir, "link"));
@@ -256,21 +262,27 @@ for (const { form, write } of FORMS) {
       assertEquals(fs.statSync(path.join(dir, "file")).nlink, 1);
     }));
 
-  test(`${form}() with createNew refuses what is there with EEXIST`, () =>
-    inTempDir(async (dir) => {
-      fs.writeFileSync(path.join(dir, "file"), "old");
-      fs.symlinkSync("nothing", path.join(dir, "link"));
-      fs.mkdirSync(path.join(dir, "dir"));
-      const before = snapshot(dir);
-      for (const name of ["file", "link", "dir"]) {
-        for (const mode of [undefined, 0o600]) {
-          const options = { createNew: true, ...mode && { mode } };
-          const error = await assertRejects(() => write(path.join(dir, name), "x", options), Error);
-          assertEquals((error as Error & { code?: string }).code, "EEXIST");
+  testWithLinks(
+    `${form}() with createNew refuses what is there with EEXIST`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.writeFileSync(path.join(dir, "file"), "old");
+        fs.symlinkSync("nothing", path.join(dir, "link"));
+        fs.mkdirSync(path.join(dir, "dir"));
+        const before = snapshot(dir);
+        for (const name of ["file", "link", "dir"]) {
+          for (const mode of [undefined, 0o600]) {
+            const options = { createNew: true, ...mode && { mode } };
+            const error = await assertRejects(
+              () => write(path.join(dir, name), "x", options),
+              Error,
+            );
+            assertEquals((error as Error & { code?: string }).code, "EEXIST");
+          }
         }
-      }
-      assertEquals(snapshot(dir), before);
-    }));
+        assertEquals(snapshot(dir), before);
+      }),
+  );
 
   test(`${form}() with createNew does not replace what appears before the link`, () =>
     inTempDir(async (dir) => {
@@ -313,21 +325,24 @@ for (const { form, write } of FORMS) {
     { skip: isWindows && "other codes on Windows" },
   );
 
-  test(`${form}() does not write to what is planted at the temporary name`, () =>
-    inTempDir(async (dir) => {
-      fs.writeFileSync(path.join(dir, "victim"), "precious");
-      let planted = "";
-      await intercepted(({ name, args }) => {
-        if (name !== "create" || planted !== "") return;
-        planted = args[0] as string;
-        fs.symlinkSync("victim", planted);
-      }, () => write(path.join(dir, "file"), "x"));
-      assertEquals([text(path.join(dir, "victim")), text(path.join(dir, "file"))], [
-        "precious",
-        "x",
-      ]);
-      assertEquals(list(dir), [path.basename(planted), "file", "victim"]);
-    }));
+  testWithLinks(
+    `${form}() does not write to what is planted at the temporary name`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.writeFileSync(path.join(dir, "victim"), "precious");
+        let planted = "";
+        await intercepted(({ name, args }) => {
+          if (name !== "create" || planted !== "") return;
+          planted = args[0] as string;
+          fs.symlinkSync("victim", planted);
+        }, () => write(path.join(dir, "file"), "x"));
+        assertEquals([text(path.join(dir, "victim")), text(path.join(dir, "file"))], [
+          "precious",
+          "x",
+        ]);
+        assertEquals(list(dir), [path.basename(planted), "file", "victim"]);
+      }),
+  );
 
   test(
     `${form}() makes a temporary file no wider than the target`,

@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import { DeadlockError, DirLock, LOCK_FILE_NAME, LockTimeoutError, withDirLock } from "../mod.ts";
 import { inTempDir, openDescriptors } from "./support/dir.ts";
 import { intercepted, recorded, systemError } from "./support/runtime.ts";
-import { isDeno, isRoot, isWindows, test } from "./support/test.ts";
+import { isDeno, isRoot, isWindows, test, testWithLinks } from "./support/test.ts";
 import { assertBlocks } from "./support/blocks.ts";
 
 /** The four ways in, as one that tries and one that insists, in both forms. */
@@ -92,17 +92,20 @@ for (const { form, acquire } of FORMS) {
       ]);
     }));
 
-  test(`DirLock.${form}() refuses a lock file that is a link, live or dangling`, () =>
-    inTempDir(async (dir) => {
-      fs.writeFileSync(path.join(dir, "victim"), "precious");
-      for (const target of ["victim", "nothing"]) {
-        fs.symlinkSync(target, path.join(dir, LOCK_FILE_NAME));
-        const error = await assertRejects(() => acquire(dir), Error, "symbolic link");
-        assertEquals((error as Error & { code?: string }).code, "ELOOP");
-        fs.unlinkSync(path.join(dir, LOCK_FILE_NAME));
-      }
-      assertEquals(fs.readdirSync(dir), ["victim"]);
-    }));
+  testWithLinks(
+    `DirLock.${form}() refuses a lock file that is a link, live or dangling`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.writeFileSync(path.join(dir, "victim"), "precious");
+        for (const target of ["victim", "nothing"]) {
+          fs.symlinkSync(target, path.join(dir, LOCK_FILE_NAME));
+          const error = await assertRejects(() => acquire(dir), Error, "symbolic link");
+          assertEquals((error as Error & { code?: string }).code, "ELOOP");
+          fs.unlinkSync(path.join(dir, LOCK_FILE_NAME));
+        }
+        assertEquals(fs.readdirSync(dir), ["victim"]);
+      }),
+  );
 
   test(`DirLock.${form}() refuses a lock file that is a directory`, () =>
     inTempDir(async (dir) => {
@@ -273,19 +276,22 @@ test("DirLock.acquire() lets shared waiters pass together, in turn with exclusiv
     await Promise.all(all);
   }));
 
-test("DirLock.acquire() knows a lock file by what it is, not by how it is spelled", () =>
-  inTempDir(async (root) => {
-    const dir = path.join(root, "dir");
-    fs.mkdirSync(dir);
-    fs.symlinkSync("dir", path.join(root, "alias"));
-    const lock = await DirLock.acquire(dir);
-    for (const spelling of [`${root}/./dir`, `${dir}/`, path.join(root, "alias")]) {
-      assertEquals(await DirLock.tryAcquire(spelling), null);
-      assertThrows(() => DirLock.acquireSync(spelling), DeadlockError);
-    }
-    assertEquals(await DirLock.tryAcquire(pathToFileURL(dir)), null);
-    lock.release();
-  }));
+testWithLinks(
+  "DirLock.acquire() knows a lock file by what it is, not by how it is spelled",
+  () =>
+    inTempDir(async (root) => {
+      const dir = path.join(root, "dir");
+      fs.mkdirSync(dir);
+      fs.symlinkSync("dir", path.join(root, "alias"));
+      const lock = await DirLock.acquire(dir);
+      for (const spelling of [`${root}/./dir`, `${dir}/`, path.join(root, "alias")]) {
+        assertEquals(await DirLock.tryAcquire(spelling), null);
+        assertThrows(() => DirLock.acquireSync(spelling), DeadlockError);
+      }
+      assertEquals(await DirLock.tryAcquire(pathToFileURL(dir)), null);
+      lock.release();
+    }),
+);
 
 test("DirLock.acquire() holds no descriptor while it waits in its process", () =>
   inTempDir(async (dir) => {
@@ -472,11 +478,12 @@ function mayProtect(): boolean {
   fs.writeFileSync(file, "");
   try {
     protect(file, true);
-    protect(file, false);
-    return true;
-  } catch {
+    fs.closeSync(fs.openSync(file, "r+"));
     return false;
+  } catch (error) {
+    return ["EACCES", "EPERM"].includes((error as Error & { code: string }).code);
   } finally {
+    protect(file, false);
     fs.rmSync(path.dirname(file), { recursive: true });
   }
 }

@@ -6,7 +6,7 @@ import { assertBlocks } from "./support/blocks.ts";
 import { blobOf } from "./support/content.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
 import { recorded } from "./support/runtime.ts";
-import { isWindows, test } from "./support/test.ts";
+import { isWindows, test, testWithLinks } from "./support/test.ts";
 
 const decode = (bytes: Uint8Array | null) => bytes && new TextDecoder().decode(bytes);
 
@@ -147,15 +147,18 @@ test("atomicUpdate() does not write when aborted while the function works", () =
     assertEquals(list(dir), []);
   }));
 
-test("atomicUpdate() locks the directory of the file that a link points to", () =>
-  inTempDir(async (dir) => {
-    fs.mkdirSync(path.join(dir, "real"));
-    fs.mkdirSync(path.join(dir, "links"));
-    fs.symlinkSync("../real/file", path.join(dir, "links", "link"));
-    await atomicUpdate(path.join(dir, "links", "link"), () => "x");
-    assertEquals(fs.readdirSync(path.join(dir, "links")), ["link"]);
-    assertEquals(fs.readdirSync(path.join(dir, "real")).sort(), [LOCK_FILE_NAME, "file"]);
-  }));
+testWithLinks(
+  "atomicUpdate() locks the directory of the file that a link points to",
+  () =>
+    inTempDir(async (dir) => {
+      fs.mkdirSync(path.join(dir, "real"));
+      fs.mkdirSync(path.join(dir, "links"));
+      fs.symlinkSync("../real/file", path.join(dir, "links", "link"));
+      await atomicUpdate(path.join(dir, "links", "link"), () => "x");
+      assertEquals(fs.readdirSync(path.join(dir, "links")), ["link"]);
+      assertEquals(fs.readdirSync(path.join(dir, "real")).sort(), [LOCK_FILE_NAME, "file"]);
+    }),
+);
 
 test("atomicUpdate() creates the directory", () =>
   inTempDir(async (dir) => {

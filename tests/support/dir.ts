@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import * as path from "node:path";
+import process from "node:process";
 
 /** Calls `fn` with a new directory, which is removed after it. */
 export async function inTempDir<T>(fn: (dir: string) => T | Promise<T>): Promise<T> {
@@ -8,7 +9,7 @@ export async function inTempDir<T>(fn: (dir: string) => T | Promise<T>): Promise
   try {
     return await fn(dir);
   } finally {
-    fs.rmSync(dir, { recursive: true, force: true });
+    fs.rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
@@ -24,5 +25,5 @@ export function text(file: string): string {
 
 /** How many descriptors this process has open, where that can be told. */
 export function openDescriptors(): number {
-  return fs.existsSync("/proc/self/fd") ? fs.readdirSync("/proc/self/fd").length : 0;
+  return process.platform === "linux" ? fs.readdirSync("/proc/self/fd").length : 0;
 }

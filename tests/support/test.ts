@@ -1,3 +1,6 @@
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import * as path from "node:path";
 import process from "node:process";
 import { test as nodeTest } from "node:test";
 
@@ -36,4 +39,26 @@ export function test(
     const sanitize = { sanitizeOps: true, sanitizeResources: true };
     Deno.test({ name: title, ignore: skip !== false, fn, ...sanitize });
   } else nodeTest(title, { skip }, fn);
+}
+
+/** A {@linkcode test} that needs symbolic links. */
+export function testWithLinks(name: string, fn: () => void | Promise<void>): void {
+  test(name, fn, { skip: !linksWork() && "symbolic links do not work here" });
+}
+
+let links: boolean | undefined;
+
+/** Found out by making one: Windows may refuse, and Wine makes none but says that it did. */
+function linksWork(): boolean {
+  if (links !== undefined) return links;
+  const dir = fs.mkdtempSync(path.join(tmpdir(), "aperture-links-"));
+  try {
+    fs.symlinkSync("target", path.join(dir, "link"));
+    links = fs.lstatSync(path.join(dir, "link")).isSymbolicLink();
+  } catch {
+    links = false;
+  } finally {
+    fs.rmSync(dir, { recursive: true });
+  }
+  return links;
 }
