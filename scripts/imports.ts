@@ -1,6 +1,3 @@
-// Runs `deno SUBCOMMAND ARG...` with imports that can be had:
-// deno run -A scripts/imports.ts SUBCOMMAND [ARG...]
-
 import { fileURLToPath } from "node:url";
 
 /** The arguments, as JSON, for what is started from here. */
@@ -41,10 +38,4 @@ async function jsrAnswers(): Promise<boolean> {
 /** Runs this Deno; returns its exit code. */
 export async function deno(args: readonly string[]): Promise<number> {
   return (await new Deno.Command(Deno.execPath(), { args: [...args] }).spawn().status).code;
-}
-
-if (import.meta.main) {
-  const [subcommand, ...rest] = Deno.args;
-  if (subcommand === undefined) throw new Error("Name a subcommand of deno");
-  Deno.exit(await deno([subcommand, ...await importArgs(), ...rest]));
 }

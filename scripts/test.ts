@@ -2,6 +2,7 @@
 // Ends with a line that sums them up.
 
 import denoJson from "../deno.json" with { type: "json" };
+import { buildPackage, must, version } from "./commands.ts";
 import { importArgs } from "./imports.ts";
 import { nodeModules, root, setUp } from "./setup.mjs";
 
@@ -27,9 +28,8 @@ const bun = `${nodeModules}/.bin/bun`;
 Deno.env.set("APERTURE_BUN", bun);
 
 const suites: Suite[] = [denoSuite(Deno.version.deno, Deno.execPath())];
-if (await isThere("node") && await isThere("npm")) {
+if (await buildPackage(imports)) {
   setUp();
-  await must(Deno.execPath(), ["run", "-A", ...imports, `${root}/scripts/build_npm.ts`]);
   suites.push(
     ...nodeSuites(await version("node"), "node"),
     { name: `Bun ${await version(bun)}, ESM`, command: bun, args: ["test", "npm/esm/tests"] },
@@ -98,25 +98,6 @@ async function matrix(): Promise<Suite[]> {
     found.push(denoSuite(wanted, `${modules}/deno/deno${windows ? ".exe" : ""}`));
   }
   return found;
-}
-
-async function isThere(command: string): Promise<boolean> {
-  try {
-    return (await new Deno.Command(command, { args: ["--version"] }).output()).success;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
-async function version(command: string): Promise<string> {
-  const { stdout } = await new Deno.Command(command, { args: ["--version"] }).output();
-  return new TextDecoder().decode(stdout).trim().replace(/^v/, "");
-}
-
-async function must(command: string, args: string[]): Promise<void> {
-  const { code } = await new Deno.Command(command, { args, cwd: root }).spawn().status;
-  if (code !== 0) throw new Error(`${command} ${args.join(" ")} failed with exit code ${code}`);
 }
 
 /** Runs a suite, showing what it prints. */

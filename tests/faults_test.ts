@@ -243,7 +243,11 @@ test("atomicWrite() rejects with the runtime's own class", () =>
   inTempDir(async (dir) => {
     const error = await atomicWrite(path.join(dir, "no", "file"), "x").catch((error) => error);
     const own = assertThrows(() => runtime.sync.readFile(path.join(dir, "no", "file")), Error);
-    assertEquals([error.constructor, error.code], [own.constructor, "ENOENT"]);
+    const { syscall } = own as Error & { syscall?: string };
+    assertEquals(
+      [error.constructor, error.code, error.syscall],
+      [own.constructor, "ENOENT", syscall],
+    );
   }));
 
 for (const form of ["acquire", "tryAcquire", "acquireSync", "tryAcquireSync"] as const) {
