@@ -802,7 +802,13 @@ function* append(draft: Draft, bytes: Uint8Array): Steps<void> {
   const file = draft.file!;
   for (let offset = 0; offset < bytes.byteLength;) {
     const rest = bytes.subarray(offset);
-    const written = yield* step(request, "write", () => file.write(rest));
+    let written: number;
+    try {
+      written = yield* call(() => file.write(rest));
+    } catch (error) {
+      if (codeOf(error) === "EINTR") continue; // Nothing was written; Deno does not try again.
+      throw failure(error, request, "write");
+    }
     if (written === 0) {
       throw failure(runtime.error("EIO", "No bytes were taken", draft.temp), request, "write");
     }

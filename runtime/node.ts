@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import process from "node:process";
 import { promisify } from "node:util";
-import { fileId, openLock } from "./node_lock.ts";
+import { errorName, fileId, openLock } from "./node_lock.ts";
 import { sleep, sleepSync } from "./sleep.ts";
 import type { FileInfo, OpenFile, Runtime } from "./types.ts";
 
@@ -94,9 +94,14 @@ export const nodeRuntime: Runtime = {
   cwd: () => process.cwd(),
   ensureDir: (path) => void fs.mkdirSync(path, { recursive: true }),
   openLock,
-  codeOf: ({ code }: NodeJS.ErrnoException) => code,
+  codeOf,
   error: (code, message, path) => Object.assign(new Error(message), { code, path }),
 };
+
+/** Some codes libuv does not know, EDQUOT among them: "Unknown system error -122". */
+function codeOf({ code, errno }: NodeJS.ErrnoException): string | undefined {
+  return code?.startsWith("Unknown system error") ? errorName(-errno!) ?? code : code;
+}
 
 function info(of: fs.BigIntStats): FileInfo {
   return {

@@ -29,6 +29,11 @@ export function fileId(of: { dev: bigint; ino: bigint }): string {
   return process.platform === "win32" ? `${of.ino}` : `${of.dev}:${of.ino}`;
 }
 
+/** The name of an error number of errno(3). */
+export function errorName(errno: number): string | undefined {
+  return Object.entries(constants.errno).find(([, value]) => value === errno)?.[0];
+}
+
 function loadKoffi(): Koffi {
   try {
     return createRequire(import.meta.url)("koffi");
@@ -51,10 +56,7 @@ function unixLocks(koffi: Koffi): Runtime["openLock"] {
   return (path, access) => {
     // A raw descriptor, since a FileHandle closes itself when it is garbage-collected.
     const descriptor = fs.openSync(path, access === "read-write" ? "r+" : "r");
-    const failure = (errno: number) => {
-      const code = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0];
-      return systemError(code, errno, "flock", path);
-    };
+    const failure = (errno: number) => systemError(errorName(errno), errno, "flock", path);
     return {
       id: fileId(fs.fstatSync(descriptor, { bigint: true })),
       tryLock(exclusive) {

@@ -31,6 +31,7 @@ async function buildWithDnt(): Promise<void> {
     // The library tells the runtimes apart itself, and a shim of Deno has no file locks.
     shims: {},
     rootTestDir: `${root}/tests`,
+    // dnt writes the tests into the package only when it is to run them too.
     test: Deno.args.includes("--test"),
     typeCheck: "both",
     declarationMap: false,

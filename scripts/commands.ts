@@ -23,8 +23,11 @@ export async function must(command: string, args: readonly string[]): Promise<vo
 }
 
 /** Builds the npm package, if Node and npm are there; whether they are. */
-export async function buildPackage(imports: readonly string[]): Promise<boolean> {
+export async function buildPackage(
+  imports: readonly string[],
+  ...args: string[]
+): Promise<boolean> {
   if (!await isThere("node") || !await isThere("npm")) return false;
-  await must(Deno.execPath(), ["run", "-A", ...imports, `${root}/scripts/build_npm.ts`]);
+  await must(Deno.execPath(), ["run", "-A", ...imports, `${root}/scripts/build_npm.ts`, ...args]);
   return true;
 }

@@ -28,7 +28,7 @@ const bun = `${nodeModules}/.bin/bun`;
 Deno.env.set("APERTURE_BUN", bun);
 
 const suites: Suite[] = [denoSuite(Deno.version.deno, Deno.execPath())];
-if (await buildPackage(imports)) {
+if (await buildPackage(imports, "--test")) {
   setUp();
   suites.push(
     ...nodeSuites(await version("node"), "node"),

@@ -208,6 +208,18 @@ test("atomicWrite() continues short writes", () =>
     }
   }));
 
+test("atomicWrite() continues a write that a signal interrupted", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    for (const write of [atomicWrite, atomicWriteSync]) {
+      let interrupts = 3;
+      await intercepted(({ name }) => {
+        if (name === "file.write" && interrupts-- > 0) throw systemError("EINTR");
+      }, () => write(file, NEW));
+      assertEquals([numberOf(fs.readFileSync(file)), interrupts], [2, -1]);
+    }
+  }));
+
 test("atomicWrite() fails when the file takes no more bytes", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");

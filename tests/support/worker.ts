@@ -183,6 +183,116 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("done");
   },
 
+  /**
+   * Writes once, with a temporary name that is known: `.{name}.{16 ones}.tmp`. Says the code of
+   * the failure, what `replaced` tells, and how many descriptors are open in the directory.
+   */
+  async writeOnce(file, form, options) {
+    const parsed = JSON.parse(options!);
+    crypto.getRandomValues = (array) => (new Uint8Array(array!.buffer).fill(0x11), array);
+    const bytes = content(2, 20_000);
+    let outcome = "written";
+    try {
+      if (form === "sync") atomicWriteSync(file!, bytes, parsed);
+      else if (form === "stream") await atomicWrite(file!, blobOf(bytes), parsed);
+      else await atomicWrite(file!, bytes, parsed);
+    } catch (error) {
+      const { code, replaced } = error as Error & { code: string; replaced: boolean };
+      outcome = `${code} ${replaced}`;
+    }
+    const open = fs.readdirSync("/proc/self/fd").filter((descriptor) => {
+      try {
+        return fs.readlinkSync(`/proc/self/fd/${descriptor}`).startsWith(path.dirname(file!));
+      } catch {
+        return false; // That of readdirSync itself.
+      }
+    });
+    console.log(`${outcome} ${open.length}`);
+  },
+
+  /**
+   * Takes and frees the lock for `time` ms, every `shared`th time shared, for each turn noting in
+   * `log` who it was. Whoever finds another where nobody may be says so.
+   */
+  async contend(dir, time, shared, name) {
+    const [log, mark] = [path.join(dir!, "log"), path.join(dir!, `mark-${name}`)];
+    const end = performance.now() + Number(time);
+    let [turns, longest] = [0, 0];
+    for (; performance.now() < end; turns++) {
+      const asShared = Number(shared) > 0 && turns % Number(shared) > 0;
+      const started = performance.now();
+      using _lock = await DirLock.acquire(dir!, { shared: asShared });
+      longest = Math.max(longest, performance.now() - started);
+      fs.closeSync(fs.openSync(`${mark}-${asShared ? "shared" : "exclusive"}`, "wx"));
+      const inside = fs.readdirSync(dir!).filter((entry) => entry.startsWith("mark-"));
+      const bad = inside.length > 1 && inside.some((entry) => entry.endsWith("-exclusive"));
+      if (bad) console.log(`overlap ${inside.join(" ")}`);
+      if (!asShared) fs.appendFileSync(log, `${name}\n`);
+      const held = performance.now() + 0.2;
+      while (performance.now() < held);
+      fs.unlinkSync(`${mark}-${asShared ? "shared" : "exclusive"}`);
+    }
+    console.log(`turns ${turns} ${Math.round(longest)}`);
+  },
+
+  /** Locks and writes `count` times; says how many descriptors, threads and MiB there are, first and last. */
+  async wear(dir, count) {
+    const usage = () => {
+      (globalThis as { gc?: () => void }).gc?.();
+      const [descriptors, threads] = ["fd", "task"].map((of) =>
+        fs.readdirSync(`/proc/self/${of}`).length
+      );
+      return `${descriptors} ${threads} ${process.memoryUsage().rss >> 20}`;
+    };
+    const file = path.join(dir!, "file");
+    const once = async (i: number) => {
+      DirLock.acquireSync(dir!).release();
+      using _lock = await DirLock.acquire(dir!, { timeout: 1_000 });
+      const data = String(i);
+      if (i % 2 === 0) atomicWriteSync(file, data, { durability: "none" });
+      else await atomicWrite(file, data, { durability: "none" });
+    };
+    for (let i = 0; i < 2_000; i++) await once(i);
+    console.log(usage());
+    for (let i = 0; i < Number(count); i++) await once(i);
+    console.log(usage());
+  },
+
+  /** Writes `count` files at once, and reads them. */
+  async manyAtOnce(dir, count) {
+    await Promise.all(Array.from({ length: Number(count) }, (_, i) => {
+      return atomicWrite(path.join(dir!, String(i)), content(i, 100), { durability: "none" });
+    }));
+    for (let i = 0; i < Number(count); i++) {
+      if (numberOf(fs.readFileSync(path.join(dir!, String(i)))) !== i) throw new Error(`${i}`);
+    }
+    console.log("written");
+  },
+
+  /** Replaces one file `times` times. */
+  async writeMany(file, times) {
+    for (let i = 0; i < Number(times); i++) {
+      await atomicWrite(file!, content(i, 1_000), { durability: "none" });
+    }
+    console.log(`written by ${process.pid}`);
+  },
+
+  /** Counts with threads, under the lock. */
+  async threads(dir, count, times) {
+    const { Worker } = await import("node:worker_threads");
+    fs.writeFileSync(path.join(dir!, "counter"), "0");
+    await Promise.all(
+      Array.from({ length: Number(count) }, () =>
+        new Promise<void>((resolve, reject) => {
+          const argv = ["aperture-worker", "count", dir!, times!];
+          const worker = new Worker(new URL(import.meta.url), { argv });
+          worker.once("error", reject);
+          worker.once("exit", (code) => code === 0 ? resolve() : reject(new Error(String(code))));
+        })),
+    );
+    console.log(fs.readFileSync(path.join(dir!, "counter"), "utf8"));
+  },
+
   /** Drops a lock's variable and has all garbage collected. */
   async dropLock(dir) {
     await DirLock.acquire(dir!);

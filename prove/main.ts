@@ -1,0 +1,56 @@
+// Checks the guarantees of the library at length: deno task prove [--short] [--only PART,...]
+// Ends with a table, and a line that sums it up.
+
+import { existsSync } from "node:fs";
+import { proveFaults } from "./faults.ts";
+import { proveOrder } from "./order.ts";
+import { type Part, root, type Row, type Runtime } from "./part.ts";
+
+const parts: Record<string, Part> = {
+  faults: proveFaults,
+  order: proveOrder,
+};
+
+const short = Deno.args.includes("--short");
+const only = Deno.args[Deno.args.indexOf("--only") + 1];
+const chosen = Deno.args.includes("--only") ? only!.split(",") : Object.keys(parts);
+
+const runtimes: Runtime[] = [{ name: "Deno", options: {} }];
+const worker = `${root}npm/esm/tests/support/worker.js`;
+if (existsSync(worker)) runtimes.push({ name: "Node", options: { worker: ["node", worker] } });
+else console.log("The npm package is not built: Node takes no part.");
+
+const rows: Row[] = [];
+for (const name of chosen) {
+  const part = parts[name];
+  if (part === undefined) throw new Error(`There is no part ${name}`);
+  const started = performance.now();
+  const found = await part({ short, runtimes });
+  rows.push(...found);
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(found.length === 0 ? `${name}: skipped, strace is missing` : `${name}: ${seconds} s`);
+  for (const { failures } of found) {
+    for (const failure of failures) console.log(`  FAILED ${failure}`);
+  }
+}
+
+const header = ["guarantee", "method", "trials", "failures"];
+const table = [
+  header,
+  ...rows.map(({ guarantee, method, trials, failures }) => [
+    guarantee,
+    method,
+    trials.toLocaleString("en"),
+    String(failures.length),
+  ]),
+];
+const widths = header.map((_, i) => Math.max(...table.map((row) => row[i]!.length)));
+console.log();
+for (const row of table) {
+  console.log(
+    row.map((cell, i) => i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join("  "),
+  );
+}
+const failed = rows.filter(({ failures }) => failures.length > 0).length;
+console.log(`\n${rows.length - failed} passed, ${failed} failed`);
+Deno.exit(failed === 0 ? 0 : 1);

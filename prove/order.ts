@@ -1,0 +1,146 @@
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { inParallel, type Part, type Row, same, type Scale, Tally } from "./part.ts";
+import { replay } from "./power.ts";
+import { canTrace, TEMP_NAME, traced, type Write } from "./strace.ts";
+
+/** A system call, reduced to what matters here. */
+export interface Call {
+  readonly name:
+    | "create"
+    | "write"
+    | "owner"
+    | "mode"
+    | "sync"
+    | "rename"
+    | "link"
+    | "unlink"
+    | "sync dir";
+  /** How many bytes were written. */
+  readonly bytes: number;
+}
+
+/**
+ * Reads a trace of calls that touch a directory, its file and the temporary file; throws on any
+ * other than are expected to.
+ */
+function parse(trace: readonly string[], dir: string): Call[] {
+  const [file, temp] = [path.join(dir, "file"), path.join(dir, TEMP_NAME)];
+  const calls: Call[] = [];
+  for (const line of trace) {
+    const call = /^\d+ +(\w+)\((.*)\) += (-?\d+)/.exec(line);
+    if (call === null) throw new Error(`not understood: ${line}`);
+    const [, name, args, result] = call;
+    if (Number(result) < 0) throw new Error(`failed: ${line}`);
+    const onTemp = args!.includes(`<${temp}>`);
+    const onDir = args!.includes(`<${dir}>`);
+    const add = (name: Call["name"], bytes = 0) => calls.push({ name, bytes });
+    if (name === "openat") {
+      if (args!.includes(`"${temp}"`) && args!.includes("O_CREAT")) {
+        if (!args!.includes("O_EXCL")) throw new Error(`not exclusive: ${line}`);
+        add("create");
+      } else if (args!.includes(`"${temp}"`)) {
+        // Deno's way to a descriptor for fchmod(2); nothing is written through it.
+        if (!args!.includes("O_RDONLY") || !args!.includes("O_NOFOLLOW")) {
+          throw new Error(`opened: ${line}`);
+        }
+      } else if (!args!.includes(`"${dir}"`) || !args!.includes("O_RDONLY")) {
+        throw new Error(`opened: ${line}`);
+      }
+    } else if (["write", "pwrite64", "writev"].includes(name!) && onTemp) {
+      add("write", Number(result));
+    } else if (name === "fchown" && onTemp) add("owner");
+    else if (name === "fchmod" && onTemp) add("mode");
+    else if (name === "fsync" && onTemp) add("sync");
+    else if (name === "fsync" && onDir) add("sync dir");
+    else if (name!.startsWith("rename") && args!.includes(temp) && args!.includes(`"${file}"`)) {
+      add("rename");
+    } else if (name!.startsWith("link") && args!.includes(temp) && args!.includes(`"${file}"`)) {
+      add("link");
+    } else if (name!.startsWith("unlink") && args!.includes(temp)) add("unlink");
+    else throw new Error(`not expected: ${line}`);
+  }
+  return calls;
+}
+
+/** The calls that a write is to make, in order. */
+function expected({ durability, createNew, existing, mode, form, runtime }: Write): string[] {
+  const isRoot = process.getuid?.() === 0;
+  const keeps = existing && mode === undefined && !createNew;
+  const calls = ["create", "write"];
+  const atOnce = durability === "none" && form !== "stream" && !(keeps && isRoot);
+  if (atOnce && (keeps || mode !== undefined)) {
+    // The one call that creates, sets the mode and writes.
+    calls.splice(1, 0, "mode");
+  } else {
+    if (keeps && isRoot) calls.push("owner");
+    // The umask of 022 takes bits of 0o666.
+    if (keeps || mode === 0o666) calls.push("mode");
+  }
+  if (durability !== "none") calls.push("sync");
+  calls.push(...createNew ? ["link", "unlink"] : ["rename"]);
+  if (durability === "durable") calls.push("sync dir");
+  void runtime;
+  return calls;
+}
+
+/** The calls are made in the order that each durability needs, and survive a power cut in a model. */
+export const proveOrder: Part = async ({ short, runtimes }: Scale): Promise<Row[]> => {
+  if (!canTrace) return [];
+  const order = new Tally();
+  const power = { none: new Tally(), consistent: new Tally(), durable: new Tally() };
+  const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-order-"));
+  const writes: Write[] = [];
+  for (const runtime of runtimes) {
+    for (const form of ["async", "sync", "stream"] as const) {
+      for (const durability of ["none", "consistent", "durable"] as const) {
+        for (const existing of [true, false]) {
+          writes.push({ runtime, form, durability, existing });
+          if (short) continue;
+          writes.push({ runtime, form, durability, existing, mode: 0o666 });
+          if (!existing) writes.push({ runtime, form, durability, existing, createNew: true });
+        }
+      }
+    }
+  }
+  let trial = 0;
+  let torn = 0;
+  await inParallel(writes, 3, async (write) => {
+    const { runtime, form, durability, existing, createNew, mode } = write;
+    const title = `${runtime.name} ${form} ${durability}${existing ? " replacing" : ""}` +
+      `${createNew ? " createNew" : ""}${mode === undefined ? "" : " mode"}`;
+    let calls: Call[] = [];
+    await order.try(title, async () => {
+      const dir = path.join(base, String(trial++));
+      const paths = [dir, path.join(dir, "file"), path.join(dir, TEMP_NAME)];
+      const outcome = await traced(write, dir, paths);
+      same(outcome.told, "written");
+      calls = parse(outcome.trace, dir);
+      const merged = calls.map(({ name }) => name)
+        .filter((name, i, all) => name !== "write" || all[i - 1] !== "write");
+      // A file of another owner has been written once already when that shows.
+      const tries = merged.lastIndexOf("create");
+      same(merged.slice(tries), expected(write));
+      if (tries > 0) {
+        same([durability, merged.slice(0, tries)], ["none", ["create", "mode", "write", "unlink"]]);
+      }
+      calls = calls.slice(calls.findLastIndex(({ name }) => name === "create"));
+    });
+    const { states, bad } = replay(calls, existing, durability);
+    power[durability].trials += states;
+    torn += durability === "none" ? bad.length : 0;
+    if (durability !== "none") power[durability].failures.push(...bad.map((b) => `${title}: ${b}`));
+  });
+  if (torn === 0) power.none.failures.push("nothing was torn: the model cannot tell");
+  fs.rmSync(base, { recursive: true });
+  return [
+    order.row("Exclusive, synced, renamed: in this order", "strace shows each call"),
+    power.consistent.row(
+      'Old or new after a power cut, from "consistent" up',
+      "model of what reaches the disk",
+    ),
+    power.durable.row('New after a power cut, with "durable"', "model of what reaches the disk"),
+    power.none.row('The model tears what was written with "none"', `${torn} states torn`),
+  ];
+};

@@ -1,0 +1,86 @@
+import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { Child } from "../tests/support/child.ts";
+import { content } from "../tests/support/content.ts";
+import type { Runtime } from "./part.ts";
+
+/** Whether strace can be used, found out by doing so. */
+export const canTrace: boolean = (() => {
+  const { status } = spawnSync("strace", ["-f", "--seccomp-bpf", "-o", "/dev/null", "true"]);
+  return status === 0;
+})();
+
+/** A write to be traced. */
+export interface Write {
+  readonly runtime: Runtime;
+  readonly form: "async" | "sync" | "stream";
+  readonly durability: "none" | "consistent" | "durable";
+  readonly createNew?: boolean;
+  readonly mode?: number;
+  /** Whether there is a file to replace, of another owner and of a mode that the umask forbids. */
+  readonly existing: boolean;
+}
+
+/** What came of it. */
+export interface Outcome {
+  /** "written", or the code of the failure and what `replaced` told. */
+  readonly told: string;
+  /** Descriptors of the directory that were left open. */
+  readonly open: number;
+  /** Which version the target has, 0 for none; throws if it is torn. */
+  readonly trace: readonly string[];
+  readonly names: readonly string[];
+}
+
+/** The name that worker.ts gives the temporary file. */
+export const TEMP_NAME = ".file.1111111111111111.tmp";
+
+const OLD = content(1, 5_000);
+const OWNER = 12345;
+
+/**
+ * Writes in a process that strace watches, which says all calls that touch these `paths` and makes
+ * one of them fail: `inject` as strace's option takes it.
+ */
+export async function traced(
+  write: Write,
+  dir: string,
+  paths: readonly string[],
+  inject?: string,
+): Promise<Outcome> {
+  const file = path.join(dir, "file");
+  fs.rmSync(dir, { recursive: true, force: true });
+  fs.mkdirSync(dir);
+  if (write.existing) {
+    fs.writeFileSync(file, OLD);
+    fs.chmodSync(file, 0o666);
+    if (process.getuid?.() === 0) fs.chownSync(file, OWNER, OWNER);
+  }
+  const log = `${dir}.log`;
+  const calls =
+    "openat,open,creat,write,pwrite64,writev,fsync,fdatasync,ftruncate,truncate,fchmod," +
+    "fchmodat,chmod,fchown,fchownat,chown,lchown,rename,renameat,renameat2,link,linkat,unlink,unlinkat";
+  const shell = [
+    "umask 022; set -- strace -f --seccomp-bpf -qq -y -s 0",
+    `-o '${log}' -e trace=${calls}`,
+    ...paths.map((name) => `-P '${name}'`),
+    inject === undefined ? "" : `-e inject=${inject}`,
+    '"$@"',
+  ].join(" ");
+  const { durability, createNew, mode } = write;
+  const options = JSON.stringify({ durability, createNew, mode });
+  const child = new Child("writeOnce", [file, write.form, options], {
+    ...write.runtime.options,
+    shell,
+  });
+  const said = (await child.line()).split(" ");
+  const code = await child.exit();
+  if (code !== 0) throw new Error(`the worker ended with ${code}`);
+  return {
+    told: said.slice(0, -1).join(" "),
+    open: Number(said.at(-1)),
+    trace: fs.readFileSync(log, "utf8").trimEnd().split("\n").filter((line) => line !== ""),
+    names: fs.readdirSync(dir).sort(),
+  };
+}
