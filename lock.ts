@@ -215,8 +215,15 @@ export class DirLock implements Disposable, AsyncDisposable {
   static async acquire(dir: string | URL, options?: AcquireOptions): Promise<DirLock> {
     const request = requestOf(dir, readOptions(options, ACQUIRE_CHECKS));
     request.signal?.throwIfAborted();
-    const hold = await whenOpened(request, () => attempt(request, false)) ?? await wait(request);
-    return new DirLock(request, hold);
+    let hold: Hold | undefined;
+    if (!mustGiveWay(request)) {
+      hold = await whenOpened(request, () => attempt(request, false));
+      if (hold === undefined) {
+        if (request.timeout === 0) throw new LockTimeoutError(request.path, 0);
+        request.onWait?.();
+      }
+    }
+    return new DirLock(request, hold ?? await wait(request));
   }
 
   /**
@@ -332,8 +339,9 @@ export class DirLock implements Disposable, AsyncDisposable {
    * ```
    */
   release(): void {
-    const { file, queue } = this.#hold;
+    const { path, file, queue } = this.#hold;
     if (!queue.holders.delete(this.#hold)) return;
+    if (streak.path === path) streak.freed = performance.now();
     // A close alone frees the lock late on Windows, and on Unix not while a child that is being
     // spawned has a copy of the descriptor. What fails of the two leaves nothing to be done: the
     // descriptor is gone all the same, close(2), and an error would hide that of a `using` scope.
@@ -420,6 +428,12 @@ export async function withDirLock<T>(
 
 /** How often to try again to open a lock file that was replaced in between each time. */
 const MAX_TRIES = 100;
+/** How long a thread may have a lock again and again before it lets others have a chance, in milliseconds. */
+const LONGEST_STREAK = 20;
+/** A lock that is free for so long is one that others had a chance to get, in milliseconds. */
+const GAP = 1;
+/** How long a chance is: those who poll do it within this, in milliseconds. */
+const GIVE_WAY = 2;
 /** A longer timeout makes setTimeout() fire at once. */
 const MAX_TIMER = 2 ** 31 - 1;
 /** What flock(2) fails with on a file system without locks. */
@@ -442,6 +456,7 @@ interface Request {
 /** A lock that is held. */
 interface Hold {
   readonly shared: boolean;
+  readonly path: string;
   readonly file: LockFile;
   readonly queue: Queue;
 }
@@ -518,8 +533,6 @@ function attempt(request: Request, overtake: boolean): Hold | undefined {
 
 /** Waits in the queue of this thread, then for other processes. */
 async function wait(request: Request): Promise<Hold> {
-  if (request.timeout === 0) throw new LockTimeoutError(request.path, 0);
-  request.onWait?.();
   for (;;) {
     const id = identify(request);
     const queue = queueOf(id);
@@ -529,6 +542,7 @@ async function wait(request: Request): Promise<Hold> {
       while (queue.waiters[0] !== waiter || !admits(queue, request.shared)) {
         await pause(request, Infinity, waiter);
       }
+      if (mustGiveWay(request)) await pause(request, GIVE_WAY);
       const file = await whenOpened(request, () => openLockFile(request, id));
       const hold = file && await contend(request, waiter, id, file);
       if (hold !== undefined) return hold;
@@ -561,6 +575,19 @@ async function contend(
   } finally {
     if (hold === undefined) file.close();
   }
+}
+
+/** The time since which this thread has had one lock again and again, with no gap for others. */
+const streak = { path: "", since: 0, freed: 0 };
+
+/**
+ * Whether others should have a chance first. A thread that frees a lock and takes it again is
+ * always quicker than those of other processes, whom the kernel has to wake or who poll.
+ */
+function mustGiveWay({ path, timeout }: Request): boolean {
+  const now = performance.now();
+  return path === streak.path && timeout > 0 && now - streak.freed < GAP &&
+    now - streak.since > LONGEST_STREAK;
 }
 
 /** How many waits of this thread are in the kernel. */
@@ -740,8 +767,12 @@ function take(request: Request, id: string, file: LockFile): Hold | undefined {
   const info = lstat(request);
   if (info?.kind !== "file" || identity(request, info) !== id) return undefined;
   const queue = queueOf(id);
-  const hold = { shared: request.shared, file, queue };
+  const hold = { shared: request.shared, path: request.path, file, queue };
   queue.holders.add(hold);
+  const now = performance.now();
+  if (streak.path !== request.path || now - streak.freed >= GAP) {
+    Object.assign(streak, { path: request.path, since: now });
+  }
   return hold;
 }
 

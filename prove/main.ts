@@ -2,13 +2,19 @@
 // Ends with a table, and a line that sums it up.
 
 import { existsSync } from "node:fs";
+import { proveContention } from "./contention.ts";
+import { proveCrashes } from "./crashes.ts";
 import { proveFaults } from "./faults.ts";
 import { proveOrder } from "./order.ts";
 import { type Part, root, type Row, type Runtime } from "./part.ts";
+import { proveRaces } from "./races.ts";
 
 const parts: Record<string, Part> = {
   faults: proveFaults,
   order: proveOrder,
+  crashes: proveCrashes,
+  contention: proveContention,
+  races: proveRaces,
 };
 
 const short = Deno.args.includes("--short");

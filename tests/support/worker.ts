@@ -109,6 +109,19 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
+  /** Adds to a counter until killed; "told" beside it grows by a byte each time that it is done. */
+  async countForEver(file) {
+    const told = path.join(path.dirname(file!), "told");
+    fs.writeFileSync(told, "");
+    console.log("writing");
+    for (;;) {
+      await atomicUpdate(file!, (bytes) => {
+        return String(bytes === null ? 1 : Number(new TextDecoder().decode(bytes)) + 1);
+      }, { durability: "none" });
+      fs.appendFileSync(told, ".");
+    }
+  },
+
   /** Reads until told to stop; says how many reads there were, all of them whole. */
   async read(file) {
     let reads = 0;
