@@ -6,6 +6,9 @@ import { proveContention } from "./contention.ts";
 import { proveCrashes } from "./crashes.ts";
 import { proveFaults } from "./faults.ts";
 import { proveOrder } from "./order.ts";
+import { proveFuzz } from "./fuzz.ts";
+import { proveInterop } from "./interop.ts";
+import { proveMutants } from "./mutants.ts";
 import { type Part, root, type Row, type Runtime } from "./part.ts";
 import { proveRaces } from "./races.ts";
 
@@ -14,7 +17,10 @@ const parts: Record<string, Part> = {
   order: proveOrder,
   crashes: proveCrashes,
   contention: proveContention,
+  interop: proveInterop,
   races: proveRaces,
+  fuzz: proveFuzz,
+  mutants: proveMutants,
 };
 
 const short = Deno.args.includes("--short");

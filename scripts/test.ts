@@ -44,6 +44,12 @@ if (await buildPackage(imports, "--test")) {
   console.log("There is no Node and npm: the npm package is not tested.");
 }
 
+suites.push({
+  name: "The proof, in short",
+  command: Deno.execPath(),
+  args: ["run", "-A", ...imports, "prove/main.ts", "--short"],
+});
+
 const results: [string, Result][] = [];
 for (const suite of suites) results.push([suite.name, await run(suite)]);
 console.log();

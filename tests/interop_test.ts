@@ -4,11 +4,13 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { tmpdir } from "node:os";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { DirLock, LOCK_FILE_NAME } from "../mod.ts";
 import { assertBlocks } from "./support/blocks.ts";
 import { inTempDir } from "./support/dir.ts";
-import { test } from "./support/test.ts";
+import { isDeno, test } from "./support/test.ts";
 
 /** A program that locks a file: while it reads its input, and once without waiting. */
 interface Locker {
@@ -50,6 +52,45 @@ const lockers: Locker[] = [
     ],
   },
 ];
+
+const fs2 = buildFs2Locker();
+if (fs2 !== undefined) {
+  lockers.push({
+    name: "fs2 of Rust",
+    command: fs2,
+    hold: (file, shared) => ["hold", shared ? "shared" : "exclusive", file],
+    try: (file, shared) => ["try", shared ? "shared" : "exclusive", file],
+  });
+} else {
+  test("DirLock is kept out by fs2 of Rust", () => {}, {
+    skip: "needs cargo and Debian's librust-fs2-dev",
+  });
+}
+
+/** Builds the program in support/fs2, where Cargo and the crate are installed, not fetched. */
+function buildFs2Locker(): string | undefined {
+  const crates = "/usr/share/cargo/registry";
+  if (!fs.existsSync(crates) || !fs.readdirSync(crates).some((name) => name.startsWith("fs2-"))) {
+    return undefined;
+  }
+  const source = [`source.crates-io.replace-with="debian"`, `source.debian.directory="${crates}"`];
+  const project = fileURLToPath(
+    // From the built package to the sources: Cargo's files are not built.
+    new URL(isDeno ? "support/fs2" : "../../../tests/support/fs2", import.meta.url),
+  );
+  const target = path.join(tmpdir(), "aperture-fs2-locker");
+  const { status } = spawnSync("cargo", [
+    "build",
+    "--quiet",
+    "--offline",
+    ...source.flatMap((setting) => ["--config", setting]),
+    "--manifest-path",
+    path.join(project, "Cargo.toml"),
+    "--target-dir",
+    target,
+  ], { stdio: ["ignore", "ignore", "inherit"] });
+  return status === 0 ? path.join(target, "debug", "fs2-locker") : undefined;
+}
 
 for (const { name, command, hold, try: tryOnce } of lockers) {
   const skip = spawnSync(command, ["--version"]).status !== 0 && `there is no ${command}`;
