@@ -957,23 +957,26 @@ function sameOwner(a: { uid: number; gid: number }, b: { uid: number; gid: numbe
 /** A fresh name beside `target`. */
 function tempPath(target: string): string {
   const name = basename(target);
+  const [random] = crypto.getRandomValues(new BigUint64Array(1));
+  const digits = random!.toString(16).padStart(16, "0");
+  return inside(dirname(target), `.${stemOf(name)}.${digits}.tmp`);
+}
+
+/** As much of a name as there is room for in a temporary one, in whole characters. */
+function stemOf(name: string): string {
+  // No character of UTF-16 has more than three bytes in UTF-8.
+  if (name.length * 3 <= TEMP_NAME_BYTES - TEMP_EXTRA_BYTES) return name;
   const encoder = new TextEncoder();
-  const nameBytes = encoder.encode(name).byteLength;
+  const bytes = (text: string) => encoder.encode(text).byteLength;
   // A name as long as the target's own is one that the file system allows.
-  const room = Math.max(TEMP_NAME_BYTES, nameBytes) - TEMP_EXTRA_BYTES;
-  let stem = name;
-  if (nameBytes > room) {
-    stem = "";
-    let used = 0;
-    for (const character of name) {
-      used += encoder.encode(character).byteLength;
-      if (used > room) break;
-      stem += character;
-    }
+  let room = Math.max(TEMP_NAME_BYTES, bytes(name)) - TEMP_EXTRA_BYTES;
+  let stem = "";
+  for (const character of name) {
+    room -= bytes(character);
+    if (room < 0) break;
+    stem += character;
   }
-  const random = crypto.getRandomValues(new Uint8Array(8));
-  const digits = Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return inside(dirname(target), `.${stem}.${digits}.tmp`);
+  return stem;
 }
 
 /** The calls of this process on one path that have not ended. */

@@ -1,4 +1,7 @@
-import { root } from "./setup.mjs";
+import { nodeModules, root, setUp } from "./setup.mjs";
+
+/** The Bun of the tool chain; tests find it in the environment as APERTURE_BUN. */
+export const bun: string = `${nodeModules}/.bin/bun`;
 
 /** Whether a command can be run, found out by asking for its version. */
 export async function isThere(command: string): Promise<boolean> {
@@ -28,6 +31,8 @@ export async function buildPackage(
   ...args: string[]
 ): Promise<boolean> {
   if (!await isThere("node") || !await isThere("npm")) return false;
+  setUp();
+  Deno.env.set("APERTURE_BUN", bun);
   await must(Deno.execPath(), ["run", "-A", ...imports, `${root}/scripts/build_npm.ts`, ...args]);
   return true;
 }

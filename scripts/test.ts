@@ -2,9 +2,9 @@
 // Ends with a line that sums them up.
 
 import denoJson from "../deno.json" with { type: "json" };
-import { buildPackage, must, version } from "./commands.ts";
+import { buildPackage, bun, must, version } from "./commands.ts";
 import { importArgs } from "./imports.ts";
-import { nodeModules, root, setUp } from "./setup.mjs";
+import { root } from "./setup.mjs";
 
 interface Suite {
   readonly name: string;
@@ -24,12 +24,9 @@ const DENO_VERSIONS = ["2.7.1"];
 
 const imports = await importArgs();
 const windows = Deno.build.os === "windows";
-const bun = `${nodeModules}/.bin/bun`;
-Deno.env.set("APERTURE_BUN", bun);
 
 const suites: Suite[] = [denoSuite(Deno.version.deno, Deno.execPath())];
 if (await buildPackage(imports, "--test")) {
-  setUp();
   suites.push(
     ...nodeSuites(await version("node"), "node"),
     { name: `Bun ${await version(bun)}, ESM`, command: bun, args: ["test", "npm/esm/tests"] },
