@@ -648,8 +648,8 @@ function sourceOf(data: unknown): Source {
   if (typeof data === "object" && data !== null && Symbol.asyncIterator in data) {
     const iterator = (data as AsyncIterable<unknown>)[Symbol.asyncIterator]();
     return {
-      next: () => iterator.next(),
-      stop: () => void Promise.resolve(iterator.return?.()).catch(() => {}),
+      next: async () => await iterator.next(),
+      stop: () => void (async () => await iterator.return?.())().catch(() => {}),
     };
   }
   throw new TypeError(

@@ -218,9 +218,8 @@ export class DirLock implements Disposable, AsyncDisposable {
     let hold: Hold | undefined;
     if (!mustGiveWay(request)) {
       hold = await whenOpened(request, () => attempt(request, false));
-      if (hold === undefined) {
-        if (request.timeout === 0) throw new LockTimeoutError(request.path, 0);
-        request.onWait?.();
+      if (hold === undefined && request.timeout === 0) {
+        throw new LockTimeoutError(request.path, 0);
       }
     }
     return new DirLock(request, hold ?? await wait(request));
@@ -450,7 +449,8 @@ interface Request {
   /** When the timeout is over, by performance.now(). */
   readonly deadline: number;
   readonly signal: AbortSignal | undefined;
-  readonly onWait: (() => void) | undefined;
+  /** Says that there is a wait, the first time that it is called. */
+  onWait(): void;
 }
 
 /** A lock that is held. */
@@ -491,6 +491,7 @@ function requestOf(dir: string | URL, options: AcquireOptions): Request {
   const { shared = false, lockFileName = LOCK_FILE_NAME, timeout = Infinity, signal, onWait } =
     options;
   const absolute = absolutePath(dir);
+  let told = false;
   return {
     dir: absolute,
     path: inside(absolute, lockFileName),
@@ -498,7 +499,10 @@ function requestOf(dir: string | URL, options: AcquireOptions): Request {
     timeout,
     deadline: performance.now() + timeout,
     signal,
-    onWait,
+    onWait() {
+      if (!told) onWait?.();
+      told = true;
+    },
   };
 }
 
@@ -540,6 +544,7 @@ async function wait(request: Request): Promise<Hold> {
     queue.waiters.push(waiter);
     try {
       while (queue.waiters[0] !== waiter || !admits(queue, request.shared)) {
+        request.onWait();
         await pause(request, Infinity, waiter);
       }
       if (mustGiveWay(request)) await pause(request, GIVE_WAY);
@@ -565,6 +570,7 @@ async function contend(
   let hold: Hold | undefined;
   try {
     for (let polls = 0; !tryLock(request, file); polls++) {
+      request.onWait();
       // A wait in the kernel cannot be given up.
       const patient = request.deadline === Infinity && request.signal === undefined;
       if (patient && kernelWaits < runtime.kernelWaits) await waitInKernel(request, queue, file);
@@ -618,7 +624,7 @@ function waitSync(request: Request): Hold {
     }
     const left = request.deadline - performance.now();
     if (left <= 0) throw new LockTimeoutError(request.path, request.timeout);
-    if (waits === 0) request.onWait?.();
+    request.onWait();
     runtime.sync.sleep(Math.min(left, pollInterval(waits)));
   }
 }

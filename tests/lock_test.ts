@@ -316,6 +316,22 @@ test("DirLock.acquire() calls onWait once, and only when it has to wait", () =>
     second.release();
   }));
 
+test("DirLock.acquire() gives others a chance after a streak, and says then that it waits", () =>
+  inTempDir(async (dir) => {
+    const { runtime } = await import("../runtime/mod.ts");
+    const lock = await DirLock.acquire(dir);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+    lock.release();
+    let waits = 0;
+    const again = DirLock.acquire(dir, { onWait: () => void waits++ });
+    // Another process gets it, although this one has asked for it before.
+    const other = runtime.openLock(lock.path, "read-write");
+    assert(other.tryLock(true));
+    const next = await assertBlocks(again, () => other.close());
+    assertEquals(waits, 1);
+    next.release();
+  }));
+
 test("DirLock.acquire() gives up when onWait throws", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);

@@ -158,6 +158,19 @@ test("atomicWrite() cancels the source when it cannot write", () =>
     assert(returned);
   }));
 
+test("atomicWrite() keeps its error when the source cannot even be stopped", () =>
+  inTempDir(async (dir) => {
+    const iterable: AsyncIterable<Uint8Array> = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => Promise.resolve({ done: false, value: whole }),
+        return: () => {
+          throw new Error("cannot be stopped");
+        },
+      }),
+    };
+    await assertRejects(() => atomicWrite(dir, iterable), Error, "Is a directory");
+  }));
+
 test("atomicWrite() cancels the source when the target is refused", () =>
   inTempDir(async (dir) => {
     let cancelled = false;
