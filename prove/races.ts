@@ -107,15 +107,24 @@ export const proveRaces: Part = async ({ short, runtimes }) => {
   for (const { name, options } of runtimes) {
     await worn.try(name, async () => {
       const count = short ? 2_000 : 100_000;
-      const child = new Child("wear", [fresh(), count], options);
+      const [command, ...args] = options.worker ?? [];
+      const child = new Child(
+        "wear",
+        [fresh(), count],
+        command === undefined
+          ? { runtimeArgs: ["--v8-flags=--expose-gc"] }
+          : { worker: [command, "--expose-gc", ...args] },
+      );
       const [before, after] = [await child.line(), await child.line()].map((l) =>
         l.split(" ").map(Number)
       );
       same(await child.exit(), 0);
-      same(after![0], before![0]);
-      if (after![1]! > before![1]! + 2) throw new Error(`threads: ${before![1]} to ${after![1]}`);
-      growth += `${growth && ", "}${name} ${after![2]! - before![2]!} MiB`;
-      if (after![2]! > before![2]! + 64) throw new Error(`MiB: ${before![2]} to ${after![2]}`);
+      const [descriptors, threads, objects, memory] = after!.map((now, i) => now - before![i]!);
+      growth += `${growth && ", "}${name} ${objects} KiB of objects`;
+      if (descriptors !== 0) throw new Error(`${descriptors} more descriptors`);
+      if (threads! > 2) throw new Error(`${threads} more threads`);
+      if (objects! > 512) throw new Error(`${objects} KiB more of objects`);
+      if (memory! > 32) throw new Error(`${memory} MiB more of memory`);
       worn.trials += count - 1;
     });
   }

@@ -248,14 +248,18 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`turns ${turns} ${Math.round(longest)}`);
   },
 
-  /** Locks and writes `count` times; says how many descriptors, threads and MiB there are, first and last. */
+  /**
+   * Locks and writes `count` times; says how many descriptors and threads there are, and how
+   * many KiB of objects and MiB of memory, half way and last.
+   */
   async wear(dir, count) {
     const usage = () => {
       (globalThis as { gc?: () => void }).gc?.();
       const [descriptors, threads] = ["fd", "task"].map((of) =>
         fs.readdirSync(`/proc/self/${of}`).length
       );
-      return `${descriptors} ${threads} ${process.memoryUsage().rss >> 20}`;
+      const { heapUsed, rss } = process.memoryUsage();
+      return `${descriptors} ${threads} ${heapUsed >> 10} ${rss >> 20}`;
     };
     const file = path.join(dir!, "file");
     const once = async (i: number) => {
@@ -265,10 +269,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       if (i % 2 === 0) atomicWriteSync(file, data, { durability: "none" });
       else await atomicWrite(file, data, { durability: "none" });
     };
-    for (let i = 0; i < 2_000; i++) await once(i);
-    console.log(usage());
-    for (let i = 0; i < Number(count); i++) await once(i);
-    console.log(usage());
+    for (let half = 0; half < 2; half++) {
+      for (let i = 0; i < Number(count) / 2; i++) await once(i);
+      console.log(usage());
+    }
   },
 
   /** Writes `count` files at once, and reads them. */
