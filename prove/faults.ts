@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { isRoot } from "../tests/support/test.ts";
 import { numberOf } from "../tests/support/content.ts";
 import { inParallel, type Part, same, Tally } from "./part.ts";
 import { canTrace, TEMP_NAME, traced, type Write } from "./strace.ts";
@@ -62,7 +63,6 @@ export const proveFaults: Part = async ({ short, runtimes }) => {
   const dirs = new Tally();
   if (!canTrace) return [];
   const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-faults-"));
-  const isRoot = process.getuid?.() === 0;
   let trial = 0;
 
   const work: (() => Promise<void>)[] = [];

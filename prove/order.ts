@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { isRoot } from "../tests/support/test.ts";
 import { inParallel, type Part, type Row, same, type Scale, Tally } from "./part.ts";
 import { replay } from "./power.ts";
 import { canTrace, TEMP_NAME, traced, type Write } from "./strace.ts";
@@ -65,8 +66,7 @@ function parse(trace: readonly string[], dir: string): Call[] {
 }
 
 /** The calls that a write is to make, in order. */
-function expected({ durability, createNew, existing, mode, form, runtime }: Write): string[] {
-  const isRoot = process.getuid?.() === 0;
+function expected({ durability, createNew, existing, mode, form }: Write): string[] {
   const keeps = existing && mode === undefined && !createNew;
   const calls = ["create", "write"];
   const atOnce = durability === "none" && form !== "stream" && !(keeps && isRoot);
@@ -81,7 +81,6 @@ function expected({ durability, createNew, existing, mode, form, runtime }: Writ
   if (durability !== "none") calls.push("sync");
   calls.push(...createNew ? ["link", "unlink"] : ["rename"]);
   if (durability === "durable") calls.push("sync dir");
-  void runtime;
   return calls;
 }
 

@@ -23,7 +23,7 @@ export interface Runtime {
   readonly options: ChildOptions;
 }
 
-/** A part of the proof; undefined where what it needs is missing, said by it. */
+/** A part of the proof; no rows where what it needs is missing. */
 export type Part = (scale: Scale) => Promise<Row[]>;
 
 /** Counts trials and collects failures. */

@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { Child } from "../tests/support/child.ts";
 import { content } from "../tests/support/content.ts";
+import { isRoot } from "../tests/support/test.ts";
 import type { Runtime } from "./part.ts";
 
 /** Whether strace can be used, found out by doing so. */
@@ -28,20 +29,21 @@ export interface Outcome {
   readonly told: string;
   /** Descriptors of the directory that were left open. */
   readonly open: number;
-  /** Which version the target has, 0 for none; throws if it is torn. */
+  /** The calls, a line each. */
   readonly trace: readonly string[];
+  /** What is in the directory. */
   readonly names: readonly string[];
 }
 
-/** The name that worker.ts gives the temporary file. */
+/** The name that the job writeOnce of worker.ts gives the temporary file. */
 export const TEMP_NAME = ".file.1111111111111111.tmp";
 
 const OLD = content(1, 5_000);
 const OWNER = 12345;
 
 /**
- * Writes in a process that strace watches, which says all calls that touch these `paths` and makes
- * one of them fail: `inject` as strace's option takes it.
+ * Writes in a process that strace watches, which tells all calls that touch these `paths`, and makes
+ * them fail as `inject` says, in the words of strace's option.
  */
 export async function traced(
   write: Write,
@@ -55,7 +57,7 @@ export async function traced(
   if (write.existing) {
     fs.writeFileSync(file, OLD);
     fs.chmodSync(file, 0o666);
-    if (process.getuid?.() === 0) fs.chownSync(file, OWNER, OWNER);
+    if (isRoot) fs.chownSync(file, OWNER, OWNER);
   }
   const log = `${dir}.log`;
   const calls =
