@@ -213,14 +213,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       const { code, replaced } = error as Error & { code: string; replaced: boolean };
       outcome = `${code} ${replaced}`;
     }
-    const open = fs.readdirSync("/proc/self/fd").filter((descriptor) => {
-      try {
-        return fs.readlinkSync(`/proc/self/fd/${descriptor}`).startsWith(path.dirname(file!));
-      } catch {
-        return false; // That of readdirSync itself.
-      }
-    });
-    console.log(`${outcome} ${open.length}`);
+    console.log(`${outcome} ${openIn(path.dirname(file!))}`);
   },
 
   /**
@@ -255,11 +248,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   async wear(dir, count) {
     const usage = () => {
       (globalThis as { gc?: () => void }).gc?.();
-      const [descriptors, threads] = ["fd", "task"].map((of) =>
-        fs.readdirSync(`/proc/self/${of}`).length
-      );
+      const threads = fs.readdirSync("/proc/self/task").length;
       const { heapUsed, rss } = process.memoryUsage();
-      return `${descriptors} ${threads} ${heapUsed >> 10} ${rss >> 20}`;
+      return `${openIn(dir!)} ${threads} ${heapUsed >> 10} ${rss >> 20}`;
     };
     const file = path.join(dir!, "file");
     const once = async (i: number) => {
@@ -325,6 +316,17 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
 };
 
 let lines: AsyncIterator<string> | undefined;
+
+/** How many descriptors of this process are open in a directory. */
+function openIn(dir: string): number {
+  return fs.readdirSync("/proc/self/fd").filter((descriptor) => {
+    try {
+      return fs.readlinkSync(`/proc/self/fd/${descriptor}`).startsWith(dir);
+    } catch {
+      return false; // That of readdirSync itself.
+    }
+  }).length;
+}
 
 /** Waits to be told to go on. */
 async function line(): Promise<void> {
