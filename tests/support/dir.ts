@@ -23,7 +23,17 @@ export function text(file: string): string {
   return fs.readFileSync(file, "utf8");
 }
 
-/** How many descriptors this process has open, where that can be told. */
-export function openDescriptors(): number {
-  return process.platform === "linux" ? fs.readdirSync("/proc/self/fd").length : 0;
+/**
+ * How many descriptors this process has open below a directory, if nothing else is said that of
+ * temporary files, where that can be told. The runtime opens others when it likes.
+ */
+export function openDescriptors(dir: string = fs.realpathSync(tmpdir())): number {
+  if (process.platform !== "linux") return 0;
+  return fs.readdirSync("/proc/self/fd").filter((descriptor) => {
+    try {
+      return fs.readlinkSync(`/proc/self/fd/${descriptor}`).startsWith(dir);
+    } catch {
+      return false; // That of readdirSync() itself.
+    }
+  }).length;
 }

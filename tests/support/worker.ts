@@ -11,6 +11,7 @@ import {
   withDirLock,
 } from "../../mod.ts";
 import { blobOf, content, numberOf } from "./content.ts";
+import { openDescriptors } from "./dir.ts";
 
 /** What a test can have done in another process: see {@linkcode Child}. */
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
@@ -213,7 +214,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       const { code, replaced } = error as Error & { code: string; replaced: boolean };
       outcome = `${code} ${replaced}`;
     }
-    console.log(`${outcome} ${openIn(path.dirname(file!))}`);
+    console.log(`${outcome} ${openDescriptors(path.dirname(file!))}`);
   },
 
   /**
@@ -250,7 +251,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       (globalThis as { gc?: () => void }).gc?.();
       const threads = fs.readdirSync("/proc/self/task").length;
       const { heapUsed, rss } = process.memoryUsage();
-      return `${openIn(dir!)} ${threads} ${heapUsed >> 10} ${rss >> 20}`;
+      return `${openDescriptors(dir!)} ${threads} ${heapUsed >> 10} ${rss >> 20}`;
     };
     const file = path.join(dir!, "file");
     const once = async (i: number) => {
@@ -316,17 +317,6 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
 };
 
 let lines: AsyncIterator<string> | undefined;
-
-/** How many descriptors of this process are open in a directory. */
-function openIn(dir: string): number {
-  return fs.readdirSync("/proc/self/fd").filter((descriptor) => {
-    try {
-      return fs.readlinkSync(`/proc/self/fd/${descriptor}`).startsWith(dir);
-    } catch {
-      return false; // That of readdirSync itself.
-    }
-  }).length;
-}
 
 /** Waits to be told to go on. */
 async function line(): Promise<void> {
