@@ -69,7 +69,8 @@ export const proveCrashes: Part = async ({ short, runtimes }) => {
     fs.rmSync(dir, { recursive: true });
   });
   fs.rmSync(base, { recursive: true });
-  if (leftovers === 0) whole.failures.push("no process was killed while it wrote");
+  // In a few trials that may be chance.
+  if (leftovers === 0 && !short) whole.failures.push("no process was killed while it wrote");
   return [
     whole.row(
       "A killed writer leaves one whole version",
