@@ -70,7 +70,8 @@ function wrapFileSystem(real: FileSystem, form: "async" | "sync", hook: Hook): F
 }
 
 function wrapOpenFile(real: OpenFile, form: "async" | "sync", hook: Hook): OpenFile {
-  return wrapMethods(real, (name, args) => hook({ name: `file.${name}`, args, form }), undefined);
+  const before = (name: string, args: unknown[]) => hook({ name: `file.${name}`, args, form });
+  return wrapMethods(real, before, undefined, form);
 }
 
 function wrapLock(real: LockFile, hook: Hook): LockFile {
@@ -96,9 +97,9 @@ function wrapMethods<T extends object>(
         changed = before(name, args) ?? args;
       } catch (error) {
         // A close that fails has closed all the same, close(2).
-        if (name === "close") method.apply(target, args);
-        if (form === "async") return Promise.reject(error);
-        throw error;
+        const closed = name === "close" ? method.apply(target, args) : undefined;
+        if (form === "sync") throw error;
+        return Promise.resolve(closed).then(() => Promise.reject(error));
       }
       return after(name, method.apply(target, changed));
     };
