@@ -32,7 +32,7 @@ export function readOptions<T extends object>(
 }
 
 /** Checks for a boolean. */
-export const isBoolean: Check = (value, name) => {
+const isBoolean: Check = (value, name) => {
   if (typeof value !== "boolean") {
     throw new TypeError(`'${name}' must be a boolean: received ${kindOf(value)}`);
   }
@@ -46,14 +46,14 @@ export const isFunction: Check = (value, name) => {
 };
 
 /** Checks for an AbortSignal. */
-export const isSignal: Check = (value, name) => {
+const isSignal: Check = (value, name) => {
   if (!(value instanceof AbortSignal)) {
     throw new TypeError(`'${name}' must be an AbortSignal: received ${kindOf(value)}`);
   }
 };
 
 /** Checks for one of the strings `choices`. */
-export function isOneOf(choices: readonly string[]): Check {
+function isOneOf(choices: readonly string[]): Check {
   return (value, name) => {
     if (typeof value !== "string") {
       throw new TypeError(`'${name}' must be a string: received ${kindOf(value)}`);
@@ -66,7 +66,7 @@ export function isOneOf(choices: readonly string[]): Check {
 }
 
 /** Checks for a number of milliseconds, which may be Infinity. */
-export const isDuration: Check = (value, name) => {
+const isDuration: Check = (value, name) => {
   if (typeof value !== "number") {
     throw new TypeError(`'${name}' must be a number: received ${kindOf(value)}`);
   }
@@ -76,7 +76,7 @@ export const isDuration: Check = (value, name) => {
 };
 
 /** Checks for permission bits. */
-export const isMode: Check = (value, name) => {
+const isMode: Check = (value, name) => {
   if (typeof value !== "number") {
     throw new TypeError(`'${name}' must be a number: received ${kindOf(value)}`);
   }
@@ -86,7 +86,7 @@ export const isMode: Check = (value, name) => {
 };
 
 /** Checks for the name of a file, one path component. */
-export const isFileName: Check = (value, name) => {
+const isFileName: Check = (value, name) => {
   if (typeof value !== "string") {
     throw new TypeError(`'${name}' must be a string: received ${kindOf(value)}`);
   }

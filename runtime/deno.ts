@@ -1,6 +1,6 @@
 import { ensureDirSync } from "@std/fs/ensure-dir";
 import * as nodeFs from "node:fs";
-import { constants } from "node:os";
+import { errorName } from "./errno.ts";
 import { sleep, sleepSync } from "./sleep.ts";
 import type { ErrorCode, FileInfo, LockFile, OpenFile, Runtime } from "./types.ts";
 
@@ -136,7 +136,7 @@ function codeOf(error: Error & { code?: unknown }): string | undefined {
   const [, number] = /\(os error (\d+)\)/.exec(error.message) ?? [];
   // The numbers of Windows are not those of errno(3).
   if (number === undefined || Deno.build.os === "windows") return undefined;
-  return Object.entries(constants.errno).find(([, errno]) => errno === Number(number))?.[0];
+  return errorName(Number(number));
 }
 
 function errorClass(code: ErrorCode): new (message: string) => Error {

@@ -1,7 +1,8 @@
 import * as fs from "node:fs";
 import process from "node:process";
 import { promisify } from "node:util";
-import { errorName, fileId, openLock } from "./node_lock.ts";
+import { errorName } from "./errno.ts";
+import { fileId, openLock } from "./node_lock.ts";
 import { sleep, sleepSync } from "./sleep.ts";
 import type { FileInfo, OpenFile, Runtime } from "./types.ts";
 

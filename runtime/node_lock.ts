@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { toNamespacedPath } from "node:path";
 import process from "node:process";
+import { errorName } from "./errno.ts";
 import type { LockFile, Runtime } from "./types.ts";
 
 /** What is used of koffi, https://koffi.dev. */
@@ -27,11 +28,6 @@ export function openLock(path: string, access: "read-write" | "read"): LockFile 
 export function fileId(of: { dev: bigint; ino: bigint }): string {
   // Windows tells the volume of a path and of a handle in numbers of different widths.
   return process.platform === "win32" ? `${of.ino}` : `${of.dev}:${of.ino}`;
-}
-
-/** The name of an error number of errno(3). */
-export function errorName(errno: number): string | undefined {
-  return Object.entries(constants.errno).find(([, value]) => value === errno)?.[0];
 }
 
 function loadKoffi(): Koffi {
