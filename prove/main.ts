@@ -1,4 +1,5 @@
-// Checks the guarantees of the library at length: deno task prove [--short] [--only PART,...]
+// Checks the guarantees of the library at length:
+//   deno task prove [--short] [--only PART,...] [--soak [MINUTES]]
 // Ends with a table, and a line that sums it up.
 
 import { existsSync } from "node:fs";
@@ -10,6 +11,7 @@ import { proveFuzz } from "./fuzz.ts";
 import { proveInterop } from "./interop.ts";
 import { proveMutants } from "./mutants.ts";
 import { type Part, root, type Row, type Runtime } from "./part.ts";
+import { provePowerCuts } from "./power_cuts.ts";
 import { proveRaces } from "./races.ts";
 
 const parts: Record<string, Part> = {
@@ -20,10 +22,14 @@ const parts: Record<string, Part> = {
   interop: proveInterop,
   races: proveRaces,
   fuzz: proveFuzz,
+  powerCuts: provePowerCuts,
   mutants: proveMutants,
 };
 
 const short = Deno.args.includes("--short");
+const soak = Deno.args.includes("--soak")
+  ? Number(Deno.args[Deno.args.indexOf("--soak") + 1] ?? 10)
+  : 0;
 const only = Deno.args[Deno.args.indexOf("--only") + 1];
 const chosen = Deno.args.includes("--only") ? only!.split(",") : Object.keys(parts);
 
@@ -37,7 +43,7 @@ for (const name of chosen) {
   const part = parts[name];
   if (part === undefined) throw new Error(`There is no part ${name}`);
   const started = performance.now();
-  const found = await part({ short, runtimes });
+  const found = await part({ short, soak, runtimes });
   rows.push(...found);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(found.length === 0 ? `${name}: skipped, strace is missing` : `${name}: ${seconds} s`);
@@ -49,11 +55,11 @@ for (const name of chosen) {
 const header = ["guarantee", "method", "trials", "failures"];
 const table = [
   header,
-  ...rows.map(({ guarantee, method, trials, failures }) => [
+  ...rows.map(({ guarantee, method, trials, failures, skipped }) => [
     guarantee,
     method,
-    trials.toLocaleString("en"),
-    String(failures.length),
+    skipped ? "skipped" : trials.toLocaleString("en"),
+    skipped ? "" : String(failures.length),
   ]),
 ];
 const widths = header.map((_, i) => Math.max(...table.map((row) => row[i]!.length)));
@@ -64,5 +70,9 @@ for (const row of table) {
   );
 }
 const failed = rows.filter(({ failures }) => failures.length > 0).length;
-console.log(`\n${rows.length - failed} passed, ${failed} failed`);
+const skipped = rows.filter((row) => row.skipped).length;
+console.log(
+  `\n${rows.length - failed - skipped} passed, ${failed} failed` +
+    (skipped > 0 ? `, ${skipped} skipped` : ""),
+);
 Deno.exit(failed === 0 ? 0 : 1);

@@ -1,0 +1,181 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import * as library from "../../mod.ts";
+import { content, numberOf } from "./content.ts";
+
+const { atomicUpdate, AtomicFile, atomicWrite, atomicWriteSync } = library;
+
+type UpdateJson = (
+  path: string,
+  fn: (value: unknown) => unknown,
+  options: library.AtomicUpdateOptions,
+) => Promise<void>;
+const { updateJson } = library as { updateJson?: UpdateJson };
+
+/** What the proof on real ground has done in other processes: see `Child`. */
+const jobs: Record<string, (...args: string[]) => Promise<void>> = {
+  /**
+   * Writes versions of several files in every way until killed. What was begun and what is done
+   * goes into `journal`, which is on another file system: what is noted there has happened.
+   * `root` has directories `{durability}-{name}` and `shared-{durability}` already.
+   */
+  async writeUntilCut(root, journal, durability, name, variant) {
+    if (variant !== undefined) breakOnPurpose(variant);
+    const note = noteIn(journal!);
+    const own = (file: string) => `${durability}-${name}/${file}`;
+    const pause = () => new Promise((go) => setTimeout(go, Math.random() * 30));
+    const versions = async (file: string, write: (target: string, n: number) => unknown) => {
+      for (let n = 1;; n++) {
+        note("begun", file, n);
+        await write(path.join(root!, file), n);
+        note("done", file, n);
+        await pause();
+      }
+    };
+    const news = async (file: string, most: number, write: (target: string) => unknown) => {
+      for (let n = 1; n <= most; n++) {
+        const one = file.replace("*", String(n));
+        note("begun", one, 1);
+        await write(path.join(root!, one));
+        note("done", one, 1);
+        await pause();
+      }
+    };
+    console.log("writing");
+    if (durability === "bare") {
+      await Promise.all([
+        versions(own("replace"), async (target, n) => {
+          await fs.promises.writeFile(`${target}.new`, content(n, someSize()));
+          await fs.promises.rename(`${target}.new`, target);
+        }),
+        news(own("new-*"), 2_000, (target) => {
+          return fs.promises.writeFile(target, content(1, someSize()));
+        }),
+      ]);
+      return;
+    }
+    const options = { durability: durability as "none" | "consistent" | "durable" };
+    await Promise.all([
+      versions(own("replace"), (target, n) => {
+        return atomicWrite(target, content(n, someSize()), options);
+      }),
+      versions(own("sync"), (target, n) => {
+        atomicWriteSync(target, content(n, someSize() >> 4), options);
+      }),
+      // Every second version is empty.
+      versions(own("zero"), (target, n) => {
+        return atomicWrite(target, n % 2 === 0 ? "" : content(n, someSize()), options);
+      }),
+      versions(own("stream"), (target, n) => {
+        return atomicWrite(target, inPieces(content(n, someSize())), options);
+      }),
+      versions(own("pieces"), async (target, n) => {
+        const file = await AtomicFile.open(target, options);
+        for await (const piece of inPieces(content(n, someSize()))) await file.write(piece);
+        await file.commit();
+      }),
+      news(own("new-*"), 2_000, (target) => {
+        return atomicWrite(target, content(1, someSize()), { ...options, createNew: true });
+      }),
+      await knows("parents") && news(own("dir-*/with/more/file"), 500, (target) => {
+        const parents = { ...options, parents: true };
+        return atomicWrite(target, content(1, someSize() >> 4), parents);
+      }),
+      count(),
+      updateJson !== undefined && countJson(updateJson),
+    ]);
+
+    async function count(): Promise<void> {
+      const file = `shared-${durability}/count`;
+      for (;;) {
+        let n = 0;
+        await atomicUpdate(path.join(root!, file), (bytes) => {
+          n = bytes === null ? 1 : numberOf(bytes) + 1;
+          note("begun", file, n);
+          return content(n, someSize() >> 6);
+        }, options);
+        note("done", file, n);
+        await pause();
+      }
+    }
+
+    async function countJson(updateJson: UpdateJson): Promise<void> {
+      const file = `shared-${durability}/count.json`;
+      for (;;) {
+        let n = 0;
+        await updateJson(path.join(root!, file), (value) => {
+          n = value === undefined ? 1 : (value as { n: number }).n + 1;
+          note("begun", file, n);
+          return { n, padding: "p".repeat(n % 5_000) };
+        }, options);
+        note("done", file, n);
+        await pause();
+      }
+    }
+  },
+};
+
+/** A journal that other processes append to too. */
+function noteIn(journal: string): (what: "begun" | "done", file: string, n: number) => void {
+  const descriptor = fs.openSync(journal, "a");
+  return (what, file, n) => void fs.writeSync(descriptor, `${what} ${file} ${n}\n`);
+}
+
+/** Whether writes have an option. */
+async function knows(option: string): Promise<boolean> {
+  try {
+    await AtomicFile.open("/proc/0/file", { [option]: true });
+  } catch (error) {
+    return !(error instanceof TypeError);
+  }
+  return true;
+}
+
+/** From nothing to 4 MB, most often little. */
+function someSize(): number {
+  return Math.floor(Math.random() ** 6 * 4_000_000);
+}
+
+async function* inPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  const size = 1 + Math.floor(Math.random() * 200_000);
+  for (let at = 0; at < bytes.byteLength; at += size) {
+    await new Promise((go) => setTimeout(go, 0));
+    yield bytes.subarray(at, at + size);
+  }
+}
+
+/** Breaks a promise of the library below it, on Deno, to show that this is noticed. */
+function breakOnPurpose(variant: string): void {
+  const { sync, syncSync } = Deno.FsFile.prototype;
+  const { link, linkSync, rename, renameSync } = Deno;
+  const skipped = variant === "no sync of the directory"
+    ? (info: Deno.FileInfo) => info.isDirectory
+    : (info: Deno.FileInfo) => info.isFile;
+  Deno.FsFile.prototype.sync = async function () {
+    if (!skipped(this.statSync())) await sync.call(this);
+  };
+  Deno.FsFile.prototype.syncSync = function () {
+    if (!skipped(this.statSync())) syncSync.call(this);
+  };
+  if (variant !== "sync after the rename") return;
+  const late = async (to: string | URL) => {
+    using file = Deno.openSync(to);
+    await sync.call(file);
+  };
+  const lateSync = (to: string | URL) => {
+    using file = Deno.openSync(to);
+    syncSync.call(file);
+  };
+  Deno.rename = (from, to) => rename(from, to).then(() => late(to));
+  Deno.link = (from, to) => link(from, to).then(() => late(to));
+  Deno.renameSync = (from, to) => (renameSync(from, to), lateSync(to));
+  Deno.linkSync = (from, to) => (linkSync(from, to), lateSync(to));
+}
+
+if (process.argv[2] === "aperture-worker") {
+  jobs[process.argv[3]!]!(...process.argv.slice(4)).catch((error) => {
+    console.error(error);
+    process.exit(70);
+  });
+}
