@@ -15,7 +15,7 @@ export interface Needs {
 }
 
 /**
- * A part that runs in mount and process namespaces of its own, so that nothing stays mounted and
+ * A part that runs in mount, network and process namespaces of its own, so that nothing stays mounted and
  * no process is left, however it ends: `module` exports it as `prove`.
  */
 export function apart(module: string, guarantee: string, needs: Needs): Part {
@@ -28,7 +28,7 @@ export function apart(module: string, guarantee: string, needs: Needs): Part {
     const child = new Deno.Command("unshare", {
       args: [
         ...["--mount", "--propagation", "private"],
-        ...["--pid", "--fork", "--kill-child", "--mount-proc"],
+        ...["--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
         ...[Deno.execPath(), "run", "-A", "--no-check", ...imports, `${root}prove/apart.ts`],
         ...[module, JSON.stringify({ short, soak })],
       ],
@@ -58,7 +58,7 @@ function missing({ commands, devices = [] }: Needs): string | undefined {
   }
   const device = devices.find((file) => !fs.existsSync(file));
   if (device !== undefined) return `needs ${device}`;
-  if (spawnSync("unshare", ["--mount", "--pid", "--fork", "true"]).status !== 0) {
+  if (spawnSync("unshare", ["--mount", "--net", "--pid", "--fork", "true"]).status !== 0) {
     return "needs the right to unshare namespaces";
   }
   return undefined;

@@ -3,6 +3,7 @@
 // Ends with a table, and a line that sums it up.
 
 import { existsSync } from "node:fs";
+import { proveCluster } from "./cluster.ts";
 import { proveContention } from "./contention.ts";
 import { proveCrashes } from "./crashes.ts";
 import { proveFaults } from "./faults.ts";
@@ -23,6 +24,7 @@ const parts: Record<string, Part> = {
   races: proveRaces,
   fuzz: proveFuzz,
   powerCuts: provePowerCuts,
+  cluster: proveCluster,
   mutants: proveMutants,
 };
 

@@ -1,10 +1,11 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
+import { createInterface } from "node:readline";
 import * as library from "../../mod.ts";
 import { content, numberOf } from "./content.ts";
 
-const { atomicUpdate, AtomicFile, atomicWrite, atomicWriteSync } = library;
+const { atomicUpdate, AtomicFile, atomicWrite, atomicWriteSync, DirLock, withDirLock } = library;
 
 type UpdateJson = (
   path: string,
@@ -114,7 +115,155 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       }
     }
   },
+
+  /** Holds the lock until told to go on; says then whether it holds it still. */
+  async hold(dir) {
+    const lock = await DirLock.acquire(dir!);
+    console.log("held");
+    await line();
+    try {
+      (lock as { verify?: () => void }).verify?.();
+      console.log("verified");
+    } catch (error) {
+      console.log(codeOf(error));
+    }
+    lock.release();
+  },
+
+  /**
+   * Takes and frees the lock for `time` ms, every `shared`th time exclusively if that is not 0.
+   * Whoever finds another where nobody may be says so. `how` may be a lock that is none: a file
+   * that is there.
+   */
+  async contend(dir, time, shared, name, how) {
+    const locked = { flock: lockByKernel, existence: lockByExistence }[how!]!;
+    const end = performance.now() + Number(time);
+    let [turns, longest] = [0, 0];
+    for (; performance.now() < end; turns++) {
+      const asShared = Number(shared) > 0 && turns % Number(shared) > 0;
+      const mark = path.join(dir!, `mark-${name}-${asShared ? "shared" : "exclusive"}`);
+      const started = performance.now();
+      const release = await locked(dir!, asShared);
+      longest = Math.max(longest, performance.now() - started);
+      fs.closeSync(fs.openSync(mark, "wx"));
+      const inside = fs.readdirSync(dir!).filter((entry) => entry.startsWith("mark-"));
+      const bad = inside.length > 1 && inside.some((entry) => entry.endsWith("-exclusive"));
+      if (bad) console.log(`overlap ${inside.join(" ")}`);
+      fs.unlinkSync(mark);
+      release();
+    }
+    console.log(`turns ${turns} ${Math.round(longest)}`);
+  },
+
+  /** Adds to a counter `times` times with atomicUpdate; says how many failed, and how. */
+  async update(file, times) {
+    const failed: string[] = [];
+    for (let i = 0; i < Number(times); i++) {
+      try {
+        await atomicUpdate(
+          file!,
+          (bytes) => content(bytes === null ? 1 : numberOf(bytes) + 1, 999),
+        );
+      } catch (error) {
+        failed.push(codeOf(error));
+      }
+    }
+    console.log(`failed ${failed.length} ${[...new Set(failed)].join(" ")}`);
+  },
+
+  /** Adds to a counter by hand, in place, under the lock. */
+  async countInPlace(dir, times) {
+    const file = path.join(dir!, "counter");
+    for (let i = 0; i < Number(times); i++) {
+      await withDirLock(dir!, () => {
+        const count = Number(fs.readFileSync(file, "utf8"));
+        fs.writeFileSync(file, String(count + 1));
+      });
+    }
+    console.log("counted");
+  },
+
+  /** Reads until told to stop; says how many reads there were, all of them whole. */
+  async read(file) {
+    let [reads, last, stop] = [0, 0, false];
+    line().then(() => stop = true);
+    console.log("reading");
+    for (; !stop; reads++) {
+      const number = numberOf(fs.readFileSync(file!));
+      if (number < last) console.log(`back from ${last} to ${number}`);
+      last = number;
+      await new Promise((go) => setTimeout(go, 0));
+    }
+    console.log(`reads ${reads}`);
+  },
+
+  /** Writes under the lock each time that it is told to; says how it went, and in how many ms. */
+  async writeWhenTold(file) {
+    console.log("ready");
+    for (let number = 1;; number++) {
+      await line();
+      const started = performance.now();
+      let outcome = "written";
+      try {
+        await atomicUpdate(file!, () => content(number, 5_000), {
+          durability: "durable",
+          lock: { timeout: 120_000 },
+        });
+      } catch (error) {
+        const { code, step } = error as { code?: string; step?: string };
+        outcome = `${code ?? (error as Error).name}${step === undefined ? "" : `/${step}`}`;
+      }
+      console.log(`${outcome} ${Math.round(performance.now() - started)}`);
+    }
+  },
+
+  /** Says as JSON how many ms each operation takes: the median of `times`, and the longest. */
+  async measure(dir, times) {
+    const file = path.join(dir!, "measured");
+    const bytes = content(1, 4_088);
+    const operations: Record<string, () => unknown> = {
+      "atomicWrite, none": () => atomicWrite(file, bytes, { durability: "none" }),
+      "atomicWrite, consistent": () => atomicWrite(file, bytes),
+      "atomicWrite, durable": () => atomicWrite(file, bytes, { durability: "durable" }),
+      "writeFile and rename by hand": async () => {
+        await fs.promises.writeFile(`${file}.new`, bytes);
+        await fs.promises.rename(`${file}.new`, file);
+      },
+      "lock and release, free": async () => (await DirLock.acquire(dir!)).release(),
+      "atomicUpdate, consistent": () => atomicUpdate(file, () => bytes),
+      "readFile": () => fs.promises.readFile(file),
+    };
+    const found: Record<string, [median: number, longest: number]> = {};
+    for (const [name, operation] of Object.entries(operations)) {
+      const took: number[] = [];
+      for (let i = 0; i < Number(times); i++) {
+        const started = performance.now();
+        await operation();
+        took.push(performance.now() - started);
+      }
+      took.sort((a, b) => a - b);
+      found[name] = [took[took.length >> 1]!, took.at(-1)!];
+    }
+    console.log(JSON.stringify(found));
+  },
 };
+
+async function lockByKernel(dir: string, shared: boolean): Promise<() => void> {
+  const lock = await DirLock.acquire(dir, { shared });
+  return () => lock.release();
+}
+
+/** What many programs do: go on when there is no lock file, and make one. */
+async function lockByExistence(dir: string): Promise<() => void> {
+  const file = path.join(dir, "lock");
+  while (fs.existsSync(file)) await new Promise((go) => setTimeout(go, 1));
+  fs.writeFileSync(file, String(process.pid));
+  return () => fs.rmSync(file, { force: true });
+}
+
+function codeOf(error: unknown): string {
+  return (error as { code?: string }).code ?? (error as Error).name;
+}
 
 /** A journal that other processes append to too. */
 function noteIn(journal: string): (what: "begun" | "done", file: string, n: number) => void {
@@ -171,6 +320,14 @@ function breakOnPurpose(variant: string): void {
   Deno.link = (from, to) => link(from, to).then(() => late(to));
   Deno.renameSync = (from, to) => (renameSync(from, to), lateSync(to));
   Deno.linkSync = (from, to) => (linkSync(from, to), lateSync(to));
+}
+
+let lines: AsyncIterator<string> | undefined;
+
+/** Waits to be told to go on. */
+async function line(): Promise<void> {
+  lines ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+  if ((await lines.next()).done) process.exit();
 }
 
 if (process.argv[2] === "aperture-worker") {
