@@ -367,12 +367,12 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
   const local = roomFor(2 ** 20, "prove-cluster-local-");
   const lines: string[][] = [];
   for (const { name, options } of runtimes) {
-    const found = await Promise.all([local, fresh().a].map(async (dir) => {
+    const found: Record<string, [number, number]>[] = [];
+    for (const dir of [local, fresh().a]) {
       const child = new Child("measure", [dir, short ? 20 : 300], options);
-      const line = await child.line();
+      found.push(JSON.parse(await child.line()));
       await child.exit();
-      return JSON.parse(line) as Record<string, [number, number]>;
-    }));
+    }
     for (const operation of Object.keys(found[0]!)) {
       const cells = found.map((of) => of[operation]!.map((ms) => ms.toFixed(2)).join(" / "));
       lines.push([name, operation, ...cells]);

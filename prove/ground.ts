@@ -103,6 +103,17 @@ export async function groundRuntimes(): Promise<Runtime[]> {
   return runtimes;
 }
 
+/** The highest version of each file in the lines of a journal that say `what`. */
+export function lastOf(notes: Uint8Array, what: "begun" | "done"): Map<string, number> {
+  const last = new Map<string, number>();
+  for (const line of new TextDecoder().decode(notes).split("\n")) {
+    const [said, file, n] = line.split(" ");
+    if (said !== what || n === undefined) continue;
+    last.set(file!, Math.max(last.get(file!) ?? 0, Number(n)));
+  }
+  return last;
+}
+
 /** Waits. */
 export function sleep(milliseconds: number): Promise<void> {
   return new Promise((go) => setTimeout(go, milliseconds));

@@ -4,6 +4,7 @@
 
 import { existsSync } from "node:fs";
 import { proveCluster } from "./cluster.ts";
+import { proveContainers } from "./containers.ts";
 import { proveContention } from "./contention.ts";
 import { proveCrashes } from "./crashes.ts";
 import { proveFaults } from "./faults.ts";
@@ -14,6 +15,7 @@ import { proveMutants } from "./mutants.ts";
 import { type Part, root, type Row, type Runtime } from "./part.ts";
 import { provePowerCuts } from "./power_cuts.ts";
 import { proveRaces } from "./races.ts";
+import { proveSoak } from "./soak.ts";
 
 const parts: Record<string, Part> = {
   faults: proveFaults,
@@ -25,15 +27,18 @@ const parts: Record<string, Part> = {
   fuzz: proveFuzz,
   powerCuts: provePowerCuts,
   cluster: proveCluster,
+  containers: proveContainers,
+  soak: proveSoak,
   mutants: proveMutants,
 };
 
 const short = Deno.args.includes("--short");
-const soak = Deno.args.includes("--soak")
-  ? Number(Deno.args[Deno.args.indexOf("--soak") + 1] ?? 10)
-  : 0;
+const minutes = Number(Deno.args[Deno.args.indexOf("--soak") + 1]);
+const soak = Deno.args.includes("--soak") ? minutes || 10 : 0;
 const only = Deno.args[Deno.args.indexOf("--only") + 1];
-const chosen = Deno.args.includes("--only") ? only!.split(",") : Object.keys(parts);
+const chosen = Deno.args.includes("--only")
+  ? only!.split(",")
+  : Object.keys(parts).filter((name) => name !== "soak" || soak > 0);
 
 const runtimes: Runtime[] = [{ name: "Deno", options: {} }];
 const worker = `${root}npm/esm/tests/support/worker.js`;

@@ -6,6 +6,7 @@ import { content, numberOf } from "../tests/support/content.ts";
 import {
   apart,
   groundRuntimes,
+  lastOf,
   markdown,
   type ProveApart,
   roomFor,
@@ -311,17 +312,6 @@ async function goOn(copy: string): Promise<void> {
 function allDirs(dir: string): string[] {
   return fs.readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isDirectory())
     .flatMap(({ name }) => [path.join(dir, name), ...allDirs(path.join(dir, name))]);
-}
-
-/** The highest version of each file in the lines of a journal that say `what`. */
-function lastOf(notes: Uint8Array, what: "begun" | "done"): Map<string, number> {
-  const last = new Map<string, number>();
-  for (const line of new TextDecoder().decode(notes).split("\n")) {
-    const [said, file, n] = line.split(" ");
-    if (said !== what || n === undefined) continue;
-    last.set(file!, Math.max(last.get(file!) ?? 0, Number(n)));
-  }
-  return last;
 }
 
 function jsonNumberOf(bytes: Uint8Array): number {

@@ -246,7 +246,245 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
     console.log(JSON.stringify(found));
   },
+
+  /** Writes once; says as JSON how that went. */
+  async writeOnce(file, form, options) {
+    const bytes = content(2, 20_000);
+    let outcome = {};
+    try {
+      if (form === "sync") atomicWriteSync(file!, bytes, JSON.parse(options!));
+      else if (form === "stream") await atomicWrite(file!, inPieces(bytes), JSON.parse(options!));
+      else await atomicWrite(file!, bytes, JSON.parse(options!));
+    } catch (error) {
+      const { name, message, code, step, replaced, temp } = error as library.AtomicWriteError & {
+        temp?: string;
+      };
+      outcome = { name, message, code, step, replaced, temp };
+    }
+    console.log(JSON.stringify(outcome));
+  },
+
+  /** Writes a stream of so many MiB. */
+  async writeMuch(file, mebibytes) {
+    async function* source(): AsyncGenerator<Uint8Array> {
+      for (let i = 0; i < Number(mebibytes); i++) {
+        await new Promise((go) => setTimeout(go, 0));
+        yield new Uint8Array(2 ** 20).fill(i);
+      }
+    }
+    await atomicWrite(file!, source());
+    console.log("written");
+  },
+
+  /**
+   * Does all that the library can until told to stop: on `root`, a disk that may be full, with
+   * descriptors that run out, a clock that is set back, and locks in `locks`. Told "usage", it
+   * rests and says how many descriptors, threads, KiB of objects and MiB of memory there are.
+   * Says "bad" with what must not be.
+   */
+  async soak(root, journal, locks, name) {
+    const note = noteIn(journal!);
+    const expected = new Set(["ENOSPC", "EMFILE", "ETIMEDOUT", "AbortError"]);
+    const bad = (what: string) => console.log(`bad ${name}: ${what}`);
+    let [running, resting, done, refused] = [true, false, 0, 0];
+    const loops: Promise<void>[] = [];
+    let active = 0;
+    const repeat = (work: () => unknown, least: number, most: number) => {
+      loops.push((async () => {
+        while (running) {
+          await new Promise((go) => setTimeout(go, least + Math.random() * (most - least)));
+          if (resting) continue;
+          active++;
+          try {
+            await work();
+            done++;
+          } catch (error) {
+            refused++;
+            const code = codeOf(error);
+            if (!expected.has(code)) bad(`${code}: ${(error as Error).message}`);
+          } finally {
+            active--;
+          }
+        }
+      })());
+    };
+    /** Reads as a reader would; undefined if there is no descriptor for it. */
+    const look = (file: string): number | undefined => {
+      try {
+        return numberOf(fs.readFileSync(file));
+      } catch (error) {
+        if (codeOf(error) === "ENOENT") return 0;
+        if (codeOf(error) === "EMFILE") return undefined;
+        throw error;
+      }
+    };
+    const versions = (own: string, write: (file: string, n: number) => unknown) => {
+      const file = path.join(root!, `${name}-${own}`);
+      let last = look(file) ?? 0;
+      let n = last;
+      repeat(
+        async () => {
+          n++;
+          note("begun", `${name}-${own}`, n);
+          try {
+            await write(file, n);
+            last = n;
+            note("done", `${name}-${own}`, n);
+          } finally {
+            const found = look(file);
+            if (found !== undefined && found !== last) bad(`${own}: ${found}, not ${last}`);
+          }
+        },
+        1,
+        20,
+      );
+    };
+    const size = () => Math.floor(Math.random() ** 6 * 1_000_000);
+
+    for (const durability of ["none", "consistent", "durable"] as const) {
+      versions(durability, (file, n) => atomicWrite(file, content(n, size()), { durability }));
+    }
+    versions("sync", (file, n) => atomicWriteSync(file, content(n, size() >> 3)));
+    versions("stream", (file, n) => atomicWrite(file, inPieces(content(n, size()))));
+    versions("pieces", async (file, n) => {
+      await using replacement = await AtomicFile.open(file);
+      for await (const piece of inPieces(content(n, size()))) await replacement.write(piece);
+      await replacement.commit();
+    });
+    versions("crowd", async (file, n) => {
+      const calls = [1, 2, 3, 4, 5].map(() => atomicWrite(file, content(n, size() >> 4)));
+      const refused = (await Promise.allSettled(calls)).filter((one) => one.status === "rejected");
+      if (refused.length === calls.length) throw refused[0]!.reason;
+    });
+    for (let i = 0; i < 2; i++) {
+      repeat(
+        async () => {
+          let n = 0;
+          await atomicUpdate(path.join(root!, "count"), (bytes) => {
+            n = bytes === null ? 1 : numberOf(bytes) + 1;
+            note("begun", "count", n);
+            return content(n, 999);
+          }, { lock: { timeout: 5_000 } });
+          note("done", "count", n);
+        },
+        1,
+        50,
+      );
+    }
+    // One that a process of this name left when it was killed.
+    fs.rmSync(path.join(root!, `${name}-new`), { force: true });
+    repeat(
+      async () => {
+        const file = path.join(root!, `${name}-new`);
+        await atomicWrite(file, content(1, size()), { createNew: true });
+        try {
+          await atomicWrite(file, "", { createNew: true });
+          bad("createNew replaced a file");
+        } catch (error) {
+          if (codeOf(error) !== "EEXIST") throw error;
+        } finally {
+          fs.unlinkSync(file);
+        }
+      },
+      5,
+      50,
+    );
+    repeat(
+      async () => {
+        const signal = AbortSignal.timeout(1);
+        const aborted = atomicWrite(
+          path.join(root!, `${name}-none`),
+          inPieces(content(1, size())),
+          {
+            signal,
+          },
+        );
+        await aborted.catch((error) => {
+          if (error !== signal.reason) throw error;
+        });
+      },
+      5,
+      50,
+    );
+    let turn = 0;
+    for (let i = 0; i < 2; i++) {
+      repeat(
+        async () => {
+          const shared = Math.random() < 0.5;
+          const lock = await DirLock.acquire(locks!, { shared, timeout: 2_000 });
+          try {
+            const kind = shared ? "shared" : "exclusive";
+            const mark = path.join(locks!, `mark-${process.pid}-${turn++}-${kind}`);
+            fs.mkdirSync(mark);
+            try {
+              const inside = fs.readdirSync(locks!).filter((entry) => entry.startsWith("mark-"));
+              // Those of the dead are not inside.
+              const alive = inside.filter((entry) => isAlive(Number(entry.split("-")[1])));
+              if (alive.length > 1 && alive.some((entry) => entry.endsWith("-exclusive"))) {
+                bad(`overlap ${alive}`);
+              }
+            } finally {
+              fs.rmdirSync(mark);
+            }
+          } finally {
+            lock.release();
+          }
+        },
+        1,
+        20,
+      );
+    }
+    repeat(() => library.sweepTempFiles(root!, { olderThan: 20_000 }), 500, 1_000);
+    repeat(
+      async () => {
+        const held: number[] = [];
+        try {
+          for (;;) held.push(fs.openSync("/dev/null", "r"));
+        } catch (error) {
+          if (codeOf(error) !== "EMFILE") throw error;
+          await new Promise((go) => setTimeout(go, 200));
+        } finally {
+          for (const descriptor of held) fs.closeSync(descriptor);
+        }
+      },
+      2_000,
+      6_000,
+    );
+    const { now } = Date;
+    let back = 0;
+    repeat(
+      () => {
+        back += Math.random() * 600_000;
+        Date.now = () => now() - back;
+      },
+      1_000,
+      3_000,
+    );
+
+    console.log("soaking");
+    for (;;) {
+      if (await line() !== "usage") break;
+      resting = true;
+      while (active > 0) await new Promise((go) => setTimeout(go, 10));
+      // Threads of a pool that have nothing to do end after a while.
+      await new Promise((go) => setTimeout(go, 12_000));
+      (globalThis as { gc?: () => void }).gc?.();
+      const counts = ["fd", "task"].map((of) => fs.readdirSync(`/proc/self/${of}`).length);
+      const { heapUsed, rss } = process.memoryUsage();
+      console.log(`usage ${[...counts, heapUsed >> 10, rss >> 20].join(" ")}`);
+      resting = false;
+    }
+    running = false;
+    await Promise.all(loops);
+    console.log(`done ${done} ${refused}`);
+    process.exit();
+  },
 };
+
+function isAlive(pid: number): boolean {
+  return fs.existsSync(`/proc/${pid}/stat`) &&
+    !/^\d+ \(.*\) Z/.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8"));
+}
 
 async function lockByKernel(dir: string, shared: boolean): Promise<() => void> {
   const lock = await DirLock.acquire(dir, { shared });
@@ -257,7 +495,11 @@ async function lockByKernel(dir: string, shared: boolean): Promise<() => void> {
 async function lockByExistence(dir: string): Promise<() => void> {
   const file = path.join(dir, "lock");
   while (fs.existsSync(file)) await new Promise((go) => setTimeout(go, 1));
-  fs.writeFileSync(file, String(process.pid));
+  try {
+    fs.writeFileSync(file, String(process.pid));
+  } catch {
+    return lockByExistence(dir); // Another machine has just removed it.
+  }
   return () => fs.rmSync(file, { force: true });
 }
 
@@ -325,9 +567,11 @@ function breakOnPurpose(variant: string): void {
 let lines: AsyncIterator<string> | undefined;
 
 /** Waits to be told to go on. */
-async function line(): Promise<void> {
+async function line(): Promise<string> {
   lines ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-  if ((await lines.next()).done) process.exit();
+  const { done, value } = await lines.next();
+  if (done) process.exit();
+  return value;
 }
 
 if (process.argv[2] === "aperture-worker") {
