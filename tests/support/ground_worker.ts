@@ -51,7 +51,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
           await fs.promises.rename(`${target}.new`, target);
         }),
         news(own("new-*"), 2_000, (target) => {
-          return fs.promises.writeFile(target, content(1, someSize()));
+          return fs.promises.writeFile(target, content(1, someSize() >> 2));
         }),
       ]);
       return;
@@ -77,9 +77,12 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         await file.commit();
       }),
       news(own("new-*"), 2_000, (target) => {
-        return atomicWrite(target, content(1, someSize()), { ...options, createNew: true });
+        return atomicWrite(target, content(1, someSize() >> 2), { ...options, createNew: true });
       }),
-      await knows("parents") && news(own("dir-*/with/more/file"), 500, (target) => {
+      news(own("dir-*/made"), 500, (target) => {
+        return atomicUpdate(target, () => content(1, someSize() >> 6), options);
+      }),
+      await knows("parents") && news(own("deep-dir-*/with/more/made"), 500, (target) => {
         const parents = { ...options, parents: true };
         return atomicWrite(target, content(1, someSize() >> 4), parents);
       }),
