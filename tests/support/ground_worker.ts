@@ -186,18 +186,30 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("counted");
   },
 
-  /** Reads until told to stop; says how many reads there were, all of them whole. */
+  /**
+   * Reads until told to stop; says how many reads there were, all of them whole, and how many were
+   * refused because the file was replaced between its opening and its reading.
+   */
   async read(file) {
-    let [reads, last, stop] = [0, 0, false];
+    let [reads, stale, last, stop] = [0, 0, 0, false];
     line().then(() => stop = true);
     console.log("reading");
-    for (; !stop; reads++) {
-      const number = numberOf(fs.readFileSync(file!));
+    while (!stop) {
+      await new Promise((go) => setTimeout(go, 0));
+      let bytes: Uint8Array;
+      try {
+        bytes = fs.readFileSync(file!);
+      } catch (error) {
+        if ((error as { errno?: number }).errno !== -ESTALE) throw error;
+        stale++;
+        continue;
+      }
+      const number = numberOf(bytes);
       if (number < last) console.log(`back from ${last} to ${number}`);
       last = number;
-      await new Promise((go) => setTimeout(go, 0));
+      reads++;
     }
-    console.log(`reads ${reads}`);
+    console.log(`reads ${reads} ${stale}`);
   },
 
   /** Writes under the lock each time that it is told to; says how it went, and in how many ms. */
@@ -483,6 +495,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     process.exit();
   },
 };
+
+/** Neither Node nor Deno knows its name. */
+const ESTALE = 116;
 
 function isAlive(pid: number): boolean {
   return fs.existsSync(`/proc/${pid}/stat`) &&
