@@ -29,9 +29,10 @@ export function isMissing(error: unknown): boolean {
 }
 
 /**
- * Loads koffi. It is asked for from the file that this code is in, which the call stack tells:
- * `import.meta` is empty in a CommonJS bundle, and `require` is missing in an ES module. A literal
- * `require("koffi")` would have bundlers take in a native addon that they cannot carry.
+ * Loads koffi, from where the file that this code is in would find it. The call stack tells which
+ * file that is: the module's own URL is empty in a CommonJS bundle, and `require` is missing in an
+ * ES module. A literal `require("koffi")` would have bundlers take in an addon that they cannot
+ * carry.
  */
 export function loadKoffi(): Koffi {
   const files = stackFiles();

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
-import { nodeModules, root, setUp } from "./setup.mjs";
+import { nodeModules, root, setUp } from "./lib/setup.mjs";
 
 setUp();
 const deno = join(nodeModules, "deno", "bin.cjs");
