@@ -1,4 +1,4 @@
-import { createRequire } from "node:module";
+import * as nodeModule from "node:module";
 import process from "node:process";
 
 /** What is used of koffi, https://koffi.dev. */
@@ -40,13 +40,50 @@ export function loadKoffi(): Koffi {
   for (const from of [...files, process.argv[1], process.execPath]) {
     if (from === undefined) continue;
     try {
-      return createRequire(from)("koffi");
+      return nodeModule.createRequire(from)("koffi");
     } catch (error) {
       if (!isMissing(error)) throw notLoaded(error, files[0]);
       failure = error;
     }
   }
+  const builtIn = bunFfi();
+  if (builtIn !== undefined) return builtIn;
   throw notLoaded(failure, files[0]);
+}
+
+/**
+ * Bun's own FFI, https://bun.com/docs/runtime/ffi, for functions that take and give ints. It is
+ * what an executable of `bun build --compile` has; elsewhere koffi goes first, since Bun calls its
+ * own experimental.
+ */
+function bunFfi(): Koffi | undefined {
+  if (process.versions.bun === undefined || process.platform === "win32") return undefined;
+  const { dlopen, read } = nodeModule.createRequire(process.execPath)("bun:ffi");
+  const macOs = process.platform === "darwin";
+  const errno = macOs ? "__error" : "__errno_location";
+  const names = macOs ? ["libSystem.B.dylib"] : ["libc.so.6", `libc.musl-${muslArch()}.so.1`];
+  for (const name of names) {
+    try {
+      const { symbols } = dlopen(name, { [errno]: { args: [], returns: "ptr" } });
+      return {
+        load: () => ({
+          func(prototype: string) {
+            const [, called, parameters] = /(\w+)\((.*)\)$/.exec(prototype)!;
+            const args = parameters!.split(",").map(() => "i32");
+            return dlopen(name, { [called!]: { args, returns: "i32" } }).symbols[called!];
+          },
+        }),
+        errno: () => read.i32(symbols[errno](), 0),
+      } as Koffi;
+    } catch {
+      // It is the other library that is there.
+    }
+  }
+  return undefined;
+}
+
+function muslArch(): string {
+  return process.arch === "arm64" ? "aarch64" : "x86_64";
 }
 
 /** The files on the call stack, this one first; a bundle's when it is in a bundle. */
