@@ -47,7 +47,8 @@ export function loadKoffi(): Koffi {
     }
   }
   const builtIn = bunFfi();
-  if (builtIn !== undefined) return builtIn;
+  // Not on Windows, which alone needs more than these two.
+  if (builtIn !== undefined) return builtIn as Koffi;
   throw notLoaded(failure, files[0]);
 }
 
@@ -56,7 +57,7 @@ export function loadKoffi(): Koffi {
  * what an executable of `bun build --compile` has; elsewhere koffi goes first, since Bun calls its
  * own experimental.
  */
-function bunFfi(): Koffi | undefined {
+function bunFfi(): Pick<Koffi, "load" | "errno"> | undefined {
   if (process.versions.bun === undefined || process.platform === "win32") return undefined;
   const { dlopen, read } = nodeModule.createRequire(process.execPath)("bun:ffi");
   const macOs = process.platform === "darwin";
@@ -74,7 +75,7 @@ function bunFfi(): Koffi | undefined {
           },
         }),
         errno: () => read.i32(symbols[errno](), 0),
-      } as Koffi;
+      };
     } catch {
       // It is the other library that is there.
     }

@@ -39,7 +39,7 @@ export function denoSuite(
 ): Suite {
   const examples = [...markdownFiles(root), ...Object.values(denoJson.exports)];
   const what = files?.map((name) => `tests/${name}.ts`) ??
-    ["--doc", "tests/", "scripts/", ...examples];
+    ["--doc", "tests/", "scripts/lib/", ...examples];
   return { name: `Deno ${version}`, command, args: ["test", "-A", ...imports, ...what] };
 }
 
