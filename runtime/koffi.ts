@@ -37,8 +37,9 @@ export function isMissing(error: unknown): boolean {
 export function loadKoffi(): Koffi {
   const files = stackFiles();
   let failure: unknown;
+  // After the bundle itself: the program, and a single executable.
   for (const from of [...files, process.argv[1], process.execPath]) {
-    if (from === undefined) continue;
+    if (from === undefined || !isFile(from)) continue;
     try {
       return nodeModule.createRequire(from)("koffi");
     } catch (error) {
@@ -116,8 +117,8 @@ function notLoaded(cause: unknown, file: string | undefined): Error {
   const { code, message } = cause as Error & { code?: unknown };
   let text: string;
   if (code === "ERR_DLOPEN_DISABLED" || code === "ERR_ACCESS_DENIED") {
-    text = "Locks need the package koffi, which Node forbids to load: allow it with " +
-      "--allow-addons, and with --allow-fs-read for node_modules";
+    text = "Locks need the package koffi, which Node was told not to load: allow it with " +
+      "--allow-addons and with --allow-fs-read for node_modules, or leave out --no-addons";
   } else if (!isMissing(cause)) {
     text = `Locks need the package koffi, which is there and cannot be loaded: ${message}`;
   } else if (file !== undefined && /[\\/]runtime[\\/]koffi\.[jt]s$/.test(file)) {
