@@ -2,9 +2,13 @@ import { ensureDir, ensureDirSync } from "@std/fs/ensure-dir";
 import * as nodeFs from "node:fs";
 import process from "node:process";
 import { errorName } from "./errno.ts";
+import { fileId as idOf } from "./file_id.ts";
+import { isNoFullSync } from "./full_sync.ts";
 import { holdersOf } from "./linux_locks.ts";
 import { sleepSync } from "./sleep.ts";
 import type { ErrorCode, FileInfo, LockFile, OpenFile, Runtime } from "./types.ts";
+import { notSupported, windowsErrorName } from "./windows_errors.ts";
+import { lookAgain } from "./windows_refusal.ts";
 
 const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   lstat: (path) => infoAt(path, Deno.lstatSync),
@@ -28,13 +32,13 @@ export const denoRuntime: Runtime = {
     },
     writeNew: (path, bytes, mode) => Deno.writeFile(path, bytes, creation(mode)),
     rename: (from, to) => Deno.rename(from, to),
-    link: (from, to) => Deno.link(from, to),
+    link: (from, to) => Deno.link(from, to).catch(refuse),
     remove: (path) => Deno.remove(path),
     ensureDir: (path) => ensureDir(path),
     syncDir: async (path) => {
       const directory = await Deno.open(path);
       try {
-        await directory.sync();
+        await directory.sync().catch(acceptNoFullSync);
       } finally {
         directory.close();
       }
@@ -48,23 +52,23 @@ export const denoRuntime: Runtime = {
     openExisting: (path, access) => syncFile(path, Deno.openSync(path, { [access]: true })),
     writeNew: (path, bytes, mode) => Deno.writeFileSync(path, bytes, creation(mode)),
     rename: (from, to) => Deno.renameSync(from, to),
-    link: (from, to) => Deno.linkSync(from, to),
+    link: (from, to) => refusing(() => Deno.linkSync(from, to)),
     remove: (path) => Deno.removeSync(path),
     ensureDir: (path) => ensureDirSync(path),
     syncDir: (path) => {
       const directory = Deno.openSync(path);
       try {
-        directory.syncSync();
+        fullySync(directory);
       } finally {
         directory.close();
       }
     },
   },
   get windows() {
-    return Deno.build.os === "windows";
+    return isWindows();
   },
   get foldsNames() {
-    return Deno.build.os === "windows" || Deno.build.os === "darwin";
+    return isWindows() || Deno.build.os === "darwin";
   },
   // Until Deno 2.9.6 each wait holds one of the 32 threads that all file calls
   // share; with all of them waiting, the holder of the lock could not go on
@@ -91,9 +95,13 @@ function creation(mode: number | undefined) {
   return mode === undefined ? options : { ...options, mode };
 }
 
+function isWindows(): boolean {
+  return Deno.build.os === "windows";
+}
+
 function infoAt(path: string, lookup: (path: string) => Deno.FileInfo): FileInfo | undefined {
   try {
-    return info(path, lookup(path));
+    return info(path, isWindows() ? lookAgain(() => lookup(path), codeOf) : lookup(path));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
@@ -104,7 +112,8 @@ function info(path: string, of: Deno.FileInfo): FileInfo {
   return {
     kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",
     id: fileId(path, of),
-    mode: (of.mode ?? 0) & 0o7777,
+    // Where Windows is told no mode, a file is not to seem read-only.
+    mode: (of.mode ?? (isWindows() ? 0o666 : 0)) & 0o7777,
     uid: of.uid ?? 0,
     gid: of.gid ?? 0,
     mtime: of.mtime?.getTime() ?? 0,
@@ -114,12 +123,12 @@ function info(path: string, of: Deno.FileInfo): FileInfo {
 /** Deno tells numbers of files as doubles: beyond 2^53 two files could seem to be one. */
 function fileId(path: string, { dev, ino, isSymlink }: Deno.FileInfo): string {
   if (ino === null) return "";
-  if (Number.isSafeInteger(ino) && Deno.build.os !== "windows") return `${dev}:${ino}`;
+  if (Number.isSafeInteger(ino)) return idOf({ dev, ino }, isWindows());
   const stat = isSymlink ? nodeFs.lstatSync : nodeFs.statSync;
   const exact = stat(path, { bigint: true, throwIfNoEntry: false });
   // What is at the path by now may be another file than the one that was asked about.
   if (exact === undefined || Number(exact.ino) !== ino) return `${dev}:${ino}:replaced`;
-  return `${exact.dev}:${exact.ino}`;
+  return idOf(exact, isWindows());
 }
 
 function asyncFile(path: string, file: Deno.FsFile): OpenFile {
@@ -127,7 +136,7 @@ function asyncFile(path: string, file: Deno.FsFile): OpenFile {
     write: (bytes) => file.write(bytes),
     read: async (into) => await file.read(into) ?? 0,
     truncate: (length) => file.truncate(length),
-    sync: () => file.sync(),
+    sync: () => file.sync().catch(acceptNoFullSync),
     ...shared(path, file),
   };
 }
@@ -137,7 +146,7 @@ function syncFile(path: string, file: Deno.FsFile) {
     write: (bytes: Uint8Array) => file.writeSync(bytes),
     read: (into: Uint8Array) => file.readSync(into) ?? 0,
     truncate: (length: number) => file.truncateSync(length),
-    sync: () => file.syncSync(),
+    sync: () => fullySync(file),
     ...shared(path, file),
   };
 }
@@ -175,11 +184,36 @@ function change(path: string, file: Deno.FsFile, by: (descriptor: number) => voi
 function lockFile(path: string, file: Deno.FsFile): LockFile {
   return {
     id: fileId(path, file.statSync()),
-    tryLock: (exclusive) => file.tryLockSync(exclusive),
-    lock: (exclusive) => file.lock(exclusive),
+    tryLock: (exclusive) => refusing(() => file.tryLockSync(exclusive)),
+    lock: (exclusive) => file.lock(exclusive).catch(refuse),
     unlock: () => file.unlockSync(),
     close: () => file.close(),
   };
+}
+
+/** The result of a call that Windows' file systems need not have. */
+function refusing<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    return refuse(error);
+  }
+}
+
+function refuse(error: unknown): never {
+  throw isWindows() ? notSupported(error, codeOf(error as Error)) : error;
+}
+
+function fullySync(file: Deno.FsFile): void {
+  try {
+    file.syncSync();
+  } catch (error) {
+    acceptNoFullSync(error);
+  }
+}
+
+function acceptNoFullSync(error: unknown): void {
+  if (!isNoFullSync(codeOf(error as Error), Deno.build.os)) throw error;
 }
 
 /** Deno lets nobody read in /proc who has not been granted everything, and would prompt. */
@@ -192,9 +226,8 @@ function mayReadProc(): boolean {
 function codeOf(error: { code?: unknown; message?: unknown }): string | undefined {
   if (typeof error.code === "string") return error.code;
   const [, number] = /\(os error (\d+)\)/.exec(String(error.message)) ?? [];
-  // The numbers of Windows are not those of errno(3).
-  if (number === undefined || Deno.build.os === "windows") return undefined;
-  return errorName(Number(number));
+  if (number === undefined) return undefined;
+  return isWindows() ? windowsErrorName(Number(number)) : errorName(Number(number));
 }
 
 function errorClass(code: ErrorCode): new (message: string) => Error {
