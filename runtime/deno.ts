@@ -75,6 +75,8 @@ export const denoRuntime: Runtime = {
   // (https://github.com/denoland/deno/issues/22504).
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
+  // Deno.env.get() throws for a name with "=", and would prompt for any.
+  cwdOf: () => undefined,
   sleep: sleepSync,
   openLock: (path, access) => {
     return lockFile(path, Deno.openSync(path, { read: true, write: access === "read-write" }));
