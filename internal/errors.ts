@@ -1,8 +1,13 @@
-import { runtime } from "./runtime/mod.ts";
+import { runtime } from "../runtime/mod.ts";
 
-/** The code of a failed system call, such as `"ENOENT"`. */
+/** The code of a failed system call, such as `"ENOENT"`, whatever realm its error is of. */
 export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error ? runtime.codeOf(error) : undefined;
+  return typeof error === "object" && error !== null ? runtime.codeOf(error) : undefined;
+}
+
+/** Whether a call failed with one of the codes. */
+export function failedWith(error: unknown, codes: ReadonlySet<string>): boolean {
+  return codes.has(codeOf(error) ?? "");
 }
 
 /**
@@ -10,12 +15,13 @@ export function codeOf(error: unknown): string | undefined {
  * the error; its class and `code` stay. Any other error stays as it is: a denied
  * permission of Deno's, say, which has no `code`.
  */
-export function explain(error: unknown, what: string, facts: object): unknown {
+export function withContext(error: unknown, what: string, facts: object = {}): unknown {
   const code = codeOf(error);
-  if (!(error instanceof Error) || code === undefined) return error;
-  const { message, stack } = error;
-  error.message = `${what}: ${message}`;
+  if (code === undefined) return error;
+  const told = error as Error;
+  const { message, stack } = told;
+  told.message = `${what}: ${message}`;
   // The stack was rendered with the message of before, and is what gets printed.
-  if (stack !== undefined) error.stack = stack.replace(message, () => error.message);
-  return Object.assign(error, { code, ...facts });
+  if (stack !== undefined) told.stack = stack.replace(message, () => told.message);
+  return Object.assign(told, { code, ...facts });
 }

@@ -18,7 +18,7 @@ export function absolutePath(path: string | URL): string {
   const given = textOf(path);
   if (given === "") throw new TypeError("Path must not be empty");
   if (given.includes("\0")) throw new TypeError("Path must not contain a NUL character");
-  const absolute = isAbsolute(given) && !WINDOWS_SYNTAX ? given : resolvePath(runtime.cwd(), given);
+  const absolute = isAbsolute(given) && !WINDOWS_SYNTAX ? given : resolveFrom(runtime.cwd(), given);
   if (runtime.windows) checkNames(absolute);
   return absolute;
 }
@@ -34,7 +34,7 @@ function textOf(path: unknown): string {
 }
 
 /** Where `path` leads from `directory`, an absolute path: what a symbolic link there means. */
-export function resolvePath(
+export function resolveFrom(
   directory: string,
   path: string,
   windows: boolean = WINDOWS_SYNTAX,

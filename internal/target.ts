@@ -1,13 +1,13 @@
 import { dirname } from "@std/path/dirname";
-import { isAbsolute } from "@std/path/is-absolute";
-import { codeOf } from "./_errors.ts";
-import { inside } from "./_paths.ts";
-import { runtime } from "./runtime/mod.ts";
-import { call, type Steps } from "./runtime/steps.ts";
-import type { FileInfo } from "./runtime/types.ts";
+import { runtime } from "../runtime/mod.ts";
+import type { FileInfo } from "../runtime/types.ts";
+import { resolveFrom } from "./paths.ts";
+import { call, type Steps } from "./steps.ts";
 
 /** As many links as Linux follows, path_resolution(7). */
 const MAX_LINKS = 40;
+/** How often links may change while they are followed. */
+const MAX_TRIES = 10;
 
 /** What is at a path, links followed. */
 export interface Found {
@@ -16,6 +16,9 @@ export interface Found {
   readonly info: FileInfo | undefined;
 }
 
+/** The call that failed, for the error's `step`. */
+export type OnStep = (name: "lstat" | "stat" | "readlink" | "check") => void;
+
 /**
  * Finds the regular file that a path names or will name, and refuses what is none, or with
  * `"none"` whatever is there.
@@ -23,41 +26,58 @@ export interface Found {
 export function* findTarget(
   path: string,
   allowed: "follow" | "replace" | "none",
-  lstat: (path: string) => Steps<FileInfo> = lstatCall,
+  onStep: OnStep = () => {},
 ): Steps<Found> {
-  if (path.endsWith("/") || (runtime.windows && path.endsWith("\\"))) {
-    throw runtime.error("EISDIR", "Is a directory", path);
-  }
-  for (let links = 0;; links++) {
-    let info: FileInfo | undefined;
-    try {
-      info = yield* lstat(path);
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT") throw error;
+  for (let tries = 1; tries <= MAX_TRIES; tries++) {
+    onStep("lstat");
+    const info = yield* call((fs) => fs.lstat(path));
+    onStep("check");
+    if (endsInSeparator(path)) {
+      throw info === undefined || info.kind === "directory"
+        ? runtime.error("EISDIR", "Is a directory", path)
+        : runtime.error("ENOTDIR", "Not a directory", path);
     }
     if (allowed === "none" && info !== undefined) {
       throw runtime.error("EEXIST", "File exists", path);
     }
-    switch (info?.kind) {
-      case "directory":
-        throw runtime.error("EISDIR", "Is a directory", path);
-      case "other":
-        throw runtime.error("ENOTSUP", "Is a FIFO, a socket or a device", path);
-      case "symlink":
-        if (allowed === "follow") break;
-        return { path, info };
-      default:
-        return { path, info };
-    }
+    if (info?.kind !== "symlink" || allowed === "replace") return regular(path, info);
+    onStep("stat");
+    // By the kernel first: it may refuse to follow, as fs.protected_symlinks has it do in sticky
+    // directories, where readlink(2) would lead us to a file that somebody else has chosen.
+    const meant = yield* call((fs) => fs.stat(path));
+    const found = yield* follow(path, onStep);
+    onStep("check");
+    if (found.info?.id === meant?.id) return regular(found.path, found.info);
+    // The links changed meanwhile, or lead to a file without a name (/proc/self/fd/N).
+  }
+  throw runtime.error("ESTALE", "Does not lead to where the system follows it to", path);
+}
+
+function* follow(path: string, onStep: OnStep): Steps<Found> {
+  for (let links = 0;; links++) {
+    onStep("lstat");
+    const at = path;
+    const info = yield* call((fs) => fs.lstat(at));
+    if (info?.kind !== "symlink") return { path, info };
+    onStep("readlink");
     if (links === MAX_LINKS) {
       throw runtime.error("ELOOP", "Too many levels of symbolic links", path);
     }
-    const link = path;
-    const to = yield* call((fs) => fs.readLink(link));
-    path = isAbsolute(to) ? to : inside(dirname(link), to);
+    const to = yield* call((fs) => fs.readLink(at));
+    path = resolveFrom(dirname(path), to);
   }
 }
 
-function lstatCall(path: string): Steps<FileInfo> {
-  return call((fs) => fs.lstat(path));
+function regular(path: string, info: FileInfo | undefined): Found {
+  switch (info?.kind) {
+    case "directory":
+      throw runtime.error("EISDIR", "Is a directory", path);
+    case "other":
+      throw runtime.error("ENOTSUP", "Is a FIFO, a socket or a device", path);
+  }
+  return { path, info };
+}
+
+function endsInSeparator(path: string): boolean {
+  return path.endsWith("/") || (runtime.windows && path.endsWith("\\"));
 }

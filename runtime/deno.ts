@@ -234,6 +234,8 @@ function codeOf(error: { code?: unknown; message?: unknown }): string | undefine
 
 function errorClass(code: ErrorCode): new (message: string) => Error {
   switch (code) {
+    case "EBUSY":
+      return Deno.errors.Busy;
     case "EEXIST":
       return Deno.errors.AlreadyExists;
     case "EISDIR":

@@ -114,6 +114,7 @@ export interface Runtime {
 
 /** Codes of the errors that policy raises itself. */
 export type ErrorCode =
+  | "EBUSY"
   | "EEXIST"
   | "EIO"
   | "EISDIR"

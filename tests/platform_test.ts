@@ -7,7 +7,7 @@ import { constants } from "node:os";
 import process from "node:process";
 import { fileUrlPath } from "../internal/file_url.ts";
 import { faultOnWindows } from "../internal/names.ts";
-import { pathKey, resolvePath } from "../internal/paths.ts";
+import { pathKey, resolveFrom } from "../internal/paths.ts";
 import { fileId } from "../runtime/file_id.ts";
 import { fullSync, isNoFullSync } from "../runtime/full_sync.ts";
 import type { Koffi } from "../runtime/koffi.ts";
@@ -159,8 +159,8 @@ test("lookAgain() gets through once a file that was being removed is gone", () =
   assertEquals(pauses.length, 10);
 });
 
-test("resolvePath() of Windows means what path.win32.resolve() does", () => {
-  const from = (directory: string, path: string) => resolvePath(directory, path, true);
+test("resolveFrom() of Windows means what path.win32.resolve() does", () => {
+  const from = (directory: string, path: string) => resolveFrom(directory, path, true);
   assertEquals(from("C:\\work", "foo"), "C:\\work\\foo");
   assertEquals(from("C:\\work", "C:foo"), "C:\\work\\foo");
   assertEquals(from("C:\\work", "c:..\\foo"), "c:\\foo");
@@ -172,11 +172,11 @@ test("resolvePath() of Windows means what path.win32.resolve() does", () => {
   assertEquals(from("C:\\work", "\\"), "C:\\");
 });
 
-test("resolvePath() of Windows uses another drive's own directory, its root if that is not told", () => {
+test("resolveFrom() of Windows uses another drive's own directory, its root if that is not told", () => {
   const real = runtime;
   const told = (cwdOf: (drive: string) => string | undefined) => {
     useRuntime({ ...real, cwdOf });
-    return resolvePath("C:\\work", "D:foo", true);
+    return resolveFrom("C:\\work", "D:foo", true);
   };
   try {
     assertEquals(told((drive) => `${drive}\\there`), "D:\\there\\foo");
@@ -186,11 +186,11 @@ test("resolvePath() of Windows uses another drive's own directory, its root if t
   }
 });
 
-test("resolvePath() elsewhere leaves `..` to the kernel", () => {
+test("resolveFrom() elsewhere leaves `..` to the kernel", () => {
   if (isWindows) return;
-  assertEquals(resolvePath("/work", "../foo"), "/work/../foo");
-  assertEquals(resolvePath("/work", "/a/../b"), "/a/../b");
-  assertEquals(resolvePath("/work", "C:foo", false), "/work/C:foo");
+  assertEquals(resolveFrom("/work", "../foo"), "/work/../foo");
+  assertEquals(resolveFrom("/work", "/a/../b"), "/a/../b");
+  assertEquals(resolveFrom("/work", "C:foo", false), "/work/C:foo");
 });
 
 test("faultOnWindows() finds the names that Deno and Node would make different files of", () => {
