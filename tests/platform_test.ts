@@ -2,23 +2,28 @@
  * What Windows, macOS and libc ask of the library, shown through calls that behave as theirs do:
  * the same on every machine.
  */
-import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import * as fs from "node:fs";
 import { constants } from "node:os";
-import { sep } from "node:path";
+import * as path from "node:path";
 import process from "node:process";
+import { atomicWrite, atomicWriteSync } from "../atomic.ts";
 import { fileUrlPath } from "../internal/file_url.ts";
 import { faultOnWindows } from "../internal/names.ts";
 import { pathKey, resolveFrom } from "../internal/paths.ts";
+import { tempPath } from "../internal/temp_name.ts";
 import { fileId } from "../runtime/file_id.ts";
 import { fullSync, isNoFullSync } from "../runtime/full_sync.ts";
 import type { Koffi } from "../runtime/koffi.ts";
 import { runtime, useRuntime } from "../runtime/mod.ts";
+import type { Runtime } from "../runtime/types.ts";
 import { bunCalls } from "../runtime/unix_calls.ts";
 import { type WindowsCalls, windowsCalls } from "../runtime/windows_calls.ts";
 import { notSupported, windowsErrorName } from "../runtime/windows_errors.ts";
 import { windowsLocks } from "../runtime/windows_lock.ts";
 import { lookAgain } from "../runtime/windows_refusal.ts";
 import { posixRename, renameInformation } from "../runtime/windows_rename.ts";
+import { inTempDir, list, text } from "./support/dir.ts";
 import { systemError } from "./support/runtime.ts";
 import { isBun, isWindows, test } from "./support/test.ts";
 
@@ -226,7 +231,7 @@ test("pathKey() is one for the spellings of a path, of case and accents where th
   const real = runtime;
   const keys = (foldsNames: boolean, ...paths: string[]) => {
     useRuntime({ ...real, foldsNames });
-    return new Set(paths.map((path) => pathKey(path.replaceAll("/", sep)))).size;
+    return new Set(paths.map((one) => pathKey(one.replaceAll("/", path.sep)))).size;
   };
   try {
     assertEquals(keys(false, "/a/b", "/a/./b", "/a//b", "/a/c/../b"), 1);
@@ -300,3 +305,106 @@ test("bunCalls() finds Bun's own FFI", () => {
   const { EBADF } = constants.errno;
   assertEquals(bunCalls()!.flock(-1, 1), EBADF);
 }, { skip: (!isBun || isWindows) && "bun:ffi is Bun's" });
+
+/** Calls `fn` on a Windows where a rename is refused as long as `isOpen`; with the count of tries. */
+async function whileOpen(
+  isOpen: (tries: number) => boolean,
+  fn: () => unknown,
+  changes: Partial<Runtime> = {},
+): Promise<number> {
+  const real = runtime;
+  let tries = 0;
+  const refused = () => {
+    if (isOpen(++tries)) throw systemError("EPERM");
+  };
+  useRuntime({
+    ...real,
+    ...changes,
+    windows: true,
+    async: {
+      ...real.async,
+      rename: async (from, to) => (refused(), await real.async.rename(from, to)),
+    },
+    sync: { ...real.sync, rename: (from, to) => (refused(), real.sync.rename(from, to)) },
+  });
+  try {
+    await fn();
+  } finally {
+    useRuntime(real);
+  }
+  return tries;
+}
+
+test("atomicWrite() gets in between readers of Windows, who are seldom away", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    assertEquals(await whileOpen((tries) => tries < 40, () => atomicWrite(file, "new")), 40);
+    assertEquals([text(file), list(dir)], ["new", ["file"]]);
+  }));
+
+test("atomicWriteSync() tries a rename for 8 s on Windows, pausing no longer than 8 ms", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "old");
+    const { now } = performance;
+    const began = now.call(performance);
+    let slept = 0;
+    performance.now = () => began + slept;
+    const sleep = (time: number) => {
+      assert(time >= 0 && time <= 8, `${time} ms`);
+      slept += time;
+    };
+    try {
+      const error = await assertRejects(
+        () => whileOpen(() => true, () => atomicWriteSync(file, "new"), { sleep }),
+        Error,
+        "EPERM",
+      );
+      assertEquals((error as { step?: unknown }).step, "rename");
+    } finally {
+      performance.now = now;
+    }
+    assert(slept >= 8_000 && slept < 8_100, `${slept} ms`);
+    assertEquals([text(file), list(dir)], ["old", ["file"]]);
+  }));
+
+test("atomicWrite() that waits for readers of Windows is cut short by its signal", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const controller = new AbortController();
+    const isOpen = (tries: number) => {
+      if (tries === 5) controller.abort(new Error("enough"));
+      return true;
+    };
+    const write = () => atomicWrite(file, "new", { signal: controller.signal });
+    await assertRejects(() => whileOpen(isOpen, write), Error, "enough");
+    assertEquals(list(dir), []);
+  }));
+
+test("atomicWrite() fails at once on Windows if its target is read-only", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "old", { mode: 0o444 });
+    let tries = 0;
+    await assertRejects(
+      () => whileOpen((count) => (tries = count) > 0, () => atomicWrite(file, "new")),
+      Error,
+      "EPERM",
+    );
+    assertEquals([tries, text(file), list(dir)], [1, "old", ["file"]]);
+  }));
+
+test("atomicWrite() can replace what it wrote with a mode that lets nobody write", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    for (const data of ["first", "second"]) await atomicWrite(file, data, { mode: 0o444 });
+    atomicWriteSync(file, "third", { mode: 0o444 });
+    assertEquals(text(file), "third");
+  }));
+
+test("A temporary name has no more UTF-16 units than Windows allows", () => {
+  for (let length = 200; length <= 255; length++) {
+    const name = path.basename(tempPath(path.resolve("語".repeat(length))));
+    assert(name.length <= Math.max(143, length), `${name.length} for ${length}`);
+  }
+});
