@@ -75,6 +75,7 @@ export const denoRuntime: Runtime = {
   // (https://github.com/denoland/deno/issues/22504).
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
+  realPath: (path) => Deno.realPathSync(path),
   // Deno.env.get() throws for a name with "=", and would prompt for any.
   cwdOf: () => undefined,
   sleep: sleepSync,

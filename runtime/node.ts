@@ -86,6 +86,7 @@ export const nodeRuntime: Runtime = {
   // process, that of the lock's holder too (https://github.com/nodejs/node/issues/122).
   kernelWaits: 0,
   cwd: () => process.cwd(),
+  realPath: (path) => fs.realpathSync.native(path),
   // As cmd.exe hands it on, and the C library of Windows keeps it.
   cwdOf: (drive) => process.env[`=${drive.toUpperCase()}`],
   sleep: sleepSync,
