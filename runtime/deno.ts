@@ -1,14 +1,12 @@
 import { ensureDir, ensureDirSync } from "@std/fs/ensure-dir";
 import * as nodeFs from "node:fs";
 import process from "node:process";
-import { errorName } from "./errno.ts";
-import { fileId as idOf } from "./file_id.ts";
+import { codeOf, fileId, info, infoAt, isWindows } from "./deno_stat.ts";
 import { isNoFullSync } from "./full_sync.ts";
 import { holdersOf } from "./linux_locks.ts";
 import { sleepSync } from "./sleep.ts";
-import type { ErrorCode, FileInfo, LockFile, OpenFile, Runtime } from "./types.ts";
-import { notSupported, windowsErrorName } from "./windows_errors.ts";
-import { lookAgain } from "./windows_refusal.ts";
+import type { ErrorCode, LockFile, OpenFile, Runtime } from "./types.ts";
+import { notSupported } from "./windows_errors.ts";
 
 const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   lstat: (path) => infoAt(path, Deno.lstatSync),
@@ -96,42 +94,6 @@ export const denoRuntime: Runtime = {
 function creation(mode: number | undefined) {
   const options = { write: true, createNew: true };
   return mode === undefined ? options : { ...options, mode };
-}
-
-function isWindows(): boolean {
-  return Deno.build.os === "windows";
-}
-
-function infoAt(path: string, lookup: (path: string) => Deno.FileInfo): FileInfo | undefined {
-  try {
-    return info(path, isWindows() ? lookAgain(() => lookup(path), codeOf) : lookup(path));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-}
-
-function info(path: string, of: Deno.FileInfo): FileInfo {
-  return {
-    kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",
-    id: fileId(path, of),
-    // Where Windows is told no mode, a file is not to seem read-only.
-    mode: (of.mode ?? (isWindows() ? 0o666 : 0)) & 0o7777,
-    uid: of.uid ?? 0,
-    gid: of.gid ?? 0,
-    mtime: of.mtime?.getTime() ?? 0,
-  };
-}
-
-/** Deno tells numbers of files as doubles: beyond 2^53 two files could seem to be one. */
-function fileId(path: string, { dev, ino, isSymlink }: Deno.FileInfo): string {
-  if (ino === null) return "";
-  if (Number.isSafeInteger(ino)) return idOf({ dev, ino }, isWindows());
-  const stat = isSymlink ? nodeFs.lstatSync : nodeFs.statSync;
-  const exact = stat(path, { bigint: true, throwIfNoEntry: false });
-  // What is at the path by now may be another file than the one that was asked about.
-  if (exact === undefined || Number(exact.ino) !== ino) return `${dev}:${ino}:replaced`;
-  return idOf(exact, isWindows());
 }
 
 function asyncFile(path: string, file: Deno.FsFile): OpenFile {
@@ -223,14 +185,6 @@ function acceptNoFullSync(error: unknown): void {
 function mayReadProc(): boolean {
   const names = ["read", "write", "run", "env", "net", "sys", "ffi"] as const;
   return names.every((name) => Deno.permissions.querySync({ name }).state === "granted");
-}
-
-/** Deno gives no code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
-function codeOf(error: { code?: unknown; message?: unknown }): string | undefined {
-  if (typeof error.code === "string") return error.code;
-  const [, number] = /\(os error (\d+)\)/.exec(String(error.message)) ?? [];
-  if (number === undefined) return undefined;
-  return isWindows() ? windowsErrorName(Number(number)) : errorName(Number(number));
 }
 
 function errorClass(code: ErrorCode): new (message: string) => Error {
