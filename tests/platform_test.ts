@@ -7,11 +7,11 @@ import * as fs from "node:fs";
 import { constants } from "node:os";
 import * as path from "node:path";
 import process from "node:process";
-import { atomicWrite, atomicWriteSync } from "../atomic.ts";
 import { fileUrlPath } from "../internal/file_url.ts";
 import { faultOnWindows } from "../internal/names.ts";
 import { pathKey, resolveFrom } from "../internal/paths.ts";
 import { tempPath } from "../internal/temp_name.ts";
+import { atomicWrite, atomicWriteSync, DirLock, LockTimeoutError } from "../mod.ts";
 import { fileId } from "../runtime/file_id.ts";
 import { fullSync, isNoFullSync } from "../runtime/full_sync.ts";
 import type { Koffi } from "../runtime/koffi.ts";
@@ -408,3 +408,53 @@ test("A temporary name has no more UTF-16 units than Windows allows", () => {
     assert(name.length <= Math.max(143, length), `${name.length} for ${length}`);
   }
 });
+
+/** Calls `fn` on a Windows where a scanner has lock files open, shared with nobody, for some opens. */
+async function whileScanned(opens: number, fn: () => unknown): Promise<void> {
+  const real = runtime;
+  const openLock: Runtime["openLock"] = (file, access) => {
+    if (opens-- > 0) throw systemError("EBUSY");
+    return real.openLock(file, access);
+  };
+  useRuntime({ ...real, windows: true, openLock });
+  try {
+    await fn();
+  } finally {
+    useRuntime(real);
+  }
+}
+
+test("DirLock takes a lock file that a scanner of Windows has open for one that is not free", () =>
+  inTempDir(async (dir) => {
+    await whileScanned(1, async () => assertEquals(await DirLock.tryAcquire(dir), null));
+    await whileScanned(1, () => assertEquals(DirLock.tryAcquireSync(dir), null));
+    await whileScanned(3, async () => (await DirLock.acquire(dir)).release());
+    await whileScanned(3, () => DirLock.acquireSync(dir).release());
+    await whileScanned(Infinity, async () => {
+      await assertRejects(() => DirLock.acquire(dir, { timeout: 20 }), LockTimeoutError);
+      assertThrows(() => DirLock.acquireSync(dir, { timeout: 20 }), LockTimeoutError);
+      const signal = AbortSignal.timeout(20);
+      await assertRejects(() => DirLock.acquire(dir, { signal }), DOMException);
+    });
+    DirLock.acquireSync(dir).release();
+  }));
+
+test("DirLock refuses a name for its file that Windows would change", () =>
+  inTempDir(async (dir) => {
+    await whileScanned(0, async () => {
+      for (const lockFileName of ["a*b", "NUL", "lock.", "lock "]) {
+        await assertRejects(() => DirLock.acquire(dir, { lockFileName }), RangeError);
+      }
+      await assertRejects(() => atomicWrite(path.join(dir, "a?b"), "new"), TypeError);
+    });
+    assertEquals(fs.readdirSync(dir), []);
+  }));
+
+const volumes = process.env.APERTURE_VOLUMES?.split(";") ?? [];
+
+test("DirLock tells two volumes apart whose files have the same numbers", () => {
+  const locks = volumes.map((volume) => DirLock.acquireSync(volume));
+  const [one, other] = locks.map(({ path }) => fs.statSync(path, { bigint: true }).ino);
+  assertEquals(one, other);
+  for (const lock of locks) lock.release();
+}, { skip: volumes.length !== 2 && "there are no two such volumes: APERTURE_VOLUMES" });
