@@ -73,6 +73,7 @@ export class Replacement implements Turn {
   /** Written and sealed, and not this replacement's to discard while it may be taken over. */
   #written: { readonly temp: TempFile; readonly target: Target } | undefined;
   #attempt: Attempt = newAttempt();
+  #underWay: Promise<void> | undefined;
   #finished: Promise<void> | undefined;
 
   constructor(
@@ -96,6 +97,10 @@ export class Replacement implements Turn {
     return this.#content !== undefined;
   }
 
+  get replaces(): boolean {
+    return !this.#request.createNew;
+  }
+
   get asyncOnly(): boolean {
     return this.#written === undefined && this.#content!.isBlob;
   }
@@ -104,9 +109,10 @@ export class Replacement implements Turn {
     return this.#request.signal;
   }
 
-  async carryOut(): Promise<void> {
+  carryOut(): Promise<void> {
     const attempt = this.#attempt = newAttempt();
-    await run(this.#steps(attempt), this.#request.signal, () => attempt.takenOver);
+    const isTakenOver = () => attempt.takenOver;
+    return this.#underWay = run(this.#steps(attempt), this.#request.signal, isTakenOver);
   }
 
   carryOutSync(): void {
@@ -144,7 +150,17 @@ export class Replacement implements Turn {
   }
 
   finish(): Promise<void> {
-    return this.#finished ??= run(this.#syncSteps());
+    return this.#finished ??= this.#finish();
+  }
+
+  async #finish(): Promise<void> {
+    try {
+      // One that was taken over removes what it has begun.
+      await this.#underWay;
+    } catch {
+      // Its failure is that of nobody any more.
+    }
+    await run(this.#syncSteps());
   }
 
   *#syncSteps(): Steps<void> {
