@@ -1,73 +1,94 @@
-import { ensureDirSync } from "@std/fs/ensure-dir";
+import { ensureDir, ensureDirSync } from "@std/fs/ensure-dir";
 import * as nodeFs from "node:fs";
-import { errorName } from "./errno.ts";
-import { sleep, sleepSync } from "./sleep.ts";
-import type { ErrorCode, FileInfo, LockFile, OpenFile, Runtime } from "./types.ts";
+import process from "node:process";
+import { codeOf, fileId, info, infoAt, isWindows } from "./deno_stat.ts";
+import { isNoFullSync } from "./full_sync.ts";
+import { holdersOf } from "./linux_locks.ts";
+import { sleepSync } from "./sleep.ts";
+import type { ErrorCode, LockFile, OpenFile, Runtime } from "./types.ts";
+import { notSupported } from "./windows_errors.ts";
+
+const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
+  lstat: (path) => infoAt(path, Deno.lstatSync),
+  stat: (path) => infoAt(path, Deno.statSync),
+  readLink: (path) => Deno.readLinkSync(path),
+};
 
 /** The platform as Deno has it. */
 export const denoRuntime: Runtime = {
   async: {
-    lstat: async (path) => info(await Deno.lstat(path)),
-    readLink: (path) => Deno.readLink(path),
+    ...lookups,
     readDir: async (path) => {
       const names: string[] = [];
       for await (const { name } of Deno.readDir(path)) names.push(name);
       return names;
     },
     readFile: (path) => Deno.readFile(path),
-    create: async (path, mode) => {
-      const file = await Deno.open(path, creation(mode));
-      return openFile(path, file, {
-        write: (bytes) => file.write(bytes),
-        sync: () => file.sync(),
-      });
+    create: async (path, mode) => asyncFile(path, await Deno.open(path, creation(mode))),
+    openExisting: async (path, access) => {
+      return asyncFile(path, await Deno.open(path, { [access]: true }));
     },
     writeNew: (path, bytes, mode) => Deno.writeFile(path, bytes, creation(mode)),
     rename: (from, to) => Deno.rename(from, to),
-    link: (from, to) => Deno.link(from, to),
+    link: (from, to) => Deno.link(from, to).catch(refuse),
     remove: (path) => Deno.remove(path),
+    ensureDir: (path) => ensureDir(path),
     syncDir: async (path) => {
-      using directory = await Deno.open(path);
-      await directory.sync();
+      const directory = await Deno.open(path);
+      try {
+        await directory.sync().catch(acceptNoFullSync);
+      } finally {
+        directory.close();
+      }
     },
-    sleep,
   },
   sync: {
-    lstat: (path) => info(Deno.lstatSync(path)),
-    readLink: (path) => Deno.readLinkSync(path),
+    ...lookups,
     readDir: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name),
     readFile: (path) => Deno.readFileSync(path),
-    create: (path, mode) => {
-      const file = Deno.openSync(path, creation(mode));
-      return openFile(path, file, {
-        write: (bytes) => file.writeSync(bytes),
-        sync: () => file.syncSync(),
-      });
-    },
+    create: (path, mode) => syncFile(path, Deno.openSync(path, creation(mode))),
+    openExisting: (path, access) => syncFile(path, Deno.openSync(path, { [access]: true })),
     writeNew: (path, bytes, mode) => Deno.writeFileSync(path, bytes, creation(mode)),
     rename: (from, to) => Deno.renameSync(from, to),
-    link: (from, to) => Deno.linkSync(from, to),
+    link: (from, to) => refusing(() => Deno.linkSync(from, to)),
     remove: (path) => Deno.removeSync(path),
+    ensureDir: (path) => ensureDirSync(path),
     syncDir: (path) => {
-      using directory = Deno.openSync(path);
-      directory.syncSync();
+      const directory = Deno.openSync(path);
+      try {
+        fullySync(directory);
+      } finally {
+        directory.close();
+      }
     },
-    sleep: sleepSync,
   },
   get windows() {
-    return Deno.build.os === "windows";
+    return isWindows();
+  },
+  get foldsNames() {
+    return isWindows() || Deno.build.os === "darwin";
   },
   // Until Deno 2.9.6 each wait holds one of the 32 threads that all file calls
   // share; with all of them waiting, the holder of the lock could not go on
   // (https://github.com/denoland/deno/issues/22504).
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
-  ensureDir: ensureDirSync,
+  realPath: (path) => Deno.realPathSync(path),
+  // Deno.env.get() throws for a name with "=", and would prompt for any.
+  cwdOf: () => undefined,
+  sleep: sleepSync,
   openLock: (path, access) => {
-    return lockFile(Deno.openSync(path, { read: true, write: access === "read-write" }));
+    return lockFile(path, Deno.openSync(path, { read: true, write: access === "read-write" }));
   },
+  lockHolders: (path) => mayReadProc() ? holdersOf(path) : null,
   codeOf,
   error: (code, message) => Object.assign(new (errorClass(code))(message), { code }),
+  onExit: (listener) => addEventListener("unload", listener),
+  warn: (message) => process.emitWarning(message),
+  unref: (timer) => {
+    if (typeof timer === "number") Deno.unrefTimer(timer);
+    else (timer as { unref?: () => void }).unref?.();
+  },
 };
 
 function creation(mode: number | undefined) {
@@ -75,28 +96,33 @@ function creation(mode: number | undefined) {
   return mode === undefined ? options : { ...options, mode };
 }
 
-function info(of: Deno.FileInfo): FileInfo {
+function asyncFile(path: string, file: Deno.FsFile): OpenFile {
   return {
-    kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",
-    id: of.ino === null ? "" : `${of.dev}:${of.ino}`,
-    mode: (of.mode ?? 0) & 0o7777,
-    uid: of.uid ?? 0,
-    gid: of.gid ?? 0,
-    mtime: of.mtime?.getTime() ?? 0,
+    write: (bytes) => file.write(bytes),
+    read: async (into) => await file.read(into) ?? 0,
+    truncate: (length) => file.truncate(length),
+    sync: () => file.sync().catch(acceptNoFullSync),
+    ...shared(path, file),
   };
 }
 
-function openFile(
-  path: string,
-  file: Deno.FsFile,
-  calls: Pick<OpenFile, "write" | "sync">,
-): OpenFile {
+function syncFile(path: string, file: Deno.FsFile) {
   return {
-    ...calls,
+    write: (bytes: Uint8Array) => file.writeSync(bytes),
+    read: (into: Uint8Array) => file.readSync(into) ?? 0,
+    truncate: (length: number) => file.truncateSync(length),
+    sync: () => fullySync(file),
+    ...shared(path, file),
+  };
+}
+
+function shared(path: string, file: Deno.FsFile) {
+  return {
     close: () => file.close(),
-    stat: () => info(file.statSync()),
-    chown: (uid, gid) => change(path, file, (fd) => nodeFs.fchownSync(fd, uid, gid)),
-    chmod: (mode) => change(path, file, (fd) => nodeFs.fchmodSync(fd, mode)),
+    stat: () => info(path, file.statSync()),
+    chown: (uid: number, gid: number) =>
+      change(path, file, (fd) => nodeFs.fchownSync(fd, uid, gid)),
+    chmod: (mode: number) => change(path, file, (fd) => nodeFs.fchmodSync(fd, mode)),
   };
 }
 
@@ -120,33 +146,59 @@ function change(path: string, file: Deno.FsFile, by: (descriptor: number) => voi
   }
 }
 
-function lockFile(file: Deno.FsFile): LockFile {
+function lockFile(path: string, file: Deno.FsFile): LockFile {
   return {
-    id: info(file.statSync()).id,
-    tryLock: (exclusive) => file.tryLockSync(exclusive),
-    lock: (exclusive) => file.lock(exclusive),
+    id: fileId(path, file.statSync()),
+    tryLock: (exclusive) => refusing(() => file.tryLockSync(exclusive)),
+    lock: (exclusive) => file.lock(exclusive).catch(refuse),
     unlock: () => file.unlockSync(),
     close: () => file.close(),
   };
 }
 
-/** Deno gives no code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
-function codeOf(error: Error & { code?: unknown }): string | undefined {
-  if (typeof error.code === "string") return error.code;
-  const [, number] = /\(os error (\d+)\)/.exec(error.message) ?? [];
-  // The numbers of Windows are not those of errno(3).
-  if (number === undefined || Deno.build.os === "windows") return undefined;
-  return errorName(Number(number));
+/** The result of a call that Windows' file systems need not have. */
+function refusing<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    return refuse(error);
+  }
+}
+
+function refuse(error: unknown): never {
+  throw isWindows() ? notSupported(error, codeOf(error as Error)) : error;
+}
+
+function fullySync(file: Deno.FsFile): void {
+  try {
+    file.syncSync();
+  } catch (error) {
+    acceptNoFullSync(error);
+  }
+}
+
+function acceptNoFullSync(error: unknown): void {
+  if (!isNoFullSync(codeOf(error as Error), Deno.build.os)) throw error;
+}
+
+/** Deno lets nobody read in /proc who has not been granted everything, and would prompt. */
+function mayReadProc(): boolean {
+  const names = ["read", "write", "run", "env", "net", "sys", "ffi"] as const;
+  return names.every((name) => Deno.permissions.querySync({ name }).state === "granted");
 }
 
 function errorClass(code: ErrorCode): new (message: string) => Error {
   switch (code) {
+    case "EBUSY":
+      return Deno.errors.Busy;
     case "EEXIST":
       return Deno.errors.AlreadyExists;
     case "EISDIR":
       return Deno.errors.IsADirectory;
     case "ELOOP":
       return Deno.errors.FilesystemLoop;
+    case "ENOTDIR":
+      return Deno.errors.NotADirectory;
     case "ENOTSUP":
       return Deno.errors.NotSupported;
     default:
