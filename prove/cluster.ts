@@ -124,11 +124,14 @@ class Cluster {
     sh("ip link set to-$1 $2", machine, state);
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
     for (const machine of ["a", "b"] as const) sh("umount -l $1 || true", this.mount(machine));
     const all = [...this.#clients.values(), ...this.#bricks, ...this.#networks.values()];
     for (const child of all) child.kill("SIGKILL");
-    sh("for i in 1 2 3 4 5; do umount $1/disk && break; sleep 1; done", this.#base);
+    await until(() =>
+      all.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null)
+    );
+    await until(() => (sh("umount $1/disk", this.#base), true));
   }
 }
 
@@ -140,7 +143,7 @@ export const prove: ProveApart = async ({ short }) => {
     await cluster.start();
     return await proveAll(cluster, runtimes, short);
   } finally {
-    cluster.stop();
+    await cluster.stop();
     fs.rmSync(base, { recursive: true });
   }
 };
@@ -405,7 +408,7 @@ async function runDemo(
   const seen = await Promise.all(Array.from({ length: 8 }, (_, i) => {
     const runtime = runtimes[(i >> 1) % runtimes.length]!;
     const command = runtime.options.worker!.slice(0, -1);
-    const library = runtime.name === "Node" ? "npm/esm/mod.js" : "mod.ts";
+    const library = runtime.name === "Node" ? "npm_test/esm/mod.js" : "mod.ts";
     const args = [script, `${root}${library}`, dir[i % 2 === 0 ? "a" : "b"], list, requests];
     const child = spawn(command[0]!, [...command.slice(1), ...args.map(String)]);
     return new Promise<{ computed: string[]; uses: number; torn: number; requests: number }>(
