@@ -198,7 +198,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
 
   const counted = new Tally();
   let staleReads = "";
-  const times = short ? 20 : 200;
+  const times = short ? 20 : 100;
   for (const job of ["update", "countInPlace"]) {
     await counted.try(job, async () => {
       const dir = fresh();
@@ -238,7 +238,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
   say(`counters: ${counted.failures.length} failures${staleReads}`);
 
   const demo = new Tally();
-  await demo.try("demo", () => runDemo(fresh(), runtimes, short ? 100 : 400, demo));
+  await demo.try("demo", () => runDemo(fresh(), runtimes, short ? 100 : 200, demo));
   rows.push(demo.row("Two machines share a cache", "the demo, half of its workers on each"));
   say("demo");
 
@@ -285,7 +285,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
     for (const brick of short ? [0] : [0, 1, 2]) {
       const dir = fresh();
       const file = path.join(dir.a, "counter");
-      const rounds = short ? 30 : 150;
+      const rounds = short ? 30 : 100;
       const children = [0, 1, 2, 3].map((i) => {
         return start(i, "update", (machine) => [path.join(dir[machine], "counter"), rounds]);
       });
