@@ -419,7 +419,7 @@ test("atomicWrite() does not keep a later call waiting for a source that stalls"
     assertEquals(text(file), "second");
     finish();
     await first;
-    assertEquals([text(file), list(dir)], ["second", ["file"]]);
+    assertEquals([text(file), list(dir)], ["first", ["file"]]);
   }));
 
 test("atomicWriteSync() is not undone by a call of atomicWrite() before it", () =>

@@ -104,50 +104,60 @@ test("atomicWrite() with createNew writes what a call that failed did not", () =
     assertEquals([text(file), list(dir)], ["good", ["file"]]);
   }));
 
-testWithLinks("atomicWrite() follows a link, then replaces it, in the order of the calls", () =>
-  inTempDir(async (dir) => {
-    const link = path.join(dir, "link");
-    fs.symlinkSync("target", link);
-    await Promise.all([
-      atomicWrite(link, slow(1)),
-      atomicWrite(link, quick(2), { symlinks: "replace" }),
-    ]);
-    assert(fs.lstatSync(link).isFile());
-    assertEquals([numberIn(path.join(dir, "target")), numberIn(link)], [1, 2]);
-    assertEquals(list(dir), ["link", "target"]);
-  }));
+testWithLinks(
+  "atomicWrite() follows a link, then replaces it, in the order of the calls",
+  () =>
+    inTempDir(async (dir) => {
+      const link = path.join(dir, "link");
+      fs.symlinkSync("target", link);
+      await Promise.all([
+        atomicWrite(link, slow(1)),
+        atomicWrite(link, quick(2), { symlinks: "replace" }),
+      ]);
+      assert(fs.lstatSync(link).isFile());
+      assertEquals([numberIn(path.join(dir, "target")), numberIn(link)], [1, 2]);
+      assertEquals(list(dir), ["link", "target"]);
+    }),
+);
 
-testWithLinks("atomicWrite() replaces a link, then writes the file in its place", () =>
-  inTempDir(async (dir) => {
-    const link = path.join(dir, "link");
-    fs.writeFileSync(path.join(dir, "target"), "old");
-    fs.symlinkSync("target", link);
-    await Promise.all([
-      atomicWrite(link, slow(1), { symlinks: "replace" }),
-      atomicWrite(link, quick(2)),
-    ]);
-    assert(fs.lstatSync(link).isFile());
-    assertEquals([text(path.join(dir, "target")), numberIn(link)], ["old", 2]);
-  }));
+testWithLinks(
+  "atomicWrite() replaces a link, then writes the file in its place",
+  () =>
+    inTempDir(async (dir) => {
+      const link = path.join(dir, "link");
+      fs.writeFileSync(path.join(dir, "target"), "old");
+      fs.symlinkSync("target", link);
+      await Promise.all([
+        atomicWrite(link, slow(1), { symlinks: "replace" }),
+        atomicWrite(link, quick(2)),
+      ]);
+      assert(fs.lstatSync(link).isFile());
+      assertEquals([text(path.join(dir, "target")), numberIn(link)], ["old", 2]);
+    }),
+);
 
-testWithLinks("atomicWrite() follows a link that is re-pointed between two calls each time", () =>
-  inTempDir(async (dir) => {
-    const link = path.join(dir, "link");
-    for (const name of ["one", "two"]) fs.writeFileSync(path.join(dir, name), "old");
-    fs.symlinkSync("one", link);
-    let second: Promise<void> | undefined;
-    await intercepted(({ name }) => {
-      if (name !== "create" || second !== undefined) return;
-      fs.unlinkSync(link);
-      fs.symlinkSync("two", link);
-      second = begun(atomicWrite(link, quick(2)));
-    }, async () => {
-      await atomicWrite(link, slow(1));
-      await second;
-    });
-    assertEquals([numberIn(path.join(dir, "one")), numberIn(path.join(dir, "two"))], [1, 2]);
-    assertEquals(fs.readlinkSync(link), "two");
-  }));
+testWithLinks(
+  "atomicWrite() follows a link that is re-pointed between two calls each time",
+  () =>
+    inTempDir(async (dir) => {
+      const link = path.join(dir, "link");
+      for (const name of ["one", "two"]) fs.writeFileSync(path.join(dir, name), "old");
+      fs.symlinkSync("one", link);
+      let second: Promise<void> | undefined;
+      await intercepted(({ name }) => {
+        if (name !== "create" || second !== undefined) return;
+        fs.unlinkSync(link);
+        fs.symlinkSync("two", link);
+        second = begun(atomicWrite(link, quick(2)));
+      }, async () => {
+        await atomicWrite(link, new Uint8Array(60 << 20));
+        await second;
+      });
+      assertEquals(fs.statSync(path.join(dir, "one")).size, 60 << 20);
+      assertEquals(numberIn(path.join(dir, "two")), 2);
+      assertEquals(fs.readlinkSync(link), "two");
+    }),
+);
 
 test(
   "atomicWrite() keeps the order of calls of the ESM and the CommonJS copy of the module",
@@ -178,10 +188,15 @@ test("atomicUpdate() calls on one path are served in the order of the calls", ()
     const decoder = new TextDecoder();
     for (let round = 0; round < 3; round++) {
       fs.rmSync(file, { force: true });
-      await Promise.all(Array.from({ length: 50 }, (_, i) =>
-        atomicUpdate(file, (bytes) => `${bytes === null ? "" : decoder.decode(bytes)}${i} `, {
-          durability: "none",
-        })));
+      await Promise.all(
+        Array.from(
+          { length: 50 },
+          (_, i) =>
+            atomicUpdate(file, (bytes) => `${bytes === null ? "" : decoder.decode(bytes)}${i} `, {
+              durability: "none",
+            }),
+        ),
+      );
       assertEquals(text(file), Array.from({ length: 50 }, (_, i) => `${i} `).join(""));
     }
   }));
@@ -213,7 +228,8 @@ for (const durability of ["none", "consistent"] as const) {
       const most = await mostTemps(dir, async () => {
         calls = await recorded(() =>
           Promise.all(
-            Array.from({ length: 1_000 }, (_, i) => atomicWrite(file, content(i, 50), { durability })),
+            Array.from({ length: 1_000 }, (_, i) =>
+              atomicWrite(file, content(i, 50), { durability })),
           )
         );
       });
@@ -226,10 +242,15 @@ for (const durability of ["none", "consistent"] as const) {
 test("1,000 calls that are not awaited open one descriptor at a time", () =>
   inTempDir(async (dir) => {
     let most = 0;
-    await intercepted(() => {
-      most = Math.max(most, openDescriptors(dir));
-    }, () =>
-      Promise.all(Array.from({ length: 1_000 }, (_, i) => atomicWrite(path.join(dir, "file"), `${i}`))));
+    await intercepted(
+      () => {
+        most = Math.max(most, openDescriptors(dir));
+      },
+      () =>
+        Promise.all(
+          Array.from({ length: 1_000 }, (_, i) => atomicWrite(path.join(dir, "file"), `${i}`)),
+        ),
+    );
     assert(most <= 2, `${most}`);
   }));
 
@@ -238,12 +259,14 @@ test("atomicWrite() writes the newest of equal calls that wait, and settles all 
     const file = path.join(dir, "file");
     const order: number[] = [];
     const calls = await recorded(() =>
-      Promise.all([slow(0), quick(1), quick(2), quick(3)].map((data, i) =>
-        atomicWrite(file, data).then(() => {
-          order.push(i);
-          assertEquals(numberIn(file), i === 0 ? 0 : 3);
-        })
-      ))
+      Promise.all(
+        [slow(0), quick(1), quick(2), quick(3)].map((data, i) =>
+          atomicWrite(file, data).then(() => {
+            order.push(i);
+            assertEquals(numberIn(file), i === 0 ? 0 : 3);
+          })
+        ),
+      )
     );
     assertEquals(order, [0, 1, 2, 3]);
     assertEquals(calls.filter(({ name }) => name === "rename").length, 2);
@@ -265,9 +288,11 @@ test("atomicWrite() writes each of the calls that wait with different options", 
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const calls = await recorded(() =>
-      Promise.all([0o600, 0o640, 0o600, 0o640].map((mode, i) =>
-        atomicWrite(file, String(i), { mode, durability: "none" })
-      ))
+      Promise.all(
+        [0o600, 0o640, 0o600, 0o640].map((mode, i) =>
+          atomicWrite(file, String(i), { mode, durability: "none" })
+        ),
+      )
     );
     assertEquals(calls.filter(({ name }) => name === "rename").length, 4);
     assertEquals([text(file), list(dir)], ["3", ["file"]]);
@@ -450,10 +475,13 @@ test("atomicWriteSync() takes a call over at whatever moment it is", () =>
 test("at most 64 writes of data in memory are under way at once", () =>
   inTempDir(async (dir) => {
     const most = await mostTemps(dir, () =>
-      Promise.all(Array.from({ length: 300 }, (_, i) => atomicWrite(path.join(dir, `${i}`), `${i}`))));
+      Promise.all(Array.from({ length: 300 }, (_, i) =>
+        atomicWrite(path.join(dir, `${i}`), `${i}`))));
     assert(most <= 64, `${most}`);
     assertEquals(list(dir).length, 300);
-    for (let i = 0; i < 300; i++) assertEquals(text(path.join(dir, `${i}`)), `${i}`);
+    for (let i = 0; i < 300; i++) {
+      assertEquals(text(path.join(dir, `${i}`)), `${i}`);
+    }
   }));
 
 test("AtomicFiles and streams that are open keep no write of data in memory waiting", () =>
@@ -480,7 +508,11 @@ test("a signal ends the wait for one of the 64 places", () =>
     const { signal } = controller;
     const last = begun(atomicWrite(path.join(dir, "last"), "x", { signal }));
     let done = 0;
-    for (const other of others) other.then(() => done++);
+    for (const other of others) {
+      other.then(() =>
+        done++
+      );
+    }
     controller.abort(reason);
     assertStrictEquals(await assertRejects(() => last), reason);
     assert(done < 100);

@@ -27,9 +27,11 @@ type Ending = "exit" | "end" | "throw";
 /** Ends this process in one of the ways that there are. */
 function finish(how: Ending): void {
   if (how === "exit") process.exit(0);
-  if (how === "throw") setTimeout(() => {
-    throw new Error("This error ends the process, as it is meant to");
-  });
+  if (how === "throw") {
+    setTimeout(() => {
+      throw new Error("This error ends the process, as it is meant to");
+    });
+  }
 }
 
 /** Waits until there is a temporary file in a directory. */
@@ -48,9 +50,13 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
           const options = { durability, ...Number.isNaN(mode) ? {} : { mode } };
           if (form === "sync") atomicWriteSync(file, "new", options);
           else if (form === "async") await atomicWrite(file, "new", options);
-          else await atomicWrite(file, (async function* () {
-            yield "new";
-          })(), options);
+          else {await atomicWrite(
+              file,
+              (async function* () {
+                yield "new";
+              })(),
+              options,
+            );}
           const info = fs.lstatSync(file);
           const bits = (info.mode & 0o7777).toString(8);
           console.log(`${form} ${durability} ${info.uid}:${info.gid} ${bits}`);
@@ -113,19 +119,25 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     const warnings: string[] = [];
     process.on("warning", ({ name }) => void warnings.push(name));
     const file = path.join(dir!, "file");
-    await Promise.all(Array.from({ length: 20 }, (_, i) => [
-      atomicWrite(file, `${i}`, { signal, mode: 0o600 + i % 2 }),
-      atomicWrite(path.join(dir!, String(i)), (async function* () {
-        yield "x";
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        yield "y";
-      })(), { signal }),
-      AtomicFile.open(path.join(dir!, `a${i}`), { signal }).then(async (draft) => {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        await draft.commit();
-      }),
-      atomicUpdate(path.join(dir!, "updated"), () => "x", { signal }),
-    ]).flat());
+    await Promise.all(
+      Array.from({ length: 20 }, (_, i) => [
+        atomicWrite(file, `${i}`, { signal, mode: 0o600 + i % 2 }),
+        atomicWrite(
+          path.join(dir!, String(i)),
+          (async function* () {
+            yield "x";
+            await new Promise((resolve) => setTimeout(resolve, 20));
+            yield "y";
+          })(),
+          { signal },
+        ),
+        AtomicFile.open(path.join(dir!, `a${i}`), { signal }).then(async (draft) => {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          await draft.commit();
+        }),
+        atomicUpdate(path.join(dir!, "updated"), () => "x", { signal }),
+      ]).flat(),
+    );
     await new Promise((resolve) => setTimeout(resolve, 20));
     console.log(`warnings: ${warnings.join(" ")}`);
   },
