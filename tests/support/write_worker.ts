@@ -34,9 +34,10 @@ function finish(how: Ending): void {
   }
 }
 
-/** Waits until there is a temporary file in a directory. */
+/** Waits until there is a temporary file in a directory, with something in it. */
 async function untilTemp(dir: string): Promise<void> {
-  while (temps(dir).length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  const isBegun = (name: string) => fs.statSync(path.join(dir, name)).size > 0;
+  while (!temps(dir).some(isBegun)) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
@@ -77,7 +78,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   /** Ends while a stream is being written. */
   async endWithStream(dir, how) {
     const source = new PassThrough();
-    source.write("half");
+    source.write(new Uint8Array(100_000));
     atomicWrite(path.join(dir!, "file"), source).catch(() => {});
     await untilTemp(dir!);
     console.log(temps(dir!).length);
@@ -103,14 +104,15 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(counts.map((count) => count - counts[0]!).join(" "));
   },
 
-  /** Writes what a file contains that is not there; says the code of the error. */
-  async readMissing(dir, early) {
-    const source = fs.createReadStream(path.join(dir!, "missing"));
-    if (early === "early") await new Promise((resolve) => setImmediate(resolve));
-    const error = await atomicWrite(path.join(dir!, "file"), source)
-      .then(() => undefined, (error) => error);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    console.log(`${error?.code} ${source.destroyed}`);
+  /** Writes what a file contains that is not there; says the codes of the errors. */
+  async readMissing(dir) {
+    for (const name of ["file", "link0"]) {
+      const source = fs.createReadStream(path.join(dir!, "missing"));
+      const error = await atomicWrite(path.join(dir!, name), source)
+        .then(() => undefined, (error) => error);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      console.log(`${error?.code} ${source.destroyed}`);
+    }
   },
 
   /** Says whether anything warns while many calls wait on one signal. */
