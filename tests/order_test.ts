@@ -367,6 +367,28 @@ test("atomicUpdate() reads what the calls before it write", () =>
     }
   }));
 
+testWithLinks(
+  "atomicUpdate() through a link has its turn among the calls on the link",
+  () =>
+    inTempDir(async (dir) => {
+      const link = path.join(dir, "link");
+      fs.writeFileSync(path.join(dir, "target"), "old");
+      fs.chmodSync(path.join(dir, "target"), 0o644);
+      fs.symlinkSync("target", link);
+      let later: Promise<void> | undefined;
+      await intercepted(({ name }) => {
+        // The update has looked at the target.
+        if (name !== "create" || later !== undefined) return;
+        later = begun(atomicWrite(link, "later", { mode: 0o600 }));
+      }, async () => {
+        await atomicUpdate(link, () => new Uint8Array(60 << 20));
+        await later;
+      });
+      assertEquals([text(link), list(dir)], ["later", ["link", "target"]]);
+      if (!isWindows) assertEquals(fs.statSync(link).mode & 0o777, 0o600);
+    }),
+);
+
 test("atomicUpdate() lets its function write the file", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
