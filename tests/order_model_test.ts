@@ -180,3 +180,24 @@ for (const [what, calls] of broken) {
     assert(await findWrong(calls, from(1, 300)) !== undefined);
   });
 }
+
+/** The state that all copies of the module share: a queue for each path. */
+function turns(): { queues: Map<string, unknown> } {
+  const key = Object.getOwnPropertySymbols(globalThis)
+    .find(({ description }) => description?.startsWith("@aperture/atomic/turns/"));
+  assert(key !== undefined, "There are no queues");
+  return (globalThis as unknown as Record<symbol, { queues: Map<string, unknown> }>)[key]!;
+}
+
+test("the model finds a library whose calls do not meet in one queue", () =>
+  inTempDir(async (dir) => {
+    await atomicWrite(path.join(dir, "file"), "There are queues from now on.");
+    const { queues } = turns();
+    queues.get = () => undefined;
+    try {
+      assert(await findWrong(library, from(1, 300)) !== undefined);
+    } finally {
+      delete (queues as Partial<typeof queues>).get;
+    }
+    assertEquals(queues.size, 0);
+  }));
