@@ -84,6 +84,8 @@ for (const [what, write] of ways) {
     }
   }
 
+  // What an update refuses, it refuses before it writes.
+  if (what === "atomicUpdate()") continue;
   test(`${what} gives refusals a step of their own`, () =>
     inTempDir(async (dir) => {
       const taken = path.join(dir, "taken");

@@ -478,6 +478,39 @@ for (const createNew of [false, true]) {
   }
 }
 
+test("atomicWriteSync() takes a commit over at whatever step it is", () =>
+  inTempDir(async (dir) => {
+    const target = path.join(dir, "file");
+    const descriptors = openDescriptors(dir);
+    const commit = async (at: number) => {
+      fs.writeFileSync(target, "old");
+      fs.chmodSync(target, 0o644);
+      let index = 0;
+      let landed = "";
+      const calls = await intercepted(({ form }) => {
+        if (form !== "async" || index++ !== at) return;
+        atomicWriteSync(target, "sync");
+        landed = text(target);
+      }, async () => {
+        const file = await AtomicFile.open(target);
+        await file.write("draft");
+        // The temporary file is opened once more, to have it too.
+        fs.chmodSync(target, 0o600);
+        await file.commit();
+      });
+      return { landed, count: calls.filter(({ form }) => form === "async").length };
+    };
+    const { count } = await commit(-1);
+    assert(count > 1);
+    for (let at = 0; at < count; at++) {
+      const { landed } = await commit(at);
+      assertEquals([landed, list(dir)], ["sync", ["file"]], `call ${at}`);
+      // A commit that has not joined the queue by then comes later.
+      assert(["draft", "sync"].includes(text(target)));
+      assertEquals(openDescriptors(dir), descriptors, `call ${at}`);
+    }
+  }));
+
 test("atomicWriteSync() takes a call over at whatever moment it is", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");

@@ -11,6 +11,7 @@ import type {
   AtomicWriteOptions,
   AtomicWriteSyncOptions,
 } from "../../mod.ts";
+import { openDescriptors } from "./dir.ts";
 import { intercepted, systemError } from "./runtime.ts";
 import { bytesOf } from "./temps.ts";
 
@@ -180,10 +181,11 @@ export async function runProgram(dir: string, program: Program, calls: Calls): P
     const left = () => fs.readdirSync(dir).filter((name) => !expected.includes(name));
     // A call that was taken over may be done before what it had begun is.
     const patience = performance.now() + 2_000;
-    while (left().length > 0 && performance.now() < patience) {
+    while (left().length + openDescriptors(dir) > 0 && performance.now() < patience) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     if (left().length > 0) throw new Error(`Left behind: ${left()}`);
+    if (openDescriptors(dir) > 0) throw new Error(`${openDescriptors(dir)} descriptors are open`);
     const now = look();
     check(done, world, now, plainMode);
     [done, running, world] = [[], [], now];
