@@ -36,7 +36,8 @@ function resizable(length: number): ArrayBuffer & { resize(length: number): void
 const takings: [string, () => { data: ArrayBuffer | Uint8Array; take: () => void }][] = [
   ["a view whose buffer is transferred", () => {
     const data = content(2, 5_000);
-    return { data, take: () => structuredClone(data.buffer, { transfer: [data.buffer] }) };
+    const buffer = data.buffer as ArrayBuffer;
+    return { data, take: () => structuredClone(buffer, { transfer: [buffer] }) };
   }],
   ["a buffer that is transferred", () => {
     const data = content(2, 5_000).buffer as ArrayBuffer;

@@ -183,9 +183,9 @@ for (const [what, calls] of broken) {
 
 /** The state that all copies of the module share: a queue for each path. */
 function turns(): { queues: Map<string, unknown> } {
-  const key = Object.getOwnPropertySymbols(globalThis)
-    .find(({ description }) => description?.startsWith("@aperture/atomic/turns/"));
-  assert(key !== undefined, "There are no queues");
+  const [key] = Object.getOwnPropertySymbols(globalThis)
+    .filter(({ description }) => description?.startsWith("@aperture/atomic/turns/"));
+  if (key === undefined) throw new Error("There are no queues");
   return (globalThis as unknown as Record<symbol, { queues: Map<string, unknown> }>)[key]!;
 }
 

@@ -448,68 +448,91 @@ test("atomicWriteSync() leaves each failure to its own call", () =>
     assertEquals([text(file), list(dir)], ["good 2", ["file"]]);
   }));
 
-for (const createNew of [false, true]) {
-  for (const durability of ["none", "consistent", "durable"] as const) {
-    const what = `${createNew ? "createNew" : "replacing"}, with durability "${durability}"`;
-    test(`atomicWriteSync() takes a call over at whatever step it is: ${what}`, () =>
-      inTempDir(async (dir) => {
-        const file = path.join(dir, "file");
-        const options = { createNew, durability };
-        const asyncCalls = async (at: number) => {
-          let index = 0;
-          let landed = "";
-          const taken = await intercepted(({ form }) => {
-            if (form !== "async" || index++ !== at) return;
-            atomicWriteSync(file, "sync", { durability });
-            landed = text(file);
-          }, () => atomicWrite(file, "async", options));
-          return { landed, count: taken.filter(({ form }) => form === "async").length };
-        };
-        const descriptors = openDescriptors(dir);
-        const { count } = await asyncCalls(-1);
-        assert(count > 1);
-        for (let at = 0; at < count; at++) {
-          fs.rmSync(file);
-          const { landed } = await asyncCalls(at);
-          assertEquals([landed, text(file), list(dir)], ["sync", "sync", ["file"]], `call ${at}`);
-          assertEquals(openDescriptors(dir), descriptors);
-        }
-      }));
-  }
+/**
+ * Calls `write`, and `sync` in the midst of it: before its call number `at`, or when that has been
+ * made and is under way. Returns how many there were.
+ */
+async function during(
+  at: number,
+  isMade: boolean,
+  write: () => Promise<unknown>,
+  sync: () => void,
+): Promise<number> {
+  let index = 0;
+  let done: Promise<void> | undefined;
+  const calls = await intercepted(({ form }) => {
+    if (form !== "async" || index++ !== at) return;
+    if (isMade) done = begun(Promise.resolve().then(sync));
+    else sync();
+  }, async () => {
+    await write();
+    await done;
+  });
+  return calls.filter(({ form }) => form === "async").length;
 }
 
-test("atomicWriteSync() takes a commit over at whatever step it is", () =>
-  inTempDir(async (dir) => {
-    const target = path.join(dir, "file");
-    const descriptors = openDescriptors(dir);
-    const commit = async (at: number) => {
-      fs.writeFileSync(target, "old");
-      fs.chmodSync(target, 0o644);
-      let index = 0;
-      let landed = "";
-      const calls = await intercepted(({ form }) => {
-        if (form !== "async" || index++ !== at) return;
-        atomicWriteSync(target, "sync");
-        landed = text(target);
-      }, async () => {
-        const file = await AtomicFile.open(target);
-        await file.write("draft");
-        // The temporary file is opened once more, to have it too.
-        fs.chmodSync(target, 0o600);
-        await file.commit();
-      });
-      return { landed, count: calls.filter(({ form }) => form === "async").length };
-    };
-    const { count } = await commit(-1);
-    assert(count > 1);
-    for (let at = 0; at < count; at++) {
-      const { landed } = await commit(at);
-      assertEquals([landed, list(dir)], ["sync", ["file"]], `call ${at}`);
-      // A commit that has not joined the queue by then comes later.
-      assert(["draft", "sync"].includes(text(target)));
-      assertEquals(openDescriptors(dir), descriptors, `call ${at}`);
+for (const isMade of [false, true]) {
+  const when = isMade ? "under way" : "to be made";
+  for (const createNew of [false, true]) {
+    for (const durability of ["none", "consistent", "durable"] as const) {
+      const what = `${createNew ? "createNew" : "replacing"}, with durability "${durability}"`;
+      test(`atomicWriteSync() takes a call over with whatever step of it ${when}: ${what}`, () =>
+        inTempDir(async (dir) => {
+          const file = path.join(dir, "file");
+          const descriptors = openDescriptors(dir);
+          let landed = "";
+          const takeOver = (at: number) =>
+            during(
+              at,
+              isMade,
+              () => atomicWrite(file, "async", { createNew, durability }),
+              () => {
+                atomicWriteSync(file, "sync", { durability });
+                landed = text(file);
+              },
+            );
+          const count = await takeOver(-1);
+          assert(count > 1);
+          for (let at = 0; at < count; at++) {
+            fs.rmSync(file);
+            await takeOver(at);
+            assertEquals([landed, text(file), list(dir)], ["sync", "sync", ["file"]], `call ${at}`);
+            assertEquals(openDescriptors(dir), descriptors, `call ${at}`);
+          }
+        }));
     }
-  }));
+  }
+
+  test(`atomicWriteSync() takes a commit over with whatever step of it ${when}`, () =>
+    inTempDir(async (dir) => {
+      const target = path.join(dir, "file");
+      const descriptors = openDescriptors(dir);
+      let landed = "";
+      const takeOver = (at: number) => {
+        fs.writeFileSync(target, "old");
+        fs.chmodSync(target, 0o644);
+        return during(at, isMade, async () => {
+          const file = await AtomicFile.open(target);
+          await file.write("draft");
+          // The temporary file is opened once more, to have it too.
+          fs.chmodSync(target, 0o600);
+          await file.commit();
+        }, () => {
+          atomicWriteSync(target, "sync");
+          landed = text(target);
+        });
+      };
+      const count = await takeOver(-1);
+      assert(count > 1);
+      for (let at = 0; at < count; at++) {
+        await takeOver(at);
+        assertEquals([landed, list(dir)], ["sync", ["file"]], `call ${at}`);
+        // A commit that has not joined the queue by then comes later.
+        assert(["draft", "sync"].includes(text(target)));
+        assertEquals(openDescriptors(dir), descriptors, `call ${at}`);
+      }
+    }));
+}
 
 test("atomicWriteSync() takes a call over at whatever moment it is", () =>
   inTempDir(async (dir) => {
