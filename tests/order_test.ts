@@ -472,11 +472,11 @@ async function during(
 }
 
 for (const isMade of [false, true]) {
-  const when = isMade ? "under way" : "to be made";
+  const when = isMade ? "during" : "before";
   for (const createNew of [false, true]) {
     for (const durability of ["none", "consistent", "durable"] as const) {
       const what = `${createNew ? "createNew" : "replacing"}, with durability "${durability}"`;
-      test(`atomicWriteSync() takes a call over with whatever step of it ${when}: ${what}`, () =>
+      test(`atomicWriteSync() takes a call over ${when} each of its steps: ${what}`, () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "file");
           const descriptors = openDescriptors(dir);
@@ -503,7 +503,7 @@ for (const isMade of [false, true]) {
     }
   }
 
-  test(`atomicWriteSync() takes a commit over with whatever step of it ${when}`, () =>
+  test(`atomicWriteSync() takes a commit over ${when} each of its steps`, () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
       const descriptors = openDescriptors(dir);

@@ -229,8 +229,8 @@ for (const [what, write] of ways) {
           });
           const { temp } = eio as Error & { temp?: string };
           assert(temp !== undefined, failing);
-          assertEquals(numberOf(fs.readFileSync(temp)), 2);
-          fs.rmSync(temp);
+          assertEquals(numberOf(fs.readFileSync(temp!)), 2);
+          fs.rmSync(temp!);
           assertEquals(list(dir), ["file"]);
         }
       }),

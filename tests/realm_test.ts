@@ -200,7 +200,7 @@ test(
       assertEquals(text(file), "one two");
       const lock = await lib.DirLock.tryAcquire(dir);
       assert(lock !== null, "The lock is left held");
-      lock.release();
+      lock!.release();
     }),
   { skip },
 );

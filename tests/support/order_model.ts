@@ -52,6 +52,8 @@ export type Step =
   /** Waits for all calls, and perhaps puts something else at the path. */
   | { readonly do: "wait"; readonly put: Put };
 
+type CallStep = Extract<Step, { readonly id: number }>;
+
 type Put = "nothing" | "file" | "link" | "dangling" | undefined;
 
 /** A program: what is at the path first, and its steps. */
@@ -120,7 +122,7 @@ export function programOf(seed: number, links: boolean): Program {
 
 /** What became of a call. */
 interface Done {
-  readonly step: Step & { readonly id: number };
+  readonly step: CallStep;
   readonly called: number;
   /** When all of it was there: a stream had ended, a draft was committed, a function returned. */
   complete?: number;
@@ -191,7 +193,7 @@ export async function runProgram(dir: string, program: Program, calls: Calls): P
     [done, running, world] = [[], [], now];
   };
 
-  const begin = (step: Step & { id: number }): Done => {
+  const begin = (step: CallStep): Done => {
     failures.set(step.id, step.failure);
     const call: Done = { step, called: ++clock, settled: Infinity, outcome: "pending" };
     done.push(call);
@@ -320,7 +322,7 @@ function check(done: readonly Done[], before: World, after: World, plainMode: nu
     if (!["ok", "EEXIST", INJECTED].includes(outcome)) {
       throw new Error(`Call ${step.id} (${step.do}): ${outcome}`);
     }
-    if (outcome === INJECTED && (step as { failure: Failure }).failure === undefined) {
+    if (outcome === INJECTED && step.failure === undefined) {
       throw new Error(`Call ${step.id} (${step.do}) got the failure of another`);
     }
   }
@@ -387,7 +389,6 @@ function effect(
   plainMode: number,
 ): World | undefined {
   const { step, outcome } = call;
-  if (step.do === "pass" || step.do === "wait") return world;
   const { entry, target } = world;
   const { createNew, mode, symlinks } = step.options;
   if (reads) {
@@ -406,13 +407,13 @@ function effect(
 }
 
 function isHidden(call: Done, inMemory: readonly Done[]): boolean {
-  const step = call.step as Step & { spelling: number; options: AtomicWriteOptions };
+  const { step } = call;
   if (step.do !== "write" || step.options.createNew) return false;
   for (const { step: other, outcome } of inMemory.slice(inMemory.indexOf(call) + 1)) {
-    const { spelling, options, do: kind } = other as typeof step;
+    const { spelling, options, do: kind } = other;
     if (kind !== "write" || spelling !== step.spelling) return false;
     if (JSON.stringify(options) !== JSON.stringify(step.options)) return false;
-    if (outcome === "ok" && (other as { failure: Failure }).failure === undefined) return true;
+    if (outcome === "ok" && other.failure === undefined) return true;
   }
   return false;
 }
