@@ -120,7 +120,7 @@ test(
       await lib.atomicWrite(path.join(dir, "new"), "x", { createNew: true });
       await lib.atomicWrite(path.join(dir, "made", "file"), "x", { parents: true });
       assertEquals(list(dir), ["file", "made", "new"]);
-      assertEquals(await lib.sweepTempFiles(dir, { olderThan: 0 }), []);
+      assertEquals((await lib.sweepTempFiles(dir, { olderThan: 0 })).length, 0);
     }),
   { skip },
 );
@@ -201,28 +201,6 @@ test(
       const lock = await lib.DirLock.tryAcquire(dir);
       assert(lock !== null, "The lock is left held");
       lock!.release();
-    }),
-  { skip },
-);
-
-test(
-  "a copy in a context of node:vm keeps the order of calls with the one of this realm",
-  () =>
-    inTempDir(async (dir) => {
-      const { lib } = loadInContext();
-      const file = path.join(dir, "file");
-      for (let i = 0; i < 5; i++) {
-        await Promise.all([
-          atomicWrite(file, new Uint8Array(3_000_000)),
-          lib.atomicWrite(file, "b"),
-        ]);
-        assertEquals(text(file), "b");
-        await Promise.all([
-          lib.atomicWrite(file, new Uint8Array(3_000_000)),
-          atomicWrite(file, "c"),
-        ]);
-        assertEquals(text(file), "c");
-      }
     }),
   { skip },
 );

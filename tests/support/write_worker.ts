@@ -96,6 +96,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
 
   /** Says how many listeners for its end the process has: before the first write, and after some. */
   async exitListeners(dir) {
+    // While the program is being loaded, Node has one of its own.
+    await new Promise((resolve) => setImmediate(resolve));
     const counts = [process.listenerCount("exit")];
     for (let i = 0; i < 3; i++) {
       await atomicWrite(path.join(dir!, "file"), String(i));
