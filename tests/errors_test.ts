@@ -126,7 +126,7 @@ testWithLinks(
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       fs.symlinkSync("file", file);
-      for (const [what, write] of ways) {
+      for (const [what, write] of ways.slice(0, 4)) {
         const error = await failureOf(() => write(file));
         assertEquals(error.code, "ELOOP", what);
         assert(error.step !== "lstat", what);
