@@ -214,6 +214,7 @@ for (const [what, write] of ways) {
         const file = path.join(dir, "file");
         for (const failing of ["file.write", "file.truncate", "file.sync", "file.close"]) {
           fs.writeFileSync(file, "old");
+          const descriptors = openDescriptors(dir);
           const eio = systemError("EIO");
           let opened = false;
           await intercepted((call, index) => {
@@ -229,6 +230,7 @@ for (const [what, write] of ways) {
           });
           const { temp } = eio as Error & { temp?: string };
           assert(temp !== undefined, failing);
+          assertEquals(openDescriptors(dir), descriptors, failing);
           assertEquals(numberOf(fs.readFileSync(temp!)), 2);
           fs.rmSync(temp!);
           assertEquals(list(dir), ["file"]);
