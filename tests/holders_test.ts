@@ -1,5 +1,5 @@
 /** Who holds a lock, as far as the system tells. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs";
@@ -17,6 +17,21 @@ import "./support/worker.ts";
 const isLinux = process.platform === "linux";
 const skip = !isLinux && "only Linux tells who holds a lock";
 const skipUtilities = !isLinux && "needs flock(1)";
+
+/** Calls `fn` with the id of a process that holds the lock. */
+async function whileHeld(
+  dir: string,
+  how: "exclusive" | "shared",
+  fn: (pid: number) => Promise<void>,
+): Promise<void> {
+  const child = new Child("hold", [dir, how]);
+  try {
+    await child.says("held");
+    await fn(child.process.pid!);
+  } finally {
+    await child.kill();
+  }
+}
 
 test("lockHolders() tells null where the system does not", () =>
   inTempDir(async (dir) => {
@@ -46,12 +61,11 @@ test("lockHolders() finds this process", () =>
 
 test("lockHolders() finds all processes that share the lock", () =>
   inTempDir(async (dir) => {
-    const children = [0, 1].map(() => new Child("hold", [dir, "shared"]));
-    for (const child of children) await child.says("held");
-    const pids = children.map((child) => child.process.pid!);
-    const holders = await lockHolders(dir);
-    assertEquals(holders!.toSorted((a, b) => a - b), pids.toSorted((a, b) => a - b));
-    for (const child of children) await child.kill();
+    await whileHeld(dir, "shared", (one) =>
+      whileHeld(dir, "shared", async (other) => {
+        const holders = await lockHolders(dir);
+        assertEquals(holders!.toSorted(), [one, other].toSorted());
+      }));
     assertEquals(await lockHolders(dir), []);
   }), { skip });
 
@@ -63,21 +77,28 @@ test("lockHolders() looks at the lock file that it is told", () =>
     lock.release();
   }), { skip });
 
-test("lockHolders() does not take who waits for one who holds", () =>
-  inTempDir(async (dir) => {
-    const holder = new Child("hold", [dir]);
-    await holder.says("held");
-    const waiter = spawn("flock", [path.join(dir, LOCK_FILE_NAME), "true"], { stdio: "ignore" });
-    const ended = once(waiter, "close");
-    while (
-      !fs.readFileSync("/proc/locks", "utf8").includes(`-> FLOCK  ADVISORY  WRITE ${waiter.pid} `)
-    ) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    assertEquals(await lockHolders(dir), [holder.process.pid!]);
-    await holder.kill();
-    await ended;
-  }), { skip: skipUtilities });
+test(
+  "lockHolders() does not take who waits for one who holds",
+  () =>
+    inTempDir((dir) =>
+      whileHeld(dir, "exclusive", async (holder) => {
+        const waiter = spawn("flock", [path.join(dir, LOCK_FILE_NAME), "true"], {
+          stdio: "ignore",
+        });
+        const waits = new RegExp(`-> FLOCK +ADVISORY +WRITE +${waiter.pid} `);
+        try {
+          while (!waits.test(fs.readFileSync("/proc/locks", "utf8"))) {
+            await new Promise((resolve) => setTimeout(resolve, 5));
+          }
+          assertEquals(await lockHolders(dir), [holder]);
+        } finally {
+          waiter.kill();
+          await once(waiter, "close");
+        }
+      })
+    ),
+  { skip: skipUtilities },
+);
 
 test(
   "lockHolders() names no process that has died and left the lock to its child",
@@ -103,27 +124,42 @@ test(
   { skip: skipUtilities },
 );
 
-test("LockTimeoutError.holders names who kept the lock", () =>
-  inTempDir(async (dir) => {
-    const holder = new Child("hold", [dir]);
-    await holder.says("held");
-    for (const timeout of [0, 5]) {
-      for (
-        const acquire of [
-          () => DirLock.acquire(dir, { timeout }),
-          () => Promise.resolve().then(() => DirLock.acquireSync(dir, { timeout })),
-        ]
-      ) {
-        const error = await assertRejects(acquire, LockTimeoutError);
-        assertEquals(error.holders, [holder.process.pid!]);
-      }
-    }
-    await holder.kill();
-    const lock = await DirLock.acquire(dir);
-    const error = await assertRejects(() => DirLock.acquire(dir, { timeout: 5 }), LockTimeoutError);
-    assertEquals(error.holders, [process.pid]);
-    lock.release();
-  }), { skip });
+test(
+  "LockTimeoutError.holders names who kept the lock",
+  () =>
+    inTempDir((dir) =>
+      whileHeld(dir, "exclusive", async (holder) => {
+        for (const timeout of [0, 5]) {
+          const error = await assertRejects(
+            () => DirLock.acquire(dir, { timeout }),
+            LockTimeoutError,
+          );
+          assertEquals(error.holders, [holder]);
+          const thrown = assertThrows(
+            () => DirLock.acquireSync(dir, { timeout }),
+            LockTimeoutError,
+          );
+          assertEquals(thrown.holders, [holder]);
+        }
+      })
+    ),
+  { skip },
+);
+
+test(
+  "LockTimeoutError.holders names this process when that holds the lock",
+  () =>
+    inTempDir(async (dir) => {
+      const lock = await DirLock.acquire(dir);
+      const error = await assertRejects(
+        () => DirLock.acquire(dir, { timeout: 5 }),
+        LockTimeoutError,
+      );
+      assertEquals(error.holders, [process.pid]);
+      lock.release();
+    }),
+  { skip },
+);
 
 test("lockHolders() is asked by nobody while nobody waits", () =>
   inTempDir(async (dir) => {

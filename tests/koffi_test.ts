@@ -38,13 +38,10 @@ function withKoffi(dir: string, koffi: string | undefined): string[] {
     }
   `,
   );
-  // Deno is there as a package too, and NODE_PATH may lead to its koffi.
+  // NODE_PATH may lead to a koffi, and Bun installs what is not there.
+  const args = isBun ? ["--no-install", program] : [program];
   const env = { ...process.env, NODE_PATH: "" };
-  const { stdout, stderr } = spawnSync(process.execPath, [program], {
-    cwd: dir,
-    env,
-    encoding: "utf8",
-  });
+  const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: dir, env, encoding: "utf8" });
   assertEquals(fs.readFileSync(path.join(dir, "file"), "utf8"), "x", stderr);
   return stdout.trim().split("\n");
 }

@@ -1,12 +1,13 @@
 import process from "node:process";
 
-// As in Node 20.0 to 20.3 and in Jest 29. The properties cannot be deleted; what a program sees of
-// them can. Only in a worker: a test imports this to have it built along.
+// As in Node 20.0 to 20.3 and in Jest 29. The properties cannot be deleted, and a proxy of Symbol
+// itself has to show them. Only in a worker: a test imports this to have it built along.
 if (process.argv[2] === "aperture-worker") {
-  globalThis.Symbol = new Proxy(Symbol, {
-    get: (symbol, name) => {
-      if (name === "dispose" || name === "asyncDispose") return undefined;
-      return Reflect.get(symbol, name);
-    },
+  const real = Symbol;
+  const missing = (name: string | symbol) => name === "dispose" || name === "asyncDispose";
+  globalThis.Symbol = new Proxy((() => {}) as unknown as SymbolConstructor, {
+    apply: (_, __, [description]) => real(description),
+    get: (_, name) => missing(name) ? undefined : Reflect.get(real, name),
+    has: (_, name) => !missing(name) && Reflect.has(real, name),
   });
 }
