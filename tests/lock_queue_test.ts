@@ -295,29 +295,33 @@ for (const how of ["end", "exit"]) {
     }));
 }
 
-test("A nested wait says after 10 s, once in a process, that it may never end", () =>
-  inTempDir(async (dir) => {
-    const ways = ["acquire", "update", "timeout", "signal", "other"];
-    const held = ways.map((way) => DirLock.acquireSync(path.join(dir, way, "other")));
-    const told = await Promise.all(ways.map(async (way) => {
-      const child = new Child("nest", [path.join(dir, way), way]);
-      const lines: string[] = [];
-      for (let line; (line = await child.line()) !== "over";) lines.push(line);
-      await child.exit();
-      return lines;
-    }));
-    held.forEach((lock) => lock.release());
-    const warned = ways.map((way, i) => [way, told[i]!.length]);
-    assertEquals(Object.fromEntries(warned), {
-      acquire: 1,
-      update: 1,
-      timeout: 0,
-      signal: 0,
-      other: 0,
-    });
-    for (const [line] of told.slice(0, 2)) {
-      const [after, ...message] = line!.split(" ");
-      assert(Number(after) >= 9_500 && Number(after) < 12_000, line);
-      assert(message.join(" ").includes("{ lock }"), line);
-    }
-  }));
+test(
+  "A nested wait says after 10 s, once in a process, that it may never end",
+  () =>
+    inTempDir(async (dir) => {
+      const ways = ["acquire", "update", "timeout", "signal", "other"];
+      const held = ways.map((way) => DirLock.acquireSync(path.join(dir, way, "other")));
+      const told = await Promise.all(ways.map(async (way) => {
+        const child = new Child("nest", [path.join(dir, way), way]);
+        const lines: string[] = [];
+        for (let line; (line = await child.line()) !== "over";) lines.push(line);
+        await child.exit();
+        return lines;
+      }));
+      held.forEach((lock) => lock.release());
+      const warned = ways.map((way, i) => [way, told[i]!.length]);
+      assertEquals(Object.fromEntries(warned), {
+        acquire: 1,
+        update: 1,
+        timeout: 0,
+        signal: 0,
+        other: 0,
+      });
+      for (const [line] of told.slice(0, 2)) {
+        const [after, ...message] = line!.split(" ");
+        assert(Number(after) >= 9_500 && Number(after) < 12_000, line);
+        assert(message.join(" ").includes("{ lock }"), line);
+      }
+    }),
+  { timeout: 60_000 },
+);
