@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -6,6 +6,7 @@ import {
   atomicUpdate,
   atomicUpdateSync,
   atomicWrite,
+  DeadlockError,
   DirLock,
   LOCK_FILE_NAME,
   LockTimeoutError,
@@ -498,6 +499,16 @@ test("atomicUpdateSync() throws a TypeError for what only a promise could bring"
     // @ts-expect-error Nothing can be aborted.
     await assertRejects(() => FORMS[1]!.update(file, () => "new", { signal }), TypeError);
     assertEquals([list(dir), text(file)], [["file"], "old"]);
+    (await DirLock.tryAcquire(dir))!.release();
+  }));
+
+test("atomicUpdateSync() throws a DeadlockError in an update that holds the lock", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const inner = () => atomicUpdateSync(file, () => "inner");
+    assertThrows(() => atomicUpdateSync(file, () => (inner(), "outer")), DeadlockError);
+    await assertRejects(() => atomicUpdate(file, () => (inner(), "outer")), DeadlockError);
+    assertEquals(list(dir), []);
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
