@@ -48,14 +48,15 @@ for (const buffers of [false, true]) {
       const { atomicUpdate, DirLock } = inContext(buffers);
       const file = path.join(dir, "file");
       fs.writeFileSync(file, "old");
-      const failures: [() => Promise<unknown>, string, string][] = [
-        [() => DirLock.acquire(file), "ENOTDIR", "lock"],
-        [() => atomicUpdate(dir, () => "x"), "EISDIR", "update"],
-        [() => atomicUpdate(file, () => "x", { createNew: true }), "EEXIST", "write"],
+      const failures: [() => Promise<unknown>, string][] = [
+        [() => DirLock.acquire(file), "ENOTDIR"],
+        [() => atomicUpdate(dir, () => "x"), "EISDIR"],
+        [() => atomicUpdate(file, () => "x", { createNew: true }), "EEXIST"],
       ];
-      for (const [call, code, verb] of failures) {
+      for (const [call, code] of failures) {
         const error = await call().then(() => undefined, (error) => error);
-        assertEquals([error?.code, error?.message.split(" '")[0]], [code, `Cannot ${verb}`]);
+        assertEquals(error?.code, code);
+        assert(/^Cannot (lock|update|write) '/.test(error.message), error.message);
       }
       assertEquals([list(dir), text(file)], [["file"], "old"]);
     }), { skip });

@@ -189,13 +189,6 @@ for (const { form, acquire } of FORMS) {
       }));
   }
 
-  test(`DirLock.${form}() says so when the file system has no locks, by Deno's EISDIR for it`, () =>
-    inTempDir(async (dir) => {
-      await intercepted(({ name }) => {
-        if (name === "lock.tryLock") throw systemError("EISDIR");
-      }, async () => void (await assertRejects(() => acquire(dir), Error, "has no locks")));
-    }));
-
   test(`DirLock.${form}() tries again when a signal interrupts it`, () =>
     inTempDir(async (dir) => {
       let interrupts = 3;
