@@ -124,40 +124,48 @@ for (const form of ["tryAcquire", "tryAcquireSync"] as const) {
     }));
 }
 
-test("DirLock.acquire() serves 20,000 waiters in the order of their calls", () =>
-  inTempDir(async (dir) => {
-    const held = await DirLock.acquire(dir);
-    const served: number[] = [];
-    const waits = Array.from({ length: 20_000 }, async (_, i) => {
-      const lock = await DirLock.acquire(dir);
-      served.push(i);
-      lock.release();
-    });
-    held.release();
-    await Promise.all(waits);
-    assertEquals(served.length, 20_000);
-    assertEquals(served.findIndex((waiter, i) => waiter !== i), -1);
-  }));
+test(
+  "DirLock.acquire() serves 20,000 waiters in the order of their calls",
+  () =>
+    inTempDir(async (dir) => {
+      const held = await DirLock.acquire(dir);
+      const served: number[] = [];
+      const waits = Array.from({ length: 20_000 }, async (_, i) => {
+        const lock = await DirLock.acquire(dir);
+        served.push(i);
+        lock.release();
+      });
+      held.release();
+      await Promise.all(waits);
+      assertEquals(served.length, 20_000);
+      assertEquals(served.findIndex((waiter, i) => waiter !== i), -1);
+    }),
+  { timeout: 60_000 },
+);
 
-test("DirLock.acquire() serves who is left when 10,000 around it give up at once", () =>
-  inTempDir(async (dir) => {
-    const held = await DirLock.acquire(dir);
-    const controller = new AbortController();
-    const reason = new Error("enough");
-    const giveUp = () =>
-      DirLock.acquire(dir, { signal: controller.signal }).then(
-        () => "served",
-        (error) => error === reason ? "gave up" : error,
-      );
-    const before = Array.from({ length: 5_000 }, giveUp);
-    const patient = DirLock.acquire(dir);
-    const after = Array.from({ length: 5_000 }, giveUp);
-    controller.abort(reason);
-    assertEquals([...new Set(await Promise.all([...before, ...after]))], ["gave up"]);
-    held.release();
-    (await within(patient)).release();
-    (await DirLock.tryAcquire(dir))!.release();
-  }));
+test(
+  "DirLock.acquire() serves who is left when 10,000 around it give up at once",
+  () =>
+    inTempDir(async (dir) => {
+      const held = await DirLock.acquire(dir);
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      const giveUp = () =>
+        DirLock.acquire(dir, { signal: controller.signal }).then(
+          () => "served",
+          (error) => error === reason ? "gave up" : error,
+        );
+      const before = Array.from({ length: 5_000 }, giveUp);
+      const patient = DirLock.acquire(dir);
+      const after = Array.from({ length: 5_000 }, giveUp);
+      controller.abort(reason);
+      assertEquals([...new Set(await Promise.all([...before, ...after]))], ["gave up"]);
+      held.release();
+      (await within(patient)).release();
+      (await DirLock.tryAcquire(dir))!.release();
+    }),
+  { timeout: 60_000 },
+);
 
 test("DirLock.acquire() may wait many times on one signal without a warning", () =>
   inTempDir(async (dir) => {
