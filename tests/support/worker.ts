@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { Worker } from "node:worker_threads";
+import { parentPort, Worker } from "node:worker_threads";
 import {
   AtomicFile,
   atomicUpdate,
@@ -320,13 +320,16 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   /** Takes the lock, in a thread, and ends without a release. */
   async keep(dir, how) {
     await DirLock.acquire(dir!);
+    parentPort!.postMessage("held");
     if (how === "exit") process.exit(0);
+    if (how === "terminate") setInterval(() => {}, 1_000);
   },
 
   /** Has a thread {@linkcode jobs.keep} the lock; says when it has ended and whether the lock is free. */
   async threadThatKeeps(dir, how) {
     const argv = ["aperture-worker", "keep", dir!, how!];
     const worker = new Worker(new URL(import.meta.url), { argv });
+    if (how === "terminate") worker.once("message", () => void worker.terminate());
     await new Promise((resolve, reject) => worker.once("error", reject).once("exit", resolve));
     console.log("ended");
     const lock = await DirLock.tryAcquire(dir!);
