@@ -1,9 +1,9 @@
-/** What is used of `@std/fs/ensure-dir`, for where JSR cannot be reached. */
+/** `ensureDir` of `@std/fs`, for where JSR cannot be reached and for the npm package. */
 export async function ensureDir(dir: string): Promise<void> {
   await Deno.mkdir(dir, { recursive: true });
 }
 
-/** The synchronous form of {@linkcode ensureDir}. */
+/** `ensureDirSync` of `@std/fs`. */
 export function ensureDirSync(dir: string): void {
   Deno.mkdirSync(dir, { recursive: true });
 }

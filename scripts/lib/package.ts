@@ -1,11 +1,33 @@
-import denoJson from "../deno.json" with { type: "json" };
+import denoJson from "../../deno.json" with { type: "json" };
 
-/** The entry points: the subpath of each and its file. */
-export const entryPoints: readonly { name: string; path: string }[] = Object
-  .entries(denoJson.exports).map(([name, path]) => ({ name, path }));
+/** An entry point: its subpath, and its file without `./` and `.ts`. */
+export interface EntryPoint {
+  readonly name: string;
+  readonly file: string;
+  /** A command rather than something to import. */
+  readonly isCommand: boolean;
+}
+
+/** The entry points, as deno.json has them. */
+export const entryPoints: readonly EntryPoint[] = Object.entries(denoJson.exports)
+  .map(([name, path]) => ({
+    name,
+    file: path.replace(/^\.\/(.*)\.ts$/, "$1"),
+    isCommand: name === "./cli",
+  }));
+
+const modules = entryPoints.filter(({ isCommand }) => !isCommand);
+const commands = entryPoints.filter(({ isCommand }) => isCommand);
 
 /** The files that go along with the code. */
-export const extraFiles: readonly string[] = ["LICENSE", "README.md"];
+export const extraFiles: readonly string[] = ["CHANGELOG.md", "LICENSE", "README.md"];
+
+/** What package.json says in the directory of each module kind. */
+export const nestedPackageJson = {
+  // Bundlers read the nearest package.json, so that of the package would not be seen.
+  esm: { type: "module", sideEffects: false },
+  script: { type: "commonjs", sideEffects: false },
+} as const;
 
 /** What a package.json says; more than is named here. */
 interface PackageJson extends Record<string, unknown> {
@@ -49,8 +71,7 @@ export const packageJson: PackageJson = {
   module: "./esm/mod.js",
   types: "./script/mod.d.ts",
   exports: Object.fromEntries([
-    ...entryPoints.map(({ name, path }) => {
-      const file = path.replace(/^\.\/(.*)\.ts$/, "$1");
+    ...modules.map(({ name, file }) => {
       const condition = (dir: string) => ({
         types: `./${dir}/${file}.d.ts`,
         default: `./${dir}/${file}.js`,
@@ -62,11 +83,14 @@ export const packageJson: PackageJson = {
   // For TypeScript's moduleResolution "node10", which knows no exports.
   typesVersions: {
     "*": Object.fromEntries(
-      entryPoints.filter(({ name }) => name !== ".")
-        .map(({ name }) => [name.slice(2), [`./script/${name.slice(2)}.d.ts`]]),
+      modules.filter(({ name }) => name !== ".")
+        .map(({ name, file }) => [name.slice(2), [`./script/${file}.d.ts`]]),
     ),
   },
-  // Less what only the tests need.
-  files: ["esm", "script", "!**/tests", "!**/assert", "!**/_dnt.test_*", ...extraFiles],
-  dependencies: { koffi: "^3.0.0" },
+  ...commands.length > 0 && {
+    bin: Object.fromEntries(commands.map(({ file }) => ["aperture-atomic", `esm/${file}.js`])),
+  },
+  files: ["esm", "script", ...extraFiles],
+  dependencies: { koffi: "^3.3.3" },
+  publishConfig: { access: "public", provenance: true },
 };

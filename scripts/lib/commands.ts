@@ -25,11 +25,24 @@ export async function must(command: string, args: readonly string[]): Promise<vo
   if (code !== 0) throw new Error(`${command} ${args.join(" ")} failed with exit code ${code}`);
 }
 
-/** Builds the npm package, if Node and npm are there; whether they are. */
-export async function buildPackage(
-  imports: readonly string[],
-  ...args: string[]
-): Promise<boolean> {
+/** What a command prints; throws with it if the command fails. */
+export async function output(
+  command: string,
+  args: readonly string[],
+  cwd: string,
+): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(command, {
+    args: [...args],
+    cwd,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const [text, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  if (!success) throw new Error(`${command} ${args.join(" ")}\n${text}${errors}`);
+  return text!.trim();
+}
+
+/** Builds the npm package, or with `--tests` the tests for it, where there are Node and npm. */
+export async function build(imports: readonly string[], ...args: string[]): Promise<boolean> {
   if (!await isThere("node") || !await isThere("npm")) return false;
   setUp();
   Deno.env.set("APERTURE_BUN", bun);
