@@ -20,7 +20,7 @@ import { isatty } from "node:tty";
 import { AtomicFile, atomicWrite, sweepTempFiles } from "./atomic.ts";
 import { type CommandLine, HELP, readCommandLine, UsageError } from "./internal/cli_arguments.ts";
 import { onSignals, runCommand, signalCode, StartError } from "./internal/cli_process.ts";
-import { codeOf } from "./_errors.ts";
+import { codeOf } from "./internal/errors.ts";
 import { VERSION } from "./internal/version.ts";
 import { DirLock, lockHolders, LockTimeoutError } from "./lock.ts";
 

@@ -18,9 +18,6 @@
  * @module
  */
 
-import { codeOf, explain } from "./_errors.ts";
-import { type Checks, isFunction, kindOf, readOptions } from "./_options.ts";
-import { absolutePath } from "./_paths.ts";
 import {
   atomicWrite,
   type AtomicWriteOptions,
@@ -36,7 +33,9 @@ import {
   sameValue,
   stringifyJson,
 } from "./internal/json_text.ts";
-import { call, run, runSync, type Steps } from "./runtime/steps.ts";
+import { type Checks, isFunction, kindOf, readOptions } from "./internal/options.ts";
+import { absolutePath } from "./internal/paths.ts";
+import { readInTurn, readInTurnSync } from "./internal/read.ts";
 import {
   atomicUpdate,
   type AtomicUpdateOptions,
@@ -98,8 +97,8 @@ export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonF
 /**
  * Reads the value of a JSON file, or undefined if there is no file.
  *
- * It takes no lock and needs none: a file that is replaced atomically is always whole. A byte
- * order mark is skipped. Integers beyond 2^53 are rounded, as `JSON.parse()` does: keep them in
+ * It takes no lock and needs none: a file that is replaced atomically is always whole. What this
+ * process was told to write to the file before is written first. A byte order mark is skipped. Integers beyond 2^53 are rounded, as `JSON.parse()` does: keep them in
  * strings. The file is read into memory, and parsed without giving up the thread.
  *
  * Requires `--allow-read` permission for the file.
@@ -146,7 +145,7 @@ export async function readJson<T = unknown>(
 ): Promise<T | undefined> {
   const { check } = readOptions<ReadJsonOptions<T>>(options, READ_CHECKS);
   const absolute = absolutePath(path);
-  return valueOf(absolute, await run(read(absolute)), check);
+  return valueOf(absolute, await readInTurn(absolute, undefined), check);
 }
 
 /**
@@ -180,7 +179,7 @@ export function readJsonSync<T = unknown>(
 ): T | undefined {
   const { check } = readOptions<ReadJsonOptions<T>>(options, READ_CHECKS);
   const absolute = absolutePath(path);
-  return valueOf(absolute, runSync(read(absolute)), check);
+  return valueOf(absolute, readInTurnSync(absolute), check);
 }
 
 /**
@@ -420,15 +419,6 @@ function split<T extends JsonFormatOptions>(
     else rest[name] = options[name];
   }
   return { format: readOptions<JsonFormatOptions>(format, FORMAT_CHECKS), rest };
-}
-
-function* read(path: string): Steps<Uint8Array | null> {
-  try {
-    return yield* call((fs) => fs.readFile(path));
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return null;
-    throw explain(error, `Cannot read '${path}'`, {});
-  }
 }
 
 function valueOf<T>(

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import process from "node:process";
 import { isatty } from "node:tty";
-import { codeOf } from "../_errors.ts";
+import { codeOf } from "./errors.ts";
 
 /** The name of a signal that this process may get, and pass on. */
 type Signal = "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM";
