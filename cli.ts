@@ -76,9 +76,7 @@ async function lock(asked: Asked<"lock">): Promise<number> {
     });
   } catch (error) {
     if (!(error instanceof LockTimeoutError)) throw error;
-    if (isatty(2)) {
-      complain(`The lock of '${dir}' is not free${heldBy(await lockHolders(dir, name))}`);
-    }
+    if (isatty(2)) complain(`The lock of '${dir}' is not free${heldBy(error.holders)}`);
     return conflictCode;
   }
   try {

@@ -415,7 +415,7 @@ function split<T extends JsonFormatOptions>(
   const rest = {} as T;
   const format: Record<string, unknown> = {};
   for (const name in options) {
-    if (Object.hasOwn(FORMAT_CHECKS, name)) format[name] = options[name];
+    if (name in FORMAT_CHECKS) format[name] = options[name];
     else rest[name] = options[name];
   }
   return { format: readOptions<JsonFormatOptions>(format, FORMAT_CHECKS), rest };

@@ -163,13 +163,14 @@ function readArguments(args: readonly string[], options: Options): Arguments | "
     allowPositionals: true,
     tokens: true,
   });
+  const types = new Map(Object.entries(all).map(([name, { type }]) => [name, type]));
   const flags = new Set<string>();
   const values = new Map<string, string>();
   let operand: string | undefined;
   for (const token of tokens) {
     if (token.kind === "option") {
       const { name, rawName, value } = token;
-      const type = Object.hasOwn(all, name) ? all[name]!.type : undefined;
+      const type = types.get(name);
       if (type === undefined) throw new UsageError(`There is no option '${rawName}'`);
       if (type === "string") {
         if (value === undefined) throw new UsageError(`'${rawName}' must have a value`);

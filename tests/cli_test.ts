@@ -433,6 +433,8 @@ test("aperture-atomic write replaces a file by its standard input", () =>
     assertEquals([text(file), list(dir)], ["", ["file"]]);
     assertEquals(run(dir, ["write", "--mode", "600", "--", "-file"], "x").code, 0);
     if (!isWindows) assertEquals(fs.statSync(path.join(dir, "-file")).mode & 0o777, 0o600);
+    assertEquals(run(dir, ["write", "--parents", "a/b/file"], "x").code, 0);
+    assertEquals(text(path.join(dir, "a", "b", "file")), "x");
   }));
 
 test(
@@ -607,6 +609,21 @@ test("aperture-atomic lock on a terminal says who is waited for", () =>
     assertEquals(await terminal.exit(), 0);
     await holder.exit();
   }), withTerminal);
+
+test(
+  "aperture-atomic lock on a terminal says why it does not wait",
+  () =>
+    inTempDir(async (dir) => {
+      const holder = new Child("hold", [dir]);
+      await holder.says("held");
+      const terminal = onTerminal(dir, "lock", "-n", ".", "echo", "never");
+      const who = isDeno ? "" : `, which process ${holder.process.pid} holds`;
+      assertEquals(await terminal.line(), `aperture-atomic: The lock of '.' is not free${who}`);
+      assertEquals(await terminal.exit(), 75);
+      await holder.kill();
+    }),
+  withTerminal,
+);
 
 test(
   "aperture-atomic lock on a terminal leaves its ^C to the command, once",
