@@ -73,7 +73,9 @@ function wrapFileSystem(real: FileSystem, form: "async" | "sync", hook: Hook): F
 }
 
 function wrapOpenFile(real: OpenFile, form: "async" | "sync", hook: Hook): OpenFile {
-  const before = (name: string, args: unknown[]) => hook({ name: `file.${name}`, args, form });
+  const before = (name: string, args: unknown[]) => {
+    return hook({ name: `file.${name}`, args, form: SYNC_CALLS.has(name) ? "sync" : form });
+  };
   return wrapMethods(real, before, undefined, form);
 }
 
