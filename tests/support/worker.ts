@@ -14,6 +14,7 @@ import {
   LOCK_FILE_NAME,
   withDirLock,
 } from "../../mod.ts";
+import { updateJson, updateJsonSync } from "../../json.ts";
 import { blobOf, content, numberOf } from "./content.ts";
 import { openDescriptors } from "./dir.ts";
 
@@ -68,6 +69,29 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("released");
     await line();
     child.kill();
+  },
+
+  /** Changes a JSON file for ever. */
+  async updateJson(file, form) {
+    type Value = { n: number; copies: number[] };
+    const next = (value: Value | undefined): Value => {
+      const n = (value?.n ?? 0) + 1;
+      return { n, copies: new Array(2_000).fill(n) };
+    };
+    for (let i = 0;; i++) {
+      if (form === "sync") updateJsonSync(file!, next);
+      else await updateJson(file!, next);
+      if (i === 0) console.log("updating");
+    }
+  },
+
+  /** Counts in a JSON file. */
+  async countJson(file, form, times) {
+    const add = (value: { n: number } = { n: 0 }) => ({ n: value.n + 1 });
+    for (let i = 0; i < Number(times); i++) {
+      if (form === "sync") updateJsonSync(file!, add, { durability: "none" });
+      else await updateJson(file!, add, { durability: "none" });
+    }
   },
 
   /** Adds to a counter by hand under the lock, which shows any overlap. */
