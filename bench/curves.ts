@@ -1,0 +1,1 @@
+export const curves: Record<string, any> = {};
