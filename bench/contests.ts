@@ -4,12 +4,7 @@ import * as path from "node:path";
 import { Readable } from "node:stream";
 import type * as Library from "../mod.ts";
 import { byHand } from "./by_hand.ts";
-import {
-  type Contender,
-  interleave,
-  type Length,
-  type Measure,
-} from "./contest.ts";
+import { type Contender, interleave, type Length, type Measure } from "./contest.ts";
 import { peer } from "./peers.ts";
 
 /** What a contest is given. */
@@ -52,9 +47,7 @@ type Durability = "none" | "consistent";
 
 /** Contenders without those that this runtime cannot load. */
 function those(...contenders: (Contender | false | undefined)[]): Contender[] {
-  return contenders.filter((contender) =>
-    contender !== false && contender !== undefined
-  );
+  return contenders.filter((contender) => contender !== false && contender !== undefined);
 }
 
 function length(scene: Scene, rounds: number): Length {
@@ -208,18 +201,14 @@ function onePath100(scene: Scene): Promise<Record<string, Measure>> {
         name: OURS,
         run: () =>
           Promise.all(
-            versions.map((bytes) =>
-              atomicWrite(own, bytes, { durability: "none" })
-            ),
+            versions.map((bytes) => atomicWrite(own, bytes, { durability: "none" })),
           ),
       },
       writeFileAtomic && {
         name: "write-file-atomic",
         run: () =>
           Promise.all(
-            versions.map((bytes) =>
-              writeFileAtomic(wfa, bytes, { fsync: false })
-            ),
+            versions.map((bytes) => writeFileAtomic(wfa, bytes, { fsync: false })),
           ),
       },
     ),
@@ -240,9 +229,7 @@ function onePath1000(scene: Scene): Promise<Record<string, Measure>> {
         name: OURS,
         run: () =>
           Promise.all(
-            versions.map((bytes) =>
-              atomicWrite(own, bytes, { durability: "none" })
-            ),
+            versions.map((bytes) => atomicWrite(own, bytes, { durability: "none" })),
           ),
       },
       writer && {
@@ -273,9 +260,7 @@ function paths(
         name: OURS,
         run: () =>
           Promise.all(
-            files.map((file) =>
-              atomicWrite(file, bytes, { durability: "none" })
-            ),
+            files.map((file) => atomicWrite(file, bytes, { durability: "none" })),
           ),
       },
       writeFileAtomic && {
@@ -354,8 +339,7 @@ function readable(scene: Scene): Promise<Record<string, Measure>> {
   return scaled(scene, (count) => [
     {
       name: OURS,
-      run: () =>
-        scene.library.atomicWrite(file, source(count), { durability: "none" }),
+      run: () => scene.library.atomicWrite(file, source(count), { durability: "none" }),
     },
     {
       name: "the bare stream",

@@ -144,9 +144,7 @@ function linesOf(
     const faster = row.faster?.includes(contender) ?? false;
     const own = measures[subject]?.median ?? NaN;
     const ratio = faster ? measure.median / own : own / measure.median;
-    const value = contender === subject || contender === JAIN
-      ? measure.median
-      : ratio;
+    const value = contender === subject || contender === JAIN ? measure.median : ratio;
     return {
       runtime: runtime.name,
       row: id,
@@ -166,27 +164,20 @@ function linesOf(
 }
 
 function stated({ most, least }: Goal, unit: Line["unit"]): string {
-  return most !== undefined
-    ? `≤ ${amount(most, unit)}`
-    : `≥ ${amount(least!, unit)}`;
+  return most !== undefined ? `≤ ${amount(most, unit)}` : `≥ ${amount(least!, unit)}`;
 }
 
 function show(line: Line): void {
-  const { contender, unit, lower, median, upper, ratio, faster, goal, met } =
-    line;
+  const { contender, unit, lower, median, upper, ratio, faster, goal, met } = line;
   const quartiles = `${amount(lower, unit)} – ${amount(upper, unit)}`;
   const compared = ratio === undefined || Number.isNaN(ratio)
     ? ""
     : `${ratio.toFixed(2)} ${faster ? "times faster" : "times it"}`;
   const judged = goal === undefined
     ? ""
-    : `goal ${goal}: ${
-      met === undefined ? "not measured" : met ? "met" : "MISSED"
-    }`;
+    : `goal ${goal}: ${met === undefined ? "not measured" : met ? "met" : "MISSED"}`;
   console.log(
-    `    ${contender.padEnd(20)} ${amount(median, unit).padStart(10)}  ${
-      quartiles.padEnd(22)
-    } ` +
+    `    ${contender.padEnd(20)} ${amount(median, unit).padStart(10)}  ${quartiles.padEnd(22)} ` +
       `${compared.padEnd(18)} ${judged}`.trimEnd(),
   );
 }

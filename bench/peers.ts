@@ -68,7 +68,7 @@ export interface Peers {
 const require = createRequire(new URL("tools/package.json", import.meta.url));
 
 /** The URL of a peer. */
-export function urlOf(name: keyof Peers): string {
+export function urlOf(name: string): string {
   return pathToFileURL(require.resolve(name)).href;
 }
 

@@ -72,8 +72,7 @@ function contest(
     unit: "time",
     faster: PEERS,
     goals,
-    measure: ({ quick, ...bench }, runtime, id) =>
-      work(bench, runtime, id, { quick }),
+    measure: ({ quick, ...bench }, runtime, id) => work(bench, runtime, id, { quick }),
   };
 }
 
@@ -130,8 +129,7 @@ export const rows: Record<string, Row> = {
     unit: "time",
     subject: "100,000",
     goals: [most("deno", "10,000", 12), most("node", "10,000", 12)],
-    measure: (bench, runtime) =>
-      growing(bench, runtime, "drain", [100_000, 10_000]),
+    measure: (bench, runtime) => growing(bench, runtime, "drain", [100_000, 10_000]),
   },
   "parallel": {
     title: "Parallel writes of 100 bytes, ulimit -n 1024",
@@ -158,8 +156,7 @@ export const rows: Record<string, Row> = {
     runtimes: ["node", "bun"],
     unit: "time",
     goals: [most("node", "write-file-atomic", 1.2)],
-    measure: (bench, runtime) =>
-      compared(bench, runtime, "import", bench.quick ? 7 : 31),
+    measure: (bench, runtime) => compared(bench, runtime, "import", bench.quick ? 7 : 31),
   },
   "files": {
     title: "Files that an import loads",
@@ -173,8 +170,7 @@ export const rows: Record<string, Row> = {
     runtimes: ALL,
     unit: "MiB",
     goals: [most("deno", undefined, 32), most("node", undefined, 32)],
-    measure: (bench, runtime) =>
-      alone(bench, runtime, "stream-memory", 1_024, bench.quick ? 1 : 3),
+    measure: (bench, runtime) => alone(bench, runtime, "stream-memory", 1_024, bench.quick ? 1 : 3),
   },
   "waiter-memory": {
     title: "Memory of each of 10,000 waiters",

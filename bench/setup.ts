@@ -142,9 +142,7 @@ function buildWorker(): string {
 export function compileFlock(dir: string): string | undefined {
   const program = path.join(dir, "flock");
   const args = ["-O2", "-o", program, path.join(here, "flock.c")];
-  return spawnSync("cc", args, { stdio: "inherit" }).status === 0
-    ? program
-    : undefined;
+  return spawnSync("cc", args, { stdio: "inherit" }).status === 0 ? program : undefined;
 }
 
 function must(command: string, args: string[], cwd: string): void {
