@@ -6,9 +6,13 @@ interface Plot {
   plot(options: Record<string, unknown>): { outerHTML: string };
   line(data: unknown, options: Record<string, unknown>): unknown;
   dot(data: unknown, options: Record<string, unknown>): unknown;
+  axisX(ticks: readonly number[], options: Record<string, unknown>): unknown;
+  axisY(ticks: readonly number[], options: Record<string, unknown>): unknown;
+  gridX(ticks: readonly number[]): unknown;
+  gridY(ticks: readonly number[]): unknown;
 }
 
-const [WIDTH, HEIGHT, TOP] = [760, 470, 92];
+const [WIDTH, HEIGHT, TOP] = [760, 490, 108];
 /** Told apart on white and on black, and by who does not see all colours. */
 const COLORS = ["#1f8fff", "#e8710a", "#8a8f98"];
 
@@ -16,13 +20,20 @@ const COLORS = ["#1f8fff", "#e8710a", "#8a8f98"];
 export async function draw({ title, x, y, grown, bytes = false }: Picture): Promise<string> {
   const { parseHTML } = await import(urlOf("linkedom"));
   const { document } = parseHTML("<!doctype html><html><body></body></html>");
-  const { plot, line, dot }: Plot = await import(urlOf("@observablehq/plot"));
+  const { plot, line, dot, axisX, axisY, gridX, gridY }: Plot = await import(
+    urlOf("@observablehq/plot")
+  );
   const names = Object.keys(grown.lines);
   const points = Object.entries(grown.lines).flatMap(([name, line]) =>
     line.map(([point, milliseconds]) => ({ name, point, milliseconds }))
   );
   const most = Math.max(...points.map(({ point }) => point));
   const times = points.map(({ milliseconds }) => milliseconds);
+  const [low, high] = [0.8 * Math.min(...times), 1.25 * Math.max(...times)];
+  const across = bytes
+    ? [0, 5, 10, 15, 20, 25, 30].map((power) => 2 ** power).filter((size) => size <= most)
+    : steps(1, most);
+  const up = steps(low, high);
   const channels = { x: "point", y: "milliseconds", stroke: "name" };
   const chart = plot({
     document,
@@ -32,36 +43,28 @@ export async function draw({ title, x, y, grown, bytes = false }: Picture): Prom
     marginRight: 40,
     marginBottom: 44,
     style: { fontSize: "13px", background: "none" },
-    x: {
-      type: "log",
-      base: bytes ? 2 : 10,
-      label: `${x} →`,
-      domain: [1, most],
-      ticks: bytes ? [0, 5, 10, 15, 20, 25, 30].map((power) => 2 ** power) : powers(1, most),
-      tickFormat: bytes ? binary : decimal,
-      grid: true,
-    },
-    y: {
-      type: "log",
-      label: `↑ ${y}`,
-      ticks: steps(Math.min(...times), Math.max(...times)),
-      tickFormat: decimal,
-      grid: true,
-      domain: [0.8 * Math.min(...times), 1.25 * Math.max(...times)],
-    },
+    x: { type: "log", domain: [1, most] },
+    y: { type: "log", domain: [low, high] },
     color: { domain: names, range: COLORS },
     marks: [
+      gridX(across),
+      gridY(up),
+      axisX(across, { text: bytes ? binary : decimal, label: `${x} →` }),
+      axisY(up, { text: decimal, label: `↑ ${y}` }),
       line(points, { ...channels, strokeWidth: 2.5 }),
       dot(points, { ...channels, fill: "name", r: 3.5 }),
     ],
   });
   const legend = names.map((name, i) => {
-    const end = grown.ends[name];
-    const label = end === undefined ? name : `${name} (${end})`;
-    const at = 30 + names.slice(0, i).reduce((sum, name) => sum + width(name, grown.ends), 0);
+    const at = 30 + names.slice(0, i).reduce((sum, name) => sum + 36 + 7.4 * name.length, 0);
     return `<circle cx="${at}" cy="58" r="5" fill="${COLORS[i]}"/>` +
-      `<text x="${at + 11}" y="62.5" font-size="13">${escape(label)}</text>`;
+      `<text x="${at + 11}" y="62.5" font-size="13">${escape(name)}</text>`;
   });
+  const ends = Object.entries(grown.ends).map(([name, end]) => `${name}: ${end}`).join("; ");
+  if (ends !== "") {
+    const note = `Lines that end early. ${ends}`;
+    legend.push(`<text x="24" y="84" font-size="12" opacity="0.8">${escape(note)}</text>`);
+  }
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" ` +
     `width="${WIDTH}" height="${HEIGHT}" font-family="system-ui, sans-serif" role="img">
 <title>${escape(title)}</title>
@@ -76,30 +79,21 @@ export async function draw({ title, x, y, grown, bytes = false }: Picture): Prom
 <rect class="ground" width="100%" height="100%" rx="8"/>
 <text x="24" y="32" font-size="17" font-weight="600">${escape(title)}</text>
 ${legend.join("\n")}
-<g transform="translate(10 ${TOP - 16})">
+<g transform="translate(10 ${TOP - 12})">
 ${chart.outerHTML}
 </g>
 </svg>
 `;
 }
 
-function width(name: string, ends: Record<string, string>): number {
-  const end = ends[name];
-  return 36 + 7.2 * (name.length + (end === undefined ? 0 : end.length + 3));
-}
-
-function powers(from: number, to: number): number[] {
-  const found: number[] = [];
-  for (let power = Math.floor(Math.log10(from)); 10 ** power <= to * 1.001; power++) {
-    found.push(10 ** power);
-  }
-  return found;
-}
-
-/** Powers of ten, and between them 2 and 5 if there are few. */
+/** Powers of ten, with 2 and 5 between them if there are few. */
 function steps(from: number, to: number): number[] {
-  const found = powers(from, to);
-  return found.length > 4 ? found : found.flatMap((power) => [power, 2 * power, 5 * power]);
+  const factors = to / from > 1_000 ? [1] : [1, 2, 5];
+  const found: number[] = [];
+  for (let power = Math.floor(Math.log10(from)); 10 ** power <= to; power++) {
+    found.push(...factors.map((factor) => factor * 10 ** power));
+  }
+  return found.filter((step) => step >= from * 0.999 && step <= to * 1.001);
 }
 
 function decimal(value: number): string {

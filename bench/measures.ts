@@ -146,6 +146,7 @@ async function waiterMemory(subject: Subject): Promise<number> {
 /** Turns in `count` milliseconds, the lock held for 200 µs each time, from when all are told to begin. */
 async function contend(subject: Subject): Promise<number> {
   const turn = await turnOf(subject);
+  for (let i = 0; i < 3; i++) await turn();
   console.log("ready");
   process.stdin.resume();
   await once(process.stdin, "data");
@@ -163,7 +164,7 @@ function hold(): void {
 async function turnOf(subject: Subject): Promise<() => Promise<void>> {
   if (subject.of === "proper-lockfile") {
     const proper = peer("proper-lockfile")!;
-    const retries = { retries: 100_000, minTimeout: 1, maxTimeout: 5 };
+    const retries = { forever: true, minTimeout: 1, maxTimeout: 5 };
     return async () => {
       const release = await proper.lock(subject.dir, { retries });
       hold();
