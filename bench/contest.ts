@@ -41,18 +41,23 @@ export async function interleave(
   { rounds, seconds }: Length,
 ): Promise<Record<string, Measure>> {
   const times = contenders.map(() => [] as number[]);
-  const end = performance.now() + seconds * 1_000;
-  const warmUp = rounds < 10 ? 0 : Math.ceil(rounds / 10);
-  for (let round = 0; round < rounds + warmUp; round++) {
-    if (times[0]!.length >= 1 && performance.now() > end) break;
+  // What is called thousands of times is compiled only after a thousand; what is not, is not.
+  const warmUp = rounds < 100 ? 0 : 2_000;
+  const warm = performance.now() + seconds * 500;
+  let end = Infinity;
+  let isWarm = warmUp === 0;
+  for (let round = 0, counted = 0; counted < rounds && performance.now() < end; round++) {
+    if (isWarm && end === Infinity) end = performance.now() + seconds * 1_000;
     for (let turn = 0; turn < contenders.length; turn++) {
       const i = (round + turn) % contenders.length;
       const started = performance.now();
       const pending = contenders[i]!.run();
       if (pending instanceof Promise) await pending;
       const time = performance.now() - started;
-      if (round >= warmUp) times[i]!.push(time);
+      if (isWarm) times[i]!.push(time);
     }
+    if (isWarm) counted++;
+    isWarm ||= round >= warmUp || performance.now() > warm;
   }
   return Object.fromEntries(
     contenders.map(({ name }, i) => [name, measureOf(times[i]!)]),

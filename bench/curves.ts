@@ -27,10 +27,10 @@ export interface Grown {
 
 /** The curves that one process can measure, by name. */
 export const curves: Record<string, (scene: Scene) => Promise<Grown>> = {
-  "size": (scene) => grow(scene, size(scene)),
-  "parallel": (scene) => grow(scene, parallel(scene)),
-  "waiters": (scene) => grow(scene, waiters(scene)),
-  "files": (scene) => grow(scene, files(scene)),
+  "curve-size": (scene) => grow(scene, size(scene)),
+  "curve-parallel": (scene) => grow(scene, parallel(scene)),
+  "curve-waiters": (scene) => grow(scene, waiters(scene)),
+  "curve-files": (scene) => grow(scene, files(scene)),
 };
 
 /** Contenders in turns at each point; one that fails or takes too long goes no further. */

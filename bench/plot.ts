@@ -30,19 +30,19 @@ const drawn: Record<string, Drawn> = {
     x: "bytes",
     y: "milliseconds",
     bytes: true,
-    measure: byWorker("size"),
+    measure: byWorker("curve-size"),
   },
   "parallel": {
     title: "Time of parallel calls, at ulimit -n 1024",
     x: "calls at once, 100 bytes each",
     y: "milliseconds for all",
-    measure: byWorker("parallel", "ulimit -n 1024"),
+    measure: byWorker("curve-parallel", "ulimit -n 1024"),
   },
   "waiters": {
     title: "Time until all waiters of a lock have had it",
     x: "waiters in one process",
     y: "milliseconds for all",
-    measure: byWorker("waiters"),
+    measure: byWorker("curve-waiters"),
   },
   "processes": {
     title: "Time of a turn with a lock held for 0.2 ms",
@@ -54,7 +54,7 @@ const drawn: Record<string, Drawn> = {
     title: "Time of a call by the files in the directory",
     x: "other files in the directory",
     y: "milliseconds",
-    measure: byWorker("files"),
+    measure: byWorker("curve-files"),
   },
 };
 
