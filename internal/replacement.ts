@@ -73,6 +73,8 @@ export class Replacement implements Turn {
   /** Written and sealed, and not this replacement's to discard while it may be taken over. */
   #written: { readonly temp: TempFile; readonly target: Target } | undefined;
   #attempt: Attempt = newAttempt();
+  #underWay: Promise<void> | undefined;
+  #wasTakenOver = false;
   #finished: Promise<void> | undefined;
 
   constructor(
@@ -96,6 +98,10 @@ export class Replacement implements Turn {
     return this.#content !== undefined;
   }
 
+  get replaces(): boolean {
+    return !this.#request.createNew;
+  }
+
   get asyncOnly(): boolean {
     return this.#written === undefined && this.#content!.isBlob;
   }
@@ -104,9 +110,10 @@ export class Replacement implements Turn {
     return this.#request.signal;
   }
 
-  async carryOut(): Promise<void> {
+  carryOut(): Promise<void> {
     const attempt = this.#attempt = newAttempt();
-    await run(this.#steps(attempt), this.#request.signal, () => attempt.takenOver);
+    const isTakenOver = () => attempt.takenOver;
+    return this.#underWay = run(this.#steps(attempt), this.#request.signal, isTakenOver);
   }
 
   carryOutSync(): void {
@@ -125,7 +132,7 @@ export class Replacement implements Turn {
     }
     const landed = attempt.state === "landed" ||
       (attempt.state === "publishing" && runSync(this.#moveAside(attempt)));
-    attempt.takenOver = true;
+    attempt.takenOver = this.#wasTakenOver = true;
     // Whether its mode was changed by now is not known.
     if (this.#written !== undefined) this.#written.temp.attributes = undefined;
     return landed;
@@ -134,7 +141,7 @@ export class Replacement implements Turn {
   /** Takes its turn, and waits until the new content is as durable as asked for. */
   async write(): Promise<void> {
     const carriedOut = await takeTurn(pathKey(this.#request.path), this);
-    await carriedOut.finish();
+    if (!carriedOut.isFinished) await carriedOut.finish();
   }
 
   /** Carries it out now. */
@@ -143,8 +150,22 @@ export class Replacement implements Turn {
     runSync(this.#syncSteps());
   }
 
+  get isFinished(): boolean {
+    return this.#request.durability !== "durable" && !this.#wasTakenOver;
+  }
+
   finish(): Promise<void> {
-    return this.#finished ??= run(this.#syncSteps());
+    return this.#finished ??= this.#finish();
+  }
+
+  async #finish(): Promise<void> {
+    try {
+      // One that was taken over removes what it has begun.
+      await this.#underWay;
+    } catch {
+      // Its failure is that of nobody any more.
+    }
+    await run(this.#syncSteps());
   }
 
   *#syncSteps(): Steps<void> {

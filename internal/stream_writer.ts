@@ -4,7 +4,7 @@ import { Gatherer } from "./gatherer.ts";
 import { look, Replacement, type Target } from "./replacement.ts";
 import type { WriteRequest } from "./request.ts";
 import { run } from "./steps.ts";
-import { append, closeTemp, createTemp, discardTemp, seal, type TempFile } from "./temp_file.ts";
+import { append, createTemp, discardTemp, seal, setAside, type TempFile } from "./temp_file.ts";
 
 /** A replacement whose content comes piece by piece, and which takes its turn when it is complete. */
 export class StreamWriter {
@@ -101,8 +101,7 @@ export class StreamWriter {
         const [request, temp, target] = [this.#request, this.#temp, this.#target];
         await run(append(request, temp, bytesContent(this.#gatherer.end())), request.signal);
         await run(seal(request, temp, target.attributes), request.signal);
-        temp.id = temp.file!.stat().id;
-        await run(closeTemp(request, temp));
+        await run(setAside(request, temp));
         await new Replacement(request, undefined, { temp, target }).write();
         this.#end("committed");
       })

@@ -73,10 +73,6 @@ export function* createWhole(
   try {
     yield* call((fs) => fs.writeNew!(temp.path, bytes, mode));
     content.slice(content.length);
-    temp.attributes = attributes;
-    if (owner === undefined) return temp;
-    const now = yield* step(request, "lstat", (fs) => fs.lstat(temp.path));
-    if (now !== undefined && isSameOwner(now, owner) && now.mode === mode) return temp;
   } catch (error) {
     if (codeOf(error) === "EEXIST") {
       keepAtExit(temp.path); // Another's file, not to be removed.
@@ -84,7 +80,16 @@ export function* createWhole(
     }
     yield* discardTemp(temp);
     if (mode !== undefined && failedWith(error, REFUSALS)) return undefined;
-    throw "step" in Object(error) ? error : failure(error, request, "write");
+    throw failure(error, request, "write");
+  }
+  temp.attributes = attributes;
+  if (owner === undefined) return temp;
+  try {
+    const now = yield* step(request, "lstat", (fs) => fs.lstat(temp.path));
+    if (now !== undefined && isSameOwner(now, owner) && now.mode === mode) return temp;
+  } catch (error) {
+    yield* discardTemp(temp);
+    throw error;
   }
   yield* discardTemp(temp);
   return undefined;
@@ -139,6 +144,12 @@ function* reopen(request: WriteRequest, temp: TempFile): Steps<OpenFile> {
   yield* call(() => file.close());
   const error = runtime.error("ESTALE", "The temporary file was replaced", temp.path);
   throw failure(error, request, "open");
+}
+
+/** Closes a file before its turn, so that it can be opened again. */
+export function* setAside(request: WriteRequest, temp: TempFile): Steps<void> {
+  temp.id = (yield* step(request, "fstat", () => temp.file!.stat())).id;
+  yield* closeTemp(request, temp);
 }
 
 /** Closes the file; some file systems tell only now that the disk is full. */

@@ -12,6 +12,8 @@ export interface Turn {
   readonly counted: boolean;
   /** Whether it cannot be carried out synchronously: a Blob's bytes come as a promise. */
   readonly asyncOnly: boolean;
+  /** Whether one that is {@linkcode Turn.asyncOnly} has nothing left to do once this one has been carried out. */
+  readonly replaces: boolean;
   readonly signal: AbortSignal | undefined;
   carryOut(): Promise<void>;
   carryOutSync(): void;
@@ -22,6 +24,8 @@ export interface Turn {
   takeOver(): boolean;
   /** What is left to do when the turn is over: once, for all that were merged into it. */
   finish(): Promise<void>;
+  /** Whether nothing is left to do. */
+  readonly isFinished: boolean;
 }
 
 /** A turn with the promise of the call that waits for it. */
@@ -48,6 +52,9 @@ interface Shared {
 
 /** More at once are no faster: Node has 4 threads for file calls, Deno 32; but they need descriptors. */
 const MOST_AT_ONCE = 64;
+
+const BLOB_WAITS = "A write of a Blob to the same path is not done, and no synchronous call " +
+  "can read a Blob: await it first";
 
 const KEY = Symbol.for("@aperture/atomic/turns/2");
 
@@ -82,18 +89,20 @@ export function takeTurn(key: string, turn: Turn): Promise<Turn> {
 export function takeTurnSync(key: string, turn: Turn): void {
   const overtaken = finishWaiting(key);
   try {
+    if (overtaken.length > 0 && !turn.replaces) throw new Error(BLOB_WAITS);
     turn.carryOutSync();
+    for (const call of overtaken) call.resolve(turn);
   } catch (error) {
-    const { queues } = shared();
-    if (overtaken.length > 0) {
-      const queue: Queue = { waiting: new LinkedList(), group: undefined };
-      for (const call of overtaken) queue.waiting.push({ ...call, started: false });
-      queues.set(key, queue);
-      drive(key, queue);
-    }
+    if (overtaken.length > 0) putBack(key, overtaken);
     throw error;
   }
-  for (const call of overtaken) call.resolve(turn);
+}
+
+function putBack(key: string, calls: Call[]): void {
+  const queue: Queue = { waiting: new LinkedList(), group: undefined };
+  for (const call of calls) queue.waiting.push({ ...call, started: false });
+  shared().queues.set(key, queue);
+  drive(key, queue);
 }
 
 /** Carries out what is next on the path until nothing waits, unless somebody takes over. */
@@ -173,6 +182,7 @@ function nextGroup(waiting: LinkedList<Call>): Call[] {
   const first = waiting.shift();
   if (first === undefined) return [];
   const group = [first];
+  if (waiting.first === undefined) return group;
   const { merge } = first.turn;
   while (merge !== undefined && waiting.first?.value.turn.merge === merge) {
     group.push(waiting.shift()!);

@@ -112,9 +112,11 @@ async function asyncOpen(path: string, flags: string | number, mode?: number): P
   const descriptor = await new Promise<number>((resolve, reject) => {
     fs.open(path, flags, mode, (error, fd) => error === null ? resolve(fd) : reject(error));
   });
+  let synced = false;
   return {
     write: (bytes) =>
       new Promise((resolve, reject) => {
+        synced = false;
         fs.write(descriptor, bytes, 0, bytes.byteLength, null, (error, written) => {
           error === null ? resolve(written) : reject(error);
         });
@@ -125,9 +127,19 @@ async function asyncOpen(path: string, flags: string | number, mode?: number): P
           error === null ? resolve(read) : reject(error);
         });
       }),
-    truncate: (length) => settled((done) => fs.ftruncate(descriptor, length, done)),
-    sync: () => settled((done) => fs.fsync(descriptor, done)),
-    close: () => settled((done) => fs.close(descriptor, (error) => done(error ?? null))),
+    truncate: (length) => {
+      synced = false;
+      return settled((done) => fs.ftruncate(descriptor, length, done));
+    },
+    sync: async () => {
+      await settled((done) => fs.fsync(descriptor, done));
+      synced = true;
+    },
+    // At once where nothing is left that a disk could keep it waiting for: a hop costs more.
+    close: () =>
+      synced
+        ? fs.closeSync(descriptor)
+        : settled((done) => fs.close(descriptor, (error) => done(error ?? null))),
     ...attributes(descriptor),
   };
 }

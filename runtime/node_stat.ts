@@ -28,7 +28,7 @@ function info(of: fs.Stats | fs.BigIntStats): FileInfo {
     mode: mode & 0o7777,
     uid: Number(of.uid),
     gid: Number(of.gid),
-    mtime: Number(of.mtimeMs),
+    mtime: Math.floor(Number(of.mtimeMs)),
   };
 }
 
