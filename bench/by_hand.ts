@@ -12,7 +12,7 @@
  * | write | all of it, or an error | asynchronous |
  * | fstat | are mode and owner those of the file to replace | synchronous: the kernel knows it |
  * | fsync | unless "none" | asynchronous |
- * | close | | asynchronous |
+ * | close | | asynchronous; synchronous after fsync, which leaves it nothing to wait for |
  * | rename | | asynchronous |
  *
  * On Deno `Deno.writeFile` opens, writes and closes in one hop, so that lstat of the path takes
