@@ -17,6 +17,11 @@ export interface Measure {
 export interface Length {
   readonly rounds: number;
   readonly seconds: number;
+  /**
+   * How many calls a turn has, of which the mean is taken: the first call after another
+   * contender's pays for what that threw out of the processor's caches.
+   */
+  readonly calls: number;
 }
 
 /** Median and quartiles. */
@@ -38,7 +43,7 @@ export function measureOf(samples: readonly number[]): Measure {
  */
 export async function interleave(
   contenders: readonly Contender[],
-  { rounds, seconds }: Length,
+  { rounds, seconds, calls }: Length,
 ): Promise<Record<string, Measure>> {
   const times = contenders.map(() => [] as number[]);
   // What is called thousands of times is compiled only after a thousand; what is not, is not.
@@ -51,9 +56,11 @@ export async function interleave(
     for (let turn = 0; turn < contenders.length; turn++) {
       const i = (round + turn) % contenders.length;
       const started = performance.now();
-      const pending = contenders[i]!.run();
-      if (pending instanceof Promise) await pending;
-      const time = performance.now() - started;
+      for (let call = 0; call < calls; call++) {
+        const pending = contenders[i]!.run();
+        if (pending instanceof Promise) await pending;
+      }
+      const time = (performance.now() - started) / calls;
       if (isWarm) times[i]!.push(time);
     }
     if (isWarm) counted++;

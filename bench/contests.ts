@@ -16,6 +16,8 @@ export interface Scene {
   readonly dir: string;
   /** A few rounds, and less of what is much. */
   readonly quick: boolean;
+  /** How many calls a turn has, where a call is short. */
+  readonly calls: number;
 }
 
 /** A contest whose contenders run in turns in one process. */
@@ -50,10 +52,11 @@ function those(...contenders: (Contender | false | undefined)[]): Contender[] {
   return contenders.filter((contender) => contender !== false && contender !== undefined);
 }
 
-function length(scene: Scene, rounds: number): Length {
+function length({ quick, calls }: Scene, rounds: number): Length {
   return {
-    rounds: scene.quick ? Math.ceil(rounds / 10) : rounds,
-    seconds: scene.quick ? 3 : 20,
+    rounds: quick ? Math.ceil(rounds / 10) : rounds,
+    seconds: quick ? 3 : 20,
+    calls: rounds < 1_000 ? 1 : calls,
   };
 }
 
@@ -291,6 +294,7 @@ async function scaled(
   const measures = await interleave(contenders(CHUNKS / part), {
     rounds: 3,
     seconds: 60,
+    calls: 1,
   });
   return Object.fromEntries(
     Object.entries(measures).map((

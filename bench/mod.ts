@@ -2,13 +2,14 @@
  * What the library costs beside the bare calls that it is made of, and beside its peers:
  *
  * ```sh
- * deno task bench [--quick] [--runtime deno,node,bun] [--only ROW,...] [--json FILE] [DIR]
+ * deno task bench [--quick] [--runtime deno,node,bun] [--only ROW,...] [--json FILE] [--calls N] [DIR]
  * deno task bench --plot [--quick] [--only CURVE,...]
  * ```
  *
  * Rounds of the contenders alternate in one process, so that all of them meet the same machine;
- * what counts are the ratios of the medians, not the microseconds. The goals are stated for a
- * file system in memory, which DIR is if nothing else is said.
+ * what counts are the ratios of the medians, not the microseconds. Each turn is one call, which
+ * finds the processor's caches full of the others' data; `--calls 8` measures who writes often.
+ * The goals are stated for one call, on a file system in memory, which DIR is if nothing else is said.
  *
  * @module
  */
@@ -31,6 +32,7 @@ const { values, positionals } = parseArgs({
     runtime: { type: "string", default: "deno,node,bun" },
     only: { type: "string" },
     json: { type: "string" },
+    calls: { type: "string", default: "1" },
   },
 });
 
@@ -51,11 +53,12 @@ const memory = fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir();
 const dir = fs.mkdtempSync(
   path.join(positionals[0] ?? memory, "aperture-bench-"),
 );
+const bench = { dir, quick: values.quick, calls: Number(values.calls) };
 let met = true;
 try {
   installPeers();
   if (values.plot) {
-    await plot({ dir, quick: values.quick }, values.only?.split(","));
+    await plot(bench, values.only?.split(","));
   } else met = await table();
 } finally {
   fs.rmSync(dir, { recursive: true });
@@ -92,7 +95,7 @@ async function table(): Promise<boolean> {
       console.log(`  ${row.title}  [${id}]`);
       let measures: Record<string, Measure>;
       try {
-        measures = await row.measure({ dir, quick: values.quick }, runtime, id);
+        measures = await row.measure(bench, runtime, id);
       } catch (error) {
         console.log(`    FAILED: ${(error as Error).message}`);
         measures = {};
@@ -109,7 +112,7 @@ async function table(): Promise<boolean> {
     fs.writeFileSync(
       values.json,
       JSON.stringify(
-        { machine, quick: values.quick, lines, goals: goals.length, reached },
+        { machine, quick: values.quick, calls: bench.calls, lines, goals: goals.length, reached },
         null,
         2,
       ),

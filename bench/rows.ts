@@ -72,7 +72,8 @@ function contest(
     unit: "time",
     faster: PEERS,
     goals,
-    measure: ({ quick, ...bench }, runtime, id) => work(bench, runtime, id, { quick }),
+    measure: ({ quick, calls, ...bench }, runtime, id) =>
+      work(bench, runtime, id, { quick, calls }),
   };
 }
 

@@ -10,6 +10,8 @@ export interface Bench {
   /** Below it each measurement gets a directory of its own. */
   readonly dir: string;
   readonly quick: boolean;
+  /** How many calls a contender makes in its turn. */
+  readonly calls: number;
 }
 
 /** What a measurement that has hung is given, in milliseconds. */
