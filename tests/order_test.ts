@@ -9,6 +9,7 @@ import {
   atomicWrite,
   type AtomicWriteOptions,
   atomicWriteSync,
+  isTempName,
 } from "../mod.ts";
 import { assertBlocks } from "./support/blocks.ts";
 import { content, numberOf } from "./support/content.ts";
@@ -502,6 +503,30 @@ for (const isMade of [false, true]) {
         }));
     }
   }
+
+  test(`atomicWriteSync() takes no failure for a success ${when} each step of a call`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      for (const createNew of [false, true]) {
+        let outcome: string[] = [];
+        const takeOver = (at: number) => {
+          fs.writeFileSync(file, "old");
+          if (createNew) fs.rmSync(file);
+          return during(at, isMade, () =>
+            intercepted(({ name, args }) => {
+              if ((name !== "rename" && name !== "link") || args[1] !== file) return;
+              if (text(String(args[0])) === "async") throw systemError("EIO");
+            }, async () => {
+              outcome = await outcomes([atomicWrite(file, "async", { createNew })]);
+            }), () => atomicWriteSync(file, "sync"));
+        };
+        const count = await takeOver(-1);
+        for (let at = 0; at < count; at++) {
+          await takeOver(at);
+          assertEquals([outcome, text(file), list(dir)], [["EIO"], "sync", ["file"]], `call ${at}`);
+        }
+      }
+    }));
 
   test(`atomicWriteSync() takes a commit over ${when} each of its steps`, () =>
     inTempDir(async (dir) => {
