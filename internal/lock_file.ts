@@ -1,7 +1,6 @@
 import { runtime } from "../runtime/mod.ts";
 import type { FileInfo, LockFile } from "../runtime/types.ts";
 import { codeOf, failedWith, withContext } from "./errors.ts";
-import { pathKey } from "./paths.ts";
 
 /** How often to try again with a lock file that was replaced in between each time. */
 export const MAX_TRIES: number = 100;
@@ -98,11 +97,11 @@ function identityOf(lock: LockPath, info: FileInfo): string {
   throw runtime.error(code, `Cannot lock '${lock.path}': it is ${what}`, lock.path);
 }
 
-/** Where the file system tells no identity, the real path stands in for it. */
 function identity(lock: LockPath, { id }: { id: string }): string {
   if (id !== "") return id;
   try {
-    return pathKey(runtime.realPath(lock.path));
+    // Two paths to one file still meet where its file system tells no number.
+    return runtime.realPath(lock.path);
   } catch (error) {
     if (codeOf(error) === "ENOENT") return id; // Gone since; what is there next is another file.
     throw lockFailure(error, lock);
