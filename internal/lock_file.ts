@@ -10,6 +10,9 @@ const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 /** What opening another user's lock file for writing fails with. */
 const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
+/** A lock file that somebody has open unshared, a virus scanner of Windows say. */
+export const IN_USE: unique symbol = Symbol("in use");
+
 /** Which lock file is meant. */
 export interface LockPath {
   readonly dir: string;
@@ -33,7 +36,7 @@ export function leadsTo(lock: LockPath, id: string): boolean {
 }
 
 /** Opens the lock file; undefined if it is no longer the one that `id` identifies. */
-export function openLockFile(lock: LockPath, id: string): LockFile | undefined {
+export function openLockFile(lock: LockPath, id: string): LockFile | typeof IN_USE | undefined {
   for (const access of ["read-write", "read"] as const) {
     try {
       const file = runtime.openLock(lock.path, access);
@@ -42,6 +45,7 @@ export function openLockFile(lock: LockPath, id: string): LockFile | undefined {
       return undefined;
     } catch (error) {
       if (codeOf(error) === "ENOENT") return undefined;
+      if (codeOf(error) === "EBUSY") return IN_USE;
       // For writing first, since flock(2) wants that on NFS; for reading does elsewhere.
       if (access === "read" || !failedWith(error, NOT_WRITABLE)) throw lockFailure(error, lock);
     }
@@ -94,8 +98,14 @@ function identityOf(lock: LockPath, info: FileInfo): string {
 }
 
 function identity(lock: LockPath, { id }: { id: string }): string {
-  // Two paths to one file still meet where its file system tells no number.
-  return id === "" ? runtime.realPath(lock.path) : id;
+  if (id !== "") return id;
+  try {
+    // Two paths to one file still meet where its file system tells no number.
+    return runtime.realPath(lock.path);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return id; // Gone since; what is there next is another file.
+    throw lockFailure(error, lock);
+  }
 }
 
 function lookup(lock: LockPath): FileInfo | undefined {
