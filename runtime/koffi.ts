@@ -39,7 +39,7 @@ export function loadKoffi(): Koffi {
   let failure: unknown;
   // After the bundle itself: the program, and a single executable.
   for (const from of [...files, process.argv[1], process.execPath]) {
-    if (from === undefined || !isFile(from)) continue;
+    if (!isFile(from)) continue;
     try {
       return nodeModule.createRequire(from)("koffi");
     } catch (error) {
@@ -88,19 +88,27 @@ function muslArch(): string {
   return process.arch === "arm64" ? "aarch64" : "x86_64";
 }
 
+/** What V8 and JavaScriptCore have of the call stack; not all versions of the types name it. */
+interface StackTraces {
+  prepareStackTrace?: unknown;
+  stackTraceLimit?: unknown;
+}
+
 /** The files on the call stack, this one first; a bundle's when it is in a bundle. */
 function stackFiles(): string[] {
-  const { prepareStackTrace, stackTraceLimit } = Error;
+  const traces: StackTraces = Error;
+  const { prepareStackTrace, stackTraceLimit } = traces;
   try {
-    Error.stackTraceLimit = 64;
-    Error.prepareStackTrace = (_, sites) => sites.map((site) => site.getFileName());
-    const names = new Error().stack as unknown as (string | null | undefined)[];
-    return [...new Set(names)].filter((name) => name != null && isFile(name)) as string[];
+    traces.stackTraceLimit = 64;
+    traces.prepareStackTrace = (_: unknown, sites: { getFileName(): unknown }[]) =>
+      sites.map((site) => site.getFileName());
+    const names: unknown = new Error().stack;
+    return [...new Set(names as unknown[])].filter(isFile);
   } catch {
     return []; // `node --frozen-intrinsics`
   } finally {
     try {
-      Object.assign(Error, { prepareStackTrace, stackTraceLimit });
+      Object.assign(traces, { prepareStackTrace, stackTraceLimit });
     } catch {
       // Nothing was changed.
     }
@@ -108,8 +116,8 @@ function stackFiles(): string[] {
 }
 
 /** Not `node:fs`, `webpack-internal:///…` or `evalmachine.<anonymous>`. */
-function isFile(name: string): boolean {
-  return /^(file:\/\/|\/|\\\\|[a-z]:[\\/])/i.test(name);
+function isFile(name: unknown): name is string {
+  return typeof name === "string" && /^(file:\/\/|\/|\\\\|[a-z]:[\\/])/i.test(name);
 }
 
 /** One of four causes, and what can be done. */
