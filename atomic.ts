@@ -18,15 +18,14 @@
  * @module
  */
 
-import { basename } from "@std/path/basename";
-import { dirname } from "@std/path/dirname";
-import { codeOf, explain } from "./_errors.ts";
-import { kindOf, readOptions, SWEEP_CHECKS, WRITE_CHECKS, WRITE_SYNC_CHECKS } from "./_options.ts";
-import { absolutePath, inside } from "./_paths.ts";
-import { findTarget } from "./_target.ts";
-import { runtime } from "./runtime/mod.ts";
-import { call, run, runSync, type Steps } from "./runtime/steps.ts";
-import type { Awaitable, FileSystem, OpenFile } from "./runtime/types.ts";
+import { type Checks, isDuration, readOptions } from "./internal/options.ts";
+import { absolutePath } from "./internal/paths.ts";
+import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, writeRequest } from "./internal/request.ts";
+import { run } from "./internal/steps.ts";
+import { StreamWriter } from "./internal/stream_writer.ts";
+import { sweep } from "./internal/sweep.ts";
+import { isTempName as isTemp } from "./internal/temp_name.ts";
+import { write, writeSync } from "./internal/write.ts";
 
 /**
  * What a completed write survives.
@@ -65,9 +64,10 @@ export interface AtomicWriteSyncOptions {
    * Permission bits of the new file, an integer from 0 to 0o7777, not subject to
    * the umask. On Windows it means nothing.
    *
-   * By default the file keeps the permission bits of the one that it replaces, and
-   * its owner and group where the process may set them; a new file has 0o666 less
-   * the umask.
+   * By default the file keeps the permission bits of the one that it replaces; a new
+   * file has 0o666 less the umask. Owner and group of the file replaced are kept in
+   * any case where the process may set them. Where it may not, the group gets no more
+   * than others have, and set-id bits are dropped.
    */
   mode?: number;
   /**
@@ -84,6 +84,23 @@ export interface AtomicWriteSyncOptions {
    * @default {"follow"}
    */
   symlinks?: "follow" | "replace";
+  /**
+   * Make the directory of the file, and its parents, where they are missing.
+   *
+   * @default {false}
+   */
+  parents?: boolean;
+  /**
+   * What to do with a file that cannot be replaced because it is a mount point, as one
+   * that is mounted into a container is: `"in-place"` copies the new content over it.
+   *
+   * It is then **not atomic**: readers may see a mixture. The new content is on the disk
+   * before, as `.{name}.{16 hexadecimal digits}.kept` beside the file, and stays there if
+   * the copy fails or the process is killed; the error's `temp` names it.
+   *
+   * By default such a write fails with `EBUSY`.
+   */
+  fallback?: "in-place";
 }
 
 /** Options for {@linkcode atomicWrite} and {@linkcode AtomicFile.open}. */
@@ -122,25 +139,42 @@ export interface AtomicWriteError extends Error {
    * durability is `"durable"` and the directory could not be synced.
    */
   replaced: boolean;
+  /**
+   * The file that has the whole of the new content, when it was being copied over the
+   * target (option `fallback`) and the target may be a mixture.
+   */
+  temp?: string;
 }
 
-/** `{name}` in a temporary name is cut so that the whole has no more bytes (eCryptfs allows no more). */
-const TEMP_NAME_BYTES = 143;
-/** What a temporary name has beside `{name}`: two dots, 16 digits and ".tmp". */
-const TEMP_EXTRA_BYTES = 22;
-/** More names that are taken, of 64 random bits each, are no accident. */
-const MAX_TEMP_NAMES = 16;
-/** How long a rename is tried on Windows while another program has the target open, in milliseconds. */
-const RENAME_PATIENCE = 2_000;
+/**
+ * Tells whether an error is that of a failed file call in a write, with what
+ * {@linkcode AtomicWriteError} describes.
+ *
+ * @param error What was thrown.
+ * @returns Whether it is such an error.
+ *
+ * @example Usage
+ * ```ts
+ * import { atomicWrite, isAtomicWriteError } from "@aperture/atomic";
+ * import { assertEquals } from "@std/assert";
+ *
+ * try {
+ *   await atomicWrite(`${await Deno.makeTempDir()}/missing/file`, "x");
+ * } catch (error) {
+ *   if (!isAtomicWriteError(error)) throw error;
+ *   assertEquals([error.code, error.step, error.replaced], ["ENOENT", "open", false]);
+ * }
+ * ```
+ */
+export function isAtomicWriteError(error: unknown): error is AtomicWriteError {
+  const { code, step, target, replaced } = Object(error);
+  return [code, step, target].every((fact) => typeof fact === "string") &&
+    typeof replaced === "boolean";
+}
 
 const ONE_HOUR = 3_600_000;
 
-/** A file system without owners or permissions, or a sandbox, refuses chown and chmod like this. */
-const REFUSALS = new Set(["EPERM", "EACCES", "EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
-/** A file system that cannot sync a directory says so like this. */
-const UNSYNCABLE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
-/** Windows refuses a rename like this while a virus scanner, an indexer or a reader has the target open. */
-const IN_USE = new Set(["EPERM", "EACCES", "EBUSY"]);
+const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration };
 
 /**
  * Replaces the content of a file atomically, or creates the file.
@@ -197,19 +231,7 @@ export async function atomicWrite(
   data: AtomicData,
   options?: AtomicWriteOptions,
 ): Promise<void> {
-  const request = requestOf(path, readOptions(options, WRITE_CHECKS));
-  const bytes = bytesOf(data);
-  const turn = new Turn(request.path);
-  try {
-    if (bytes !== undefined) {
-      request.signal?.throwIfAborted();
-      await land(await run(prepare(request, bytes)), turn);
-    } else {
-      await copy(sourceOf(data), request, turn);
-    }
-  } finally {
-    turn.end();
-  }
+  await write(writeRequest(path, readOptions(options, WRITE_OPTIONS)), data);
 }
 
 /**
@@ -246,22 +268,7 @@ export function atomicWriteSync(
   data: AtomicDataSync,
   options?: AtomicWriteSyncOptions,
 ): void {
-  const request = requestOf(path, readOptions(options, WRITE_SYNC_CHECKS));
-  const bytes = bytesOf(data);
-  if (bytes === undefined) {
-    throw new TypeError(
-      `Data must be a string, an ArrayBuffer or a view of one: received ${kindOf(data)}`,
-    );
-  }
-  const turn = new Turn(request.path);
-  try {
-    const draft = runSync(prepare(request, bytes));
-    runSync(seal(draft));
-    runSync(publish(draft, turn));
-    runSync(syncParent(draft));
-  } finally {
-    turn.end();
-  }
+  writeSync(writeRequest(path, readOptions(options, WRITE_SYNC_OPTIONS)), data);
 }
 
 /**
@@ -288,17 +295,11 @@ export function atomicWriteSync(
  * ```
  */
 export class AtomicFile implements AsyncDisposable {
-  readonly #draft: Draft;
-  readonly #onAbort = (): void => void this.discard();
-  #state: "open" | "committed" | "discarded" = "open";
-  #failure: { readonly error: unknown } | undefined;
-  /** Settled when all calls made so far are. */
-  #calls: Promise<unknown> = Promise.resolve();
+  readonly #writer: StreamWriter;
   #writable: WritableStream<Uint8Array> | undefined;
 
-  private constructor(draft: Draft) {
-    this.#draft = draft;
-    draft.request.signal?.addEventListener("abort", this.#onAbort, { once: true });
+  private constructor(writer: StreamWriter) {
+    this.#writer = writer;
   }
 
   /**
@@ -327,17 +328,13 @@ export class AtomicFile implements AsyncDisposable {
    * ```
    */
   static async open(path: string | URL, options?: AtomicWriteOptions): Promise<AtomicFile> {
-    const request = requestOf(path, readOptions(options, WRITE_CHECKS));
-    request.signal?.throwIfAborted();
-    const draft = await run(begin(request));
-    if (request.signal?.aborted) await run(abandon(draft));
-    request.signal?.throwIfAborted();
-    return new AtomicFile(draft);
+    const request = writeRequest(path, readOptions(options, WRITE_OPTIONS));
+    return new AtomicFile(await StreamWriter.open(request));
   }
 
   /** The absolute path of the file that is to be replaced. */
   get path(): string {
-    return this.#draft.request.path;
+    return this.#writer.path;
   }
 
   /**
@@ -356,10 +353,7 @@ export class AtomicFile implements AsyncDisposable {
    * ```
    */
   get writable(): WritableStream<Uint8Array> {
-    return this.#writable ??= new WritableStream({
-      write: (chunk) => this.write(chunk),
-      abort: () => this.discard(),
-    });
+    return this.#writable ??= this.#writer.createWritable();
   }
 
   /**
@@ -383,16 +377,7 @@ export class AtomicFile implements AsyncDisposable {
    * ```
    */
   async write(chunk: AtomicDataSync): Promise<void> {
-    const bytes = chunkBytes(chunk);
-    await this.#next(async () => {
-      this.#mustBeOpen("write to");
-      try {
-        await run(append(this.#draft, bytes));
-      } catch (error) {
-        await this.#discard({ error });
-        throw error;
-      }
-    });
+    await this.#writer.write(chunk);
   }
 
   /**
@@ -414,21 +399,7 @@ export class AtomicFile implements AsyncDisposable {
    * ```
    */
   async commit(): Promise<void> {
-    const turn = new Turn(this.path);
-    try {
-      await this.#next(async () => {
-        this.#mustBeOpen("commit");
-        try {
-          await land(this.#draft, turn);
-        } catch (error) {
-          await this.#discard({ error });
-          throw error;
-        }
-        this.#close("committed");
-      });
-    } finally {
-      turn.end();
-    }
+    await this.#writer.commit();
   }
 
   /**
@@ -451,7 +422,7 @@ export class AtomicFile implements AsyncDisposable {
    * ```
    */
   async discard(): Promise<void> {
-    await this.#next(() => this.#discard());
+    await this.#writer.discard();
   }
 
   /**
@@ -468,33 +439,6 @@ export class AtomicFile implements AsyncDisposable {
    */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.discard();
-  }
-
-  /** Carries out `work` after all that was called before. */
-  #next(work: () => Promise<void>): Promise<void> {
-    const done = this.#calls.then(work);
-    this.#calls = done.catch(() => {});
-    return done;
-  }
-
-  #mustBeOpen(action: string): void {
-    this.#draft.request.signal?.throwIfAborted();
-    if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#state !== "open") {
-      throw new TypeError(`Cannot ${action} '${this.path}': it is ${this.#state} already`);
-    }
-  }
-
-  async #discard(failure?: { error: unknown }): Promise<void> {
-    if (this.#state !== "open") return;
-    this.#failure = failure;
-    this.#close("discarded");
-    await run(abandon(this.#draft));
-  }
-
-  #close(state: "committed" | "discarded"): void {
-    this.#state = state;
-    this.#draft.request.signal?.removeEventListener("abort", this.#onAbort);
   }
 }
 
@@ -515,7 +459,7 @@ export class AtomicFile implements AsyncDisposable {
  * ```
  */
 export function isTempName(name: string): boolean {
-  return /^\.[^/]+\.[0-9a-f]{16}\.tmp$/.test(name);
+  return isTemp(name);
 }
 
 /**
@@ -551,482 +495,6 @@ export async function sweepTempFiles(
   options?: SweepOptions,
 ): Promise<string[]> {
   const path = absolutePath(dir);
-  const { olderThan = ONE_HOUR } = readOptions(options, SWEEP_CHECKS);
+  const { olderThan = ONE_HOUR } = readOptions(options, SWEEP_OPTIONS);
   return await run(sweep(path, Date.now() - olderThan));
-}
-
-function* sweep(dir: string, before: number): Steps<string[]> {
-  const removed: string[] = [];
-  for (const name of yield* call((fs) => fs.readDir(dir))) {
-    if (!isTempName(name)) continue;
-    const path = inside(dir, name);
-    try {
-      const { kind, mtime } = yield* call((fs) => fs.lstat(path));
-      if (kind !== "file" || mtime > before) continue;
-      yield* call((fs) => fs.remove(path));
-      removed.push(path);
-    } catch (error) {
-      const code = codeOf(error);
-      // Another sweep or its writer was quicker, it is another user's, or it is open on Windows.
-      if (code !== "ENOENT" && !IN_USE.has(code ?? "")) throw error;
-    }
-  }
-  return removed;
-}
-
-/** A call to write, checked. */
-interface Request {
-  readonly path: string;
-  readonly durability: Durability;
-  readonly mode: number | undefined;
-  readonly createNew: boolean;
-  readonly symlinks: "follow" | "replace";
-  readonly signal: AbortSignal | undefined;
-}
-
-/** The file to replace, links followed, and what its replacement has to look like. */
-interface Target {
-  readonly path: string;
-  readonly mode: number | undefined;
-  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
-}
-
-/** A temporary file on its way to replace its target. */
-interface Draft {
-  readonly request: Request;
-  readonly target: Target;
-  readonly temp: string;
-  /** Open until all is written. */
-  file: OpenFile | undefined;
-}
-
-function requestOf(path: string | URL, options: AtomicWriteOptions): Request {
-  const { durability = "consistent", mode, createNew = false, symlinks = "follow", signal } =
-    options;
-  return { path: absolutePath(path), durability, mode, createNew, symlinks, signal };
-}
-
-/** The bytes of data in memory; undefined for data of another kind. */
-function bytesOf(data: unknown): Uint8Array | undefined {
-  if (typeof data === "string") return new TextEncoder().encode(data);
-  if (ArrayBuffer.isView(data)) {
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    // Other threads may change shared memory during the write, and file calls do not take it.
-    return data.buffer instanceof ArrayBuffer ? bytes : bytes.slice();
-  }
-  // By its tag, since an ArrayBuffer of another realm (a test runner's) is no instance of this one's.
-  if (Object.prototype.toString.call(data) === "[object ArrayBuffer]") {
-    return new Uint8Array(data as ArrayBuffer);
-  }
-  return undefined;
-}
-
-function chunkBytes(chunk: unknown): Uint8Array {
-  const bytes = bytesOf(chunk);
-  if (bytes !== undefined) return bytes;
-  throw new TypeError(
-    `Chunk must be a string, an ArrayBuffer or a view of one: received ${kindOf(chunk)}`,
-  );
-}
-
-/** Data that arrives in pieces. */
-interface Source {
-  next(): Promise<IteratorResult<unknown, unknown>>;
-  /** Tells the source that no more is wanted, without waiting for its answer. */
-  stop(reason: unknown): void;
-}
-
-function sourceOf(data: unknown): Source {
-  if (data instanceof Blob) return sourceOf(data.stream());
-  if (data instanceof ReadableStream) {
-    const reader: ReadableStreamDefaultReader<unknown> = data.getReader();
-    return {
-      next: () => reader.read() as Promise<IteratorResult<unknown, unknown>>,
-      stop: (reason) => void reader.cancel(reason).catch(() => {}),
-    };
-  }
-  if (typeof data === "object" && data !== null && Symbol.asyncIterator in data) {
-    const iterator = (data as AsyncIterable<unknown>)[Symbol.asyncIterator]();
-    return {
-      next: async () => await iterator.next(),
-      stop: () => void (async () => await iterator.return?.())().catch(() => {}),
-    };
-  }
-  throw new TypeError(
-    "Data must be a string, an ArrayBuffer or a view of one, a Blob, a ReadableStream " +
-      `or an AsyncIterable: received ${kindOf(data)}`,
-  );
-}
-
-/** Writes all that comes from `source`. */
-async function copy(source: Source, request: Request, turn: Turn): Promise<void> {
-  const { signal } = request;
-  let giveUp: (reason: unknown) => void = () => {};
-  const onAbort = () => giveUp(signal!.reason);
-  signal?.addEventListener("abort", onAbort, { once: true });
-  try {
-    signal?.throwIfAborted();
-    const draft = await run(begin(request));
-    try {
-      for (;;) {
-        signal?.throwIfAborted();
-        // A source that stalls must not keep an aborted write waiting.
-        const { done, value } = await new Promise<IteratorResult<unknown, unknown>>(
-          (resolve, reject) => {
-            giveUp = reject;
-            source.next().then(resolve, reject);
-          },
-        );
-        if (done) break;
-        await run(append(draft, chunkBytes(value)));
-      }
-    } catch (error) {
-      await run(abandon(draft));
-      throw error;
-    }
-    await land(draft, turn);
-  } catch (error) {
-    source.stop(error);
-    throw error;
-  } finally {
-    signal?.removeEventListener("abort", onAbort);
-  }
-}
-
-/** Finishes a draft and puts it in its target's place. */
-async function land(draft: Draft, turn: Turn): Promise<void> {
-  await run(seal(draft));
-  await turn.alone(() => run(publish(draft, turn)));
-  await run(syncParent(draft));
-}
-
-/** Writes all of `bytes` to a new draft. */
-function* prepare(request: Request, bytes: Uint8Array): Steps<Draft> {
-  const target = yield* locate(request);
-  request.signal?.throwIfAborted();
-  if (request.durability === "none") {
-    const draft = yield* writeAtOnce(request, target, bytes);
-    if (draft !== undefined) return draft;
-  }
-  const draft = yield* create(request, target);
-  try {
-    yield* append(draft, bytes);
-  } catch (error) {
-    yield* abandon(draft);
-    throw error;
-  }
-  return draft;
-}
-
-/** Opens an empty draft. */
-function* begin(request: Request): Steps<Draft> {
-  const target = yield* locate(request);
-  request.signal?.throwIfAborted();
-  return yield* create(request, target);
-}
-
-/** Finds out what is to be replaced, and refuses what must not be. */
-function* locate(request: Request): Steps<Target> {
-  const { mode, createNew, symlinks } = request;
-  // With a mode given, nothing is taken from what is there: it is only followed or refused,
-  // and a thread hop for that would cost more than the call.
-  const lstat = mode === undefined
-    ? undefined
-    : (path: string) => call(() => runtime.sync.lstat(path));
-  try {
-    const { path, info } = yield* findTarget(
-      request.path,
-      createNew ? "none" : symlinks,
-      lstat,
-    );
-    return mode === undefined && info?.kind === "file" && !runtime.windows
-      ? { path, mode: info.mode, owner: info }
-      : { path, mode, owner: undefined };
-  } catch (error) {
-    throw failure(error, request, "lstat");
-  }
-}
-
-/** Opens a temporary file beside the target. */
-function* create(request: Request, target: Target): Steps<Draft> {
-  // A set-id bit has to wait until the owner is right.
-  const mode = target.mode === undefined ? undefined : target.mode & 0o777;
-  for (let tries = 1;; tries++) {
-    const temp = tempPath(target.path);
-    try {
-      return { request, target, temp, file: yield* call((fs) => fs.create(temp, mode)) };
-    } catch (error) {
-      if (codeOf(error) !== "EEXIST" || tries === MAX_TEMP_NAMES) {
-        throw failure(error, request, "open");
-      }
-    }
-  }
-}
-
-/**
- * Writes the temporary file in one call, which does when it need not be synced.
- * Undefined if the file has to be opened, for its owner or mode to be set.
- */
-function* writeAtOnce(
-  request: Request,
-  target: Target,
-  bytes: Uint8Array,
-): Steps<Draft | undefined> {
-  const { mode, owner } = target;
-  if (mode !== undefined && mode > 0o777) return undefined;
-  const draft: Draft = { request, target, temp: tempPath(target.path), file: undefined };
-  try {
-    yield* call((fs) => fs.writeNew(draft.temp, bytes, mode));
-  } catch (error) {
-    const code = codeOf(error) ?? "";
-    if (code === "EEXIST") return undefined; // Another's file, not to be removed.
-    yield* abandon(draft);
-    if (mode !== undefined && REFUSALS.has(code)) return undefined;
-    throw failure(error, request, "write");
-  }
-  if (owner === undefined) return draft;
-  try {
-    const own = yield* step(request, "lstat", () => runtime.sync.lstat(draft.temp));
-    if (sameOwner(own, owner)) return draft;
-  } catch (error) {
-    yield* abandon(draft);
-    throw error;
-  }
-  yield* abandon(draft);
-  return undefined;
-}
-
-/** Writes all of `bytes`, however few of them each call takes. */
-function* append(draft: Draft, bytes: Uint8Array): Steps<void> {
-  const { request } = draft;
-  const file = draft.file!;
-  for (let offset = 0; offset < bytes.byteLength;) {
-    const rest = bytes.subarray(offset);
-    let written: number;
-    try {
-      written = yield* call(() => file.write(rest));
-    } catch (error) {
-      if (codeOf(error) === "EINTR") continue; // Nothing was written; Deno does not try again.
-      throw failure(error, request, "write");
-    }
-    if (written === 0) {
-      throw failure(runtime.error("EIO", "No bytes were taken", draft.temp), request, "write");
-    }
-    offset += written;
-  }
-}
-
-/** Gives the draft the owner and mode of what it replaces, and gets it onto the disk. */
-function* seal(draft: Draft): Steps<void> {
-  const { file, request, target } = draft;
-  if (file === undefined) return;
-  try {
-    // Before the sync, which is what gets them onto the disk too.
-    if (!runtime.windows) yield* setAttributes(file, request, target);
-    // Once: after a failed fsync the kernel may forget what it could not write, and the
-    // next one succeeds without it (https://lwn.net/Articles/752063/).
-    if (request.durability !== "none") yield* step(request, "fsync", () => file.sync());
-    draft.file = undefined;
-    yield* step(request, "close", () => file.close());
-  } catch (error) {
-    yield* abandon(draft);
-    throw error;
-  }
-}
-
-function* setAttributes(file: OpenFile, request: Request, target: Target): Steps<void> {
-  let { mode } = target;
-  const { owner } = target;
-  if (mode === undefined) return;
-  let now = yield* step(request, "fstat", () => file.stat());
-  if (owner !== undefined && !sameOwner(now, owner)) {
-    // Before the mode, since chown(2) clears the set-id bits. Who may not give a file
-    // away may still give it to a group of theirs.
-    for (const uid of new Set([owner.uid, now.uid])) {
-      if (yield* allowed(request, "chown", () => file.chown(uid, owner.gid))) break;
-    }
-    now = yield* step(request, "fstat", () => file.stat());
-    // What was granted to one owner or group must not go to another.
-    if (now.uid !== owner.uid) mode &= ~0o4000;
-    if (now.gid !== owner.gid) mode &= ~0o2070 | ((mode & 0o007) << 3);
-  }
-  const wanted = mode;
-  if (now.mode !== wanted) yield* allowed(request, "chmod", () => file.chmod(wanted));
-}
-
-/** Puts a sealed draft in its target's place. */
-function* publish(draft: Draft, turn: Turn): Steps<void> {
-  const { request, target, temp } = draft;
-  try {
-    request.signal?.throwIfAborted();
-    if (request.createNew) {
-      // Unlike a rename, a link does not replace what somebody put there meanwhile.
-      yield* step(request, "link", (fs) => fs.link(temp, target.path));
-      yield* abandon(draft);
-    } else if (turn.passed) {
-      yield* abandon(draft);
-      return;
-    } else {
-      yield* rename(draft);
-    }
-  } catch (error) {
-    yield* abandon(draft);
-    throw error;
-  }
-  turn.land();
-}
-
-function* rename({ request, target, temp }: Draft): Steps<void> {
-  for (let pause = 1, waited = 0;; pause *= 2) {
-    try {
-      return yield* call((fs) => fs.rename(temp, target.path));
-    } catch (error) {
-      const inUse = runtime.windows && IN_USE.has(codeOf(error) ?? "");
-      if (!inUse || waited >= RENAME_PATIENCE) throw failure(error, request, "rename");
-    }
-    yield* call((fs) => fs.sleep(pause));
-    request.signal?.throwIfAborted();
-    waited += pause;
-  }
-}
-
-/** Gets the rename onto the disk: into the directory that the file is in, not one with a link to it. */
-function* syncParent({ request, target }: Draft): Steps<void> {
-  if (request.durability !== "durable" || runtime.windows) return;
-  try {
-    yield* call((fs) => fs.syncDir(dirname(target.path)));
-  } catch (error) {
-    if (!UNSYNCABLE.has(codeOf(error) ?? "")) {
-      throw failure(error, request, "fsync directory", true);
-    }
-  }
-}
-
-/** Removes what there is of a draft. It does not fail, so that the first error is the one that is reported. */
-function* abandon(draft: Draft): Steps<void> {
-  const { file } = draft;
-  draft.file = undefined;
-  try {
-    if (file !== undefined) yield* call(() => file.close());
-  } catch {
-    // The descriptor is gone all the same, close(2).
-  }
-  try {
-    yield* call((fs) => fs.remove(draft.temp));
-  } catch {
-    // It was not created, or is left for sweepTempFiles().
-  }
-}
-
-/** A call whose failure fails the request. */
-function* step<T>(
-  request: Request,
-  name: string,
-  make: (fs: FileSystem) => Awaitable<T>,
-): Steps<T> {
-  try {
-    return yield* call(make);
-  } catch (error) {
-    throw failure(error, request, name);
-  }
-}
-
-/** A {@linkcode step} that may be refused: whether it was not. */
-function* allowed(request: Request, name: string, make: () => void): Steps<boolean> {
-  try {
-    yield* call(make);
-    return true;
-  } catch (error) {
-    if (REFUSALS.has(codeOf(error) ?? "")) return false;
-    throw failure(error, request, name);
-  }
-}
-
-function failure(error: unknown, { path }: Request, step: string, replaced = false): unknown {
-  return explain(error, `Cannot write '${path}' (${step})`, {
-    step,
-    target: path,
-    replaced,
-  });
-}
-
-function sameOwner(a: { uid: number; gid: number }, b: { uid: number; gid: number }): boolean {
-  return a.uid === b.uid && a.gid === b.gid;
-}
-
-/** A fresh name beside `target`. */
-function tempPath(target: string): string {
-  const name = basename(target);
-  const [random] = crypto.getRandomValues(new BigUint64Array(1));
-  const digits = random!.toString(16).padStart(16, "0");
-  return inside(dirname(target), `.${stemOf(name)}.${digits}.tmp`);
-}
-
-/** As much of a name as there is room for in a temporary one, in whole characters. */
-function stemOf(name: string): string {
-  // No character of UTF-16 has more than three bytes in UTF-8.
-  if (name.length * 3 <= TEMP_NAME_BYTES - TEMP_EXTRA_BYTES) return name;
-  const encoder = new TextEncoder();
-  const bytes = (text: string) => encoder.encode(text).byteLength;
-  // A name as long as the target's own is one that the file system allows.
-  let room = Math.max(TEMP_NAME_BYTES, bytes(name)) - TEMP_EXTRA_BYTES;
-  let stem = "";
-  for (const character of name) {
-    room -= bytes(character);
-    if (room < 0) break;
-    stem += character;
-  }
-  return stem;
-}
-
-/** The calls of this process on one path that have not ended. */
-interface Line {
-  calls: number;
-  /** The number of the latest call whose content is in place. */
-  landed: number;
-  /** Settled when no rename is under way. */
-  renames: Promise<unknown>;
-}
-
-const lines = new Map<string, Line>();
-let calls = 0;
-
-/** The place of a call among those of this process on one path. */
-class Turn {
-  readonly #path: string;
-  readonly #line: Line;
-  readonly #number = ++calls;
-
-  constructor(path: string) {
-    this.#path = path;
-    let line = lines.get(path);
-    if (line === undefined) {
-      lines.set(path, line = { calls: 0, landed: 0, renames: Promise.resolve() });
-    }
-    line.calls++;
-    this.#line = line;
-  }
-
-  /**
-   * Whether a later call has put its content in place. This one then has nothing to do:
-   * all is as if it had been replaced as soon as it landed.
-   */
-  get passed(): boolean {
-    return this.#line.landed > this.#number;
-  }
-
-  land(): void {
-    this.#line.landed = Math.max(this.#line.landed, this.#number);
-  }
-
-  /** Carries out `rename` when no other on the path is under way, which could overtake it. */
-  async alone(rename: () => Promise<void>): Promise<void> {
-    const done = this.#line.renames.then(rename);
-    this.#line.renames = done.catch(() => {});
-    await done;
-  }
-
-  end(): void {
-    if (--this.#line.calls === 0) lines.delete(this.#path);
-  }
 }

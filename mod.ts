@@ -47,6 +47,7 @@ export {
   atomicWriteSync,
   type AtomicWriteSyncOptions,
   type Durability,
+  isAtomicWriteError,
   isTempName,
   type SweepOptions,
   sweepTempFiles,
@@ -57,8 +58,16 @@ export {
   DeadlockError,
   DirLock,
   LOCK_FILE_NAME,
+  lockHolders,
+  type LockHoldersOptions,
+  LockLostError,
   LockTimeoutError,
   type TryAcquireOptions,
   withDirLock,
 } from "./lock.ts";
-export { atomicUpdate, type AtomicUpdateOptions } from "./update.ts";
+export {
+  atomicUpdate,
+  type AtomicUpdateOptions,
+  atomicUpdateSync,
+  type AtomicUpdateSyncOptions,
+} from "./update.ts";

@@ -17,22 +17,36 @@
  * @module
  */
 
-import { dirname } from "@std/path/dirname";
-import { codeOf, explain } from "./_errors.ts";
-import { ACQUIRE_CHECKS, type Check, isFunction, readOptions, WRITE_CHECKS } from "./_options.ts";
-import { absolutePath } from "./_paths.ts";
-import { findTarget } from "./_target.ts";
-import { type AtomicData, atomicWrite, type AtomicWriteOptions } from "./atomic.ts";
-import { type AcquireOptions, DirLock } from "./lock.ts";
-import { call, run, type Steps } from "./runtime/steps.ts";
+import type {
+  AtomicData,
+  AtomicDataSync,
+  AtomicWriteOptions,
+  AtomicWriteSyncOptions,
+} from "./atomic.ts";
+import { onAbort, throwIfAborted } from "./internal/abort.ts";
+import { holdOf } from "./internal/lock_queue.ts";
+import { ACQUIRE_OPTIONS, ACQUIRE_SYNC_OPTIONS, lockRequest } from "./internal/lock_request.ts";
+import { type Check, type Checks, isFunction, readOptions } from "./internal/options.ts";
+import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, writeRequest } from "./internal/request.ts";
+import { update, updateSync } from "./internal/update.ts";
+import type { AcquireOptions, AcquireSyncOptions, DirLock } from "./lock.ts";
 
 /** Options for {@linkcode atomicUpdate}. */
 export interface AtomicUpdateOptions extends AtomicWriteOptions {
   /**
-   * An exclusive lock that is held already, and stays held, or how to acquire the one of
-   * the file's directory: {@linkcode AcquireOptions} but `shared`.
+   * An exclusive lock of the file's directory that is held already, and stays held, or how to
+   * acquire it: {@linkcode AcquireOptions} but `shared`.
    */
   lock?: DirLock | AcquireOptions;
+}
+
+/** Options for {@linkcode atomicUpdateSync}. */
+export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
+  /**
+   * An exclusive lock of the file's directory that is held already, and stays held, or how to
+   * acquire it: {@linkcode AcquireSyncOptions} but `shared`.
+   */
+  lock?: DirLock | AcquireSyncOptions;
 }
 
 /**
@@ -46,8 +60,10 @@ export interface AtomicUpdateOptions extends AtomicWriteOptions {
  * When the path is a symbolic link that is followed, the directory is the one of the file
  * that it points to. The directory is created if it is missing.
  *
- * The lock is not re-entrant: a function that needs the lock of the same directory for
- * another update must hand on the one that is held, as the option `lock`.
+ * The lock is not re-entrant: a function that needs the lock of the same directory, to update
+ * another file, must hand on the one that is held, as the option `lock`. Updates of one file that
+ * are handed one lock are carried out one after another. If the lock is released or lost
+ * meanwhile, nothing is written.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
@@ -58,8 +74,10 @@ export interface AtomicUpdateOptions extends AtomicWriteOptions {
  * for the lock too.
  * @throws {TypeError} If an argument is of the wrong type, an option unknown, or what `fn`
  * returns no data.
- * @throws {RangeError} If an option's value is out of range, or the lock is released or shared.
+ * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or
+ * that of another directory.
  * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
+ * @throws {LockLostError} If the lock was released or lost before the new content was in place.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class,
  * with its `code`.
  * @throws {DOMException} The reason of `signal` when it is aborted.
@@ -84,43 +102,109 @@ export async function atomicUpdate(
   options?: AtomicUpdateOptions,
 ): Promise<void> {
   isFunction(fn, "fn");
-  const { lock, ...write } = readOptions(options, { ...WRITE_CHECKS, lock: isLock });
-  const absolute = absolutePath(path);
-  const { signal, symlinks = "follow" } = write;
-  signal?.throwIfAborted();
-
-  const { path: target } = await run(find(absolute, symlinks));
-  using _acquired = lock instanceof DirLock
-    ? undefined
-    : await DirLock.acquire(dirname(target), { ...signal && { signal }, ...lock });
-  const data = await fn(await run(read(target)));
-  if (data !== null) await atomicWrite(target, data, write);
+  const { lock, ...write } = readOptions(options, UPDATE_OPTIONS);
+  const request = writeRequest(path, write);
+  throwIfAborted(request.signal);
+  const held = holdOf(lock);
+  if (held !== undefined) return await update(request, fn, held);
+  const acquisition = readOptions(lock as AcquireOptions | undefined, ACQUIRE_OPTIONS);
+  const { signal, stopListening } = eitherSignal(request.signal, acquisition.signal);
+  try {
+    await update(
+      request,
+      fn,
+      (dir) => lockRequest(dir, { ...acquisition, ...signal && { signal } }),
+    );
+  } finally {
+    stopListening();
+  }
 }
 
-const isLock: Check = (value, name) => {
-  if (value instanceof DirLock) {
-    if (value.released) throw new RangeError(`'${name}' must be held: it is released`);
-  } else {
-    readOptions(value as AcquireOptions, ACQUIRE_CHECKS);
-  }
-  if ((value as { shared?: boolean }).shared) {
-    throw new RangeError(`'${name}' must be exclusive: a shared lock lets others update too`);
-  }
+/**
+ * Changes a file under its directory's lock: the synchronous form of {@linkcode atomicUpdate}.
+ *
+ * It carries out the calls on the path that were made before, and blocks the thread until the
+ * lock is free. The function must return its data, not a promise.
+ *
+ * Requires `--allow-read` and `--allow-write` permissions for the directory.
+ *
+ * @param path The file, as a path or a `file:` URL.
+ * @param fn What to do with the content: it gets the bytes, or null if there is no file,
+ * and returns the new content, or null to leave the file as it is.
+ * @param options Those of {@linkcode atomicWriteSync}, and the lock.
+ * @throws {TypeError} If an argument is of the wrong type, an option unknown, or what `fn`
+ * returns no data.
+ * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or
+ * that of another directory.
+ * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
+ * @throws {LockLostError} If the lock was released or lost before the new content was in place.
+ * @throws {DeadlockError} If this thread holds the lock itself.
+ * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class,
+ * with its `code`.
+ * @throws {Error} If the file cannot be read or locked, and what `fn` throws.
+ *
+ * @example Usage
+ * ```ts
+ * import { atomicUpdateSync } from "@aperture/atomic";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${Deno.makeTempDirSync()}/log`;
+ * const decoder = new TextDecoder();
+ * for (const line of ["one\n", "two\n"]) {
+ *   atomicUpdateSync(path, (bytes) => (bytes === null ? "" : decoder.decode(bytes)) + line);
+ * }
+ * assertEquals(Deno.readTextFileSync(path), "one\ntwo\n");
+ * ```
+ */
+export function atomicUpdateSync(
+  path: string | URL,
+  fn: (current: Uint8Array | null) => AtomicDataSync | null,
+  options?: AtomicUpdateSyncOptions,
+): void {
+  isFunction(fn, "fn");
+  const { lock, ...write } = readOptions(options, UPDATE_SYNC_OPTIONS);
+  const acquisition = lock as AcquireSyncOptions | undefined;
+  updateSync(
+    writeRequest(path, write),
+    fn,
+    holdOf(lock) ?? ((dir) => lockRequest(dir, readOptions(acquisition, ACQUIRE_SYNC_OPTIONS))),
+  );
+}
+
+const UPDATE_OPTIONS: Checks<AtomicUpdateOptions> = {
+  ...WRITE_OPTIONS,
+  lock: isLock(ACQUIRE_OPTIONS),
 };
 
-function* find(path: string, symlinks: "follow" | "replace"): Steps<{ path: string }> {
-  try {
-    return yield* findTarget(path, symlinks);
-  } catch (error) {
-    throw explain(error, `Cannot update '${path}'`, {});
-  }
+const UPDATE_SYNC_OPTIONS: Checks<AtomicUpdateSyncOptions> = {
+  ...WRITE_SYNC_OPTIONS,
+  lock: isLock(ACQUIRE_SYNC_OPTIONS),
+};
+
+/** Checks for an exclusive lock that is held, or options for acquiring one. */
+function isLock<T extends object>(checks: Checks<T>): Check {
+  return (value, name) => {
+    const hold = holdOf(value);
+    if (hold?.released) throw new RangeError(`'${name}' must be held: it is released`);
+    if (hold === undefined) readOptions(value as T, checks);
+    if ((value as { shared?: boolean }).shared) {
+      throw new RangeError(`'${name}' must be exclusive: a shared lock lets others update too`);
+    }
+  };
 }
 
-function* read(path: string): Steps<Uint8Array | null> {
-  try {
-    return yield* call((fs) => fs.readFile(path));
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return null;
-    throw explain(error, `Cannot update '${path}'`, {});
+/** A signal that is aborted when one of two is; `AbortSignal.any` came with Node 20.3. */
+function eitherSignal(
+  first: AbortSignal | undefined,
+  second: AbortSignal | undefined,
+): { signal: AbortSignal | undefined; stopListening: () => void } {
+  if (first === undefined || second === undefined) {
+    return { signal: first ?? second, stopListening: () => {} };
   }
+  const either = new AbortController();
+  const stops = [first, second].map((signal) => {
+    if (signal.aborted) either.abort(signal.reason);
+    return onAbort(signal, () => either.abort(signal.reason));
+  });
+  return { signal: either.signal, stopListening: () => stops.forEach((stop) => stop()) };
 }

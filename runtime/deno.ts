@@ -1,73 +1,89 @@
-import { ensureDirSync } from "@std/fs/ensure-dir";
+import { ensureDir, ensureDirSync } from "@std/fs/ensure-dir";
 import * as nodeFs from "node:fs";
+import process from "node:process";
 import { errorName } from "./errno.ts";
-import { sleep, sleepSync } from "./sleep.ts";
+import { holdersOf } from "./linux_locks.ts";
+import { sleepSync } from "./sleep.ts";
 import type { ErrorCode, FileInfo, LockFile, OpenFile, Runtime } from "./types.ts";
+
+const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
+  lstat: (path) => infoAt(path, Deno.lstatSync),
+  stat: (path) => infoAt(path, Deno.statSync),
+  readLink: (path) => Deno.readLinkSync(path),
+};
 
 /** The platform as Deno has it. */
 export const denoRuntime: Runtime = {
   async: {
-    lstat: async (path) => info(await Deno.lstat(path)),
-    readLink: (path) => Deno.readLink(path),
+    ...lookups,
     readDir: async (path) => {
       const names: string[] = [];
       for await (const { name } of Deno.readDir(path)) names.push(name);
       return names;
     },
     readFile: (path) => Deno.readFile(path),
-    create: async (path, mode) => {
-      const file = await Deno.open(path, creation(mode));
-      return openFile(path, file, {
-        write: (bytes) => file.write(bytes),
-        sync: () => file.sync(),
-      });
+    create: async (path, mode) => asyncFile(path, await Deno.open(path, creation(mode))),
+    openExisting: async (path, access) => {
+      return asyncFile(path, await Deno.open(path, { [access]: true }));
     },
     writeNew: (path, bytes, mode) => Deno.writeFile(path, bytes, creation(mode)),
     rename: (from, to) => Deno.rename(from, to),
     link: (from, to) => Deno.link(from, to),
     remove: (path) => Deno.remove(path),
+    ensureDir: (path) => ensureDir(path),
     syncDir: async (path) => {
-      using directory = await Deno.open(path);
-      await directory.sync();
+      const directory = await Deno.open(path);
+      try {
+        await directory.sync();
+      } finally {
+        directory.close();
+      }
     },
-    sleep,
   },
   sync: {
-    lstat: (path) => info(Deno.lstatSync(path)),
-    readLink: (path) => Deno.readLinkSync(path),
+    ...lookups,
     readDir: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name),
     readFile: (path) => Deno.readFileSync(path),
-    create: (path, mode) => {
-      const file = Deno.openSync(path, creation(mode));
-      return openFile(path, file, {
-        write: (bytes) => file.writeSync(bytes),
-        sync: () => file.syncSync(),
-      });
-    },
+    create: (path, mode) => syncFile(path, Deno.openSync(path, creation(mode))),
+    openExisting: (path, access) => syncFile(path, Deno.openSync(path, { [access]: true })),
     writeNew: (path, bytes, mode) => Deno.writeFileSync(path, bytes, creation(mode)),
     rename: (from, to) => Deno.renameSync(from, to),
     link: (from, to) => Deno.linkSync(from, to),
     remove: (path) => Deno.removeSync(path),
+    ensureDir: (path) => ensureDirSync(path),
     syncDir: (path) => {
-      using directory = Deno.openSync(path);
-      directory.syncSync();
+      const directory = Deno.openSync(path);
+      try {
+        directory.syncSync();
+      } finally {
+        directory.close();
+      }
     },
-    sleep: sleepSync,
   },
   get windows() {
     return Deno.build.os === "windows";
+  },
+  get foldsNames() {
+    return Deno.build.os === "windows" || Deno.build.os === "darwin";
   },
   // Until Deno 2.9.6 each wait holds one of the 32 threads that all file calls
   // share; with all of them waiting, the holder of the lock could not go on
   // (https://github.com/denoland/deno/issues/22504).
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
-  ensureDir: ensureDirSync,
+  sleep: sleepSync,
   openLock: (path, access) => {
-    return lockFile(Deno.openSync(path, { read: true, write: access === "read-write" }));
+    return lockFile(path, Deno.openSync(path, { read: true, write: access === "read-write" }));
   },
+  lockHolders: (path) => mayReadProc() ? holdersOf(path) : null,
   codeOf,
   error: (code, message) => Object.assign(new (errorClass(code))(message), { code }),
+  onExit: (listener) => addEventListener("unload", listener),
+  warn: (message) => process.emitWarning(message),
+  unref: (timer) => {
+    if (typeof timer === "number") Deno.unrefTimer(timer);
+    else (timer as { unref?: () => void }).unref?.();
+  },
 };
 
 function creation(mode: number | undefined) {
@@ -75,10 +91,19 @@ function creation(mode: number | undefined) {
   return mode === undefined ? options : { ...options, mode };
 }
 
-function info(of: Deno.FileInfo): FileInfo {
+function infoAt(path: string, lookup: (path: string) => Deno.FileInfo): FileInfo | undefined {
+  try {
+    return info(path, lookup(path));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+function info(path: string, of: Deno.FileInfo): FileInfo {
   return {
     kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",
-    id: of.ino === null ? "" : `${of.dev}:${of.ino}`,
+    id: fileId(path, of),
     mode: (of.mode ?? 0) & 0o7777,
     uid: of.uid ?? 0,
     gid: of.gid ?? 0,
@@ -86,17 +111,44 @@ function info(of: Deno.FileInfo): FileInfo {
   };
 }
 
-function openFile(
-  path: string,
-  file: Deno.FsFile,
-  calls: Pick<OpenFile, "write" | "sync">,
-): OpenFile {
+/** Deno tells numbers of files as doubles: beyond 2^53 two files could seem to be one. */
+function fileId(path: string, { dev, ino, isSymlink }: Deno.FileInfo): string {
+  if (ino === null) return "";
+  if (Number.isSafeInteger(ino) && Deno.build.os !== "windows") return `${dev}:${ino}`;
+  const stat = isSymlink ? nodeFs.lstatSync : nodeFs.statSync;
+  const exact = stat(path, { bigint: true, throwIfNoEntry: false });
+  // What is at the path by now may be another file than the one that was asked about.
+  if (exact === undefined || Number(exact.ino) !== ino) return `${dev}:${ino}:replaced`;
+  return `${exact.dev}:${exact.ino}`;
+}
+
+function asyncFile(path: string, file: Deno.FsFile): OpenFile {
   return {
-    ...calls,
+    write: (bytes) => file.write(bytes),
+    read: async (into) => await file.read(into) ?? 0,
+    truncate: (length) => file.truncate(length),
+    sync: () => file.sync(),
+    ...shared(path, file),
+  };
+}
+
+function syncFile(path: string, file: Deno.FsFile) {
+  return {
+    write: (bytes: Uint8Array) => file.writeSync(bytes),
+    read: (into: Uint8Array) => file.readSync(into) ?? 0,
+    truncate: (length: number) => file.truncateSync(length),
+    sync: () => file.syncSync(),
+    ...shared(path, file),
+  };
+}
+
+function shared(path: string, file: Deno.FsFile) {
+  return {
     close: () => file.close(),
-    stat: () => info(file.statSync()),
-    chown: (uid, gid) => change(path, file, (fd) => nodeFs.fchownSync(fd, uid, gid)),
-    chmod: (mode) => change(path, file, (fd) => nodeFs.fchmodSync(fd, mode)),
+    stat: () => info(path, file.statSync()),
+    chown: (uid: number, gid: number) =>
+      change(path, file, (fd) => nodeFs.fchownSync(fd, uid, gid)),
+    chmod: (mode: number) => change(path, file, (fd) => nodeFs.fchmodSync(fd, mode)),
   };
 }
 
@@ -120,9 +172,9 @@ function change(path: string, file: Deno.FsFile, by: (descriptor: number) => voi
   }
 }
 
-function lockFile(file: Deno.FsFile): LockFile {
+function lockFile(path: string, file: Deno.FsFile): LockFile {
   return {
-    id: info(file.statSync()).id,
+    id: fileId(path, file.statSync()),
     tryLock: (exclusive) => file.tryLockSync(exclusive),
     lock: (exclusive) => file.lock(exclusive),
     unlock: () => file.unlockSync(),
@@ -130,10 +182,16 @@ function lockFile(file: Deno.FsFile): LockFile {
   };
 }
 
+/** Deno lets nobody read in /proc who has not been granted everything, and would prompt. */
+function mayReadProc(): boolean {
+  const names = ["read", "write", "run", "env", "net", "sys", "ffi"] as const;
+  return names.every((name) => Deno.permissions.querySync({ name }).state === "granted");
+}
+
 /** Deno gives no code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
-function codeOf(error: Error & { code?: unknown }): string | undefined {
+function codeOf(error: { code?: unknown; message?: unknown }): string | undefined {
   if (typeof error.code === "string") return error.code;
-  const [, number] = /\(os error (\d+)\)/.exec(error.message) ?? [];
+  const [, number] = /\(os error (\d+)\)/.exec(String(error.message)) ?? [];
   // The numbers of Windows are not those of errno(3).
   if (number === undefined || Deno.build.os === "windows") return undefined;
   return errorName(Number(number));
@@ -141,12 +199,16 @@ function codeOf(error: Error & { code?: unknown }): string | undefined {
 
 function errorClass(code: ErrorCode): new (message: string) => Error {
   switch (code) {
+    case "EBUSY":
+      return Deno.errors.Busy;
     case "EEXIST":
       return Deno.errors.AlreadyExists;
     case "EISDIR":
       return Deno.errors.IsADirectory;
     case "ELOOP":
       return Deno.errors.FilesystemLoop;
+    case "ENOTDIR":
+      return Deno.errors.NotADirectory;
     case "ENOTSUP":
       return Deno.errors.NotSupported;
     default:

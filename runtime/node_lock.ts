@@ -4,6 +4,7 @@ import { constants } from "node:os";
 import { toNamespacedPath } from "node:path";
 import process from "node:process";
 import { errorName } from "./errno.ts";
+import { fileId, statOf } from "./node_stat.ts";
 import type { LockFile, Runtime } from "./types.ts";
 
 /** What is used of koffi, https://koffi.dev. */
@@ -22,12 +23,6 @@ let open: Runtime["openLock"] | undefined;
 export function openLock(path: string, access: "read-write" | "read"): LockFile {
   open ??= process.platform === "win32" ? windowsLocks(loadKoffi()) : unixLocks(loadKoffi());
   return open(path, access);
-}
-
-/** See {@linkcode FileInfo.id}. */
-export function fileId(of: { dev: bigint; ino: bigint }): string {
-  // Windows tells the volume of a path and of a handle in numbers of different widths.
-  return process.platform === "win32" ? `${of.ino}` : `${of.dev}:${of.ino}`;
 }
 
 function loadKoffi(): Koffi {
@@ -54,7 +49,7 @@ function unixLocks(koffi: Koffi): Runtime["openLock"] {
     const descriptor = fs.openSync(path, access === "read-write" ? "r+" : "r");
     const failure = (errno: number) => systemError(errorName(errno), errno, "flock", path);
     return {
-      id: fileId(fs.fstatSync(descriptor, { bigint: true })),
+      id: statOf(descriptor).id,
       tryLock(exclusive) {
         if (flock(descriptor, (exclusive ? EXCLUSIVE : SHARED) | NON_BLOCKING) === 0) return true;
         const errno = koffi.errno();

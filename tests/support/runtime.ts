@@ -41,18 +41,18 @@ export function recorded(fn: () => unknown): Promise<SeamCall[]> {
   return intercepted(() => {}, fn);
 }
 
+/** What is synchronous in both forms. */
+const SYNC_CALLS = new Set(["lstat", "stat", "readLink"]);
+
 type Hook = (call: SeamCall) => readonly unknown[] | void;
 
 function wrap(real: Runtime, hook: Hook): Runtime {
   return {
     ...real,
     windows: real.windows,
+    foldsNames: real.foldsNames,
     async: wrapFileSystem(real.async, "async", hook),
     sync: wrapFileSystem(real.sync, "sync", hook) as SyncFileSystem,
-    ensureDir: (path) => {
-      hook({ name: "ensureDir", args: [path], form: "sync" });
-      real.ensureDir(path);
-    },
     openLock: (path, access) => {
       hook({ name: "openLock", args: [path, access], form: "sync" });
       return wrapLock(real.openLock(path, access), hook);
@@ -61,8 +61,11 @@ function wrap(real: Runtime, hook: Hook): Runtime {
 }
 
 function wrapFileSystem(real: FileSystem, form: "async" | "sync", hook: Hook): FileSystem {
-  return wrapMethods(real, (name, args) => hook({ name, args, form }), (name, result) => {
-    if (name !== "create") return result;
+  const before = (name: string, args: unknown[]) => {
+    return hook({ name, args, form: SYNC_CALLS.has(name) ? "sync" : form });
+  };
+  return wrapMethods(real, before, (name, result) => {
+    if (name !== "create" && name !== "openExisting") return result;
     return form === "sync"
       ? wrapOpenFile(result as OpenFile, form, hook)
       : (result as Promise<OpenFile>).then((file) => wrapOpenFile(file, form, hook));
@@ -70,7 +73,9 @@ function wrapFileSystem(real: FileSystem, form: "async" | "sync", hook: Hook): F
 }
 
 function wrapOpenFile(real: OpenFile, form: "async" | "sync", hook: Hook): OpenFile {
-  const before = (name: string, args: unknown[]) => hook({ name: `file.${name}`, args, form });
+  const before = (name: string, args: unknown[]) => {
+    return hook({ name: `file.${name}`, args, form: SYNC_CALLS.has(name) ? "sync" : form });
+  };
   return wrapMethods(real, before, undefined, form);
 }
 
@@ -91,6 +96,7 @@ function wrapMethods<T extends object>(
   const wrapped: Record<string, unknown> = {};
   for (const [name, method] of Object.entries(target)) {
     if (typeof method !== "function") continue;
+    const isSync = form === "sync" || SYNC_CALLS.has(name);
     wrapped[name] = (...args: unknown[]) => {
       let changed: readonly unknown[];
       try {
@@ -98,7 +104,7 @@ function wrapMethods<T extends object>(
       } catch (error) {
         // A close that fails has closed all the same, close(2).
         const closed = name === "close" ? method.apply(target, args) : undefined;
-        if (form === "sync") throw error;
+        if (isSync) throw error;
         return Promise.resolve(closed).then(() => Promise.reject(error));
       }
       return after(name, method.apply(target, changed));

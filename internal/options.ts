@@ -1,6 +1,3 @@
-import type { AtomicWriteOptions, AtomicWriteSyncOptions, SweepOptions } from "./atomic.ts";
-import type { AcquireOptions, AcquireSyncOptions, TryAcquireOptions } from "./lock.ts";
-
 /** Throws a TypeError or RangeError when `value` is not good for the option `name`. */
 export type Check = (value: unknown, name: string) => void;
 
@@ -15,14 +12,17 @@ export function readOptions<T extends object>(
   options: T | undefined,
   checks: Checks<T>,
 ): T {
-  if (options === undefined) return {} as T;
-  if (typeof options !== "object" || options === null) {
+  const read: Partial<T> = {};
+  if (options === undefined) return read as T;
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError(`Options must be an object: received ${kindOf(options)}`);
   }
-  const unknown = Object.keys(options).find((name) => !Object.hasOwn(checks, name));
-  if (unknown !== undefined) throw new TypeError(`Unknown option '${unknown}'`);
-  const read: Partial<T> = {};
-  for (const name of Object.keys(checks) as (keyof T & string)[]) {
+  for (const name in options) {
+    if (!Object.hasOwn(checks, name) && Object.hasOwn(options, name)) {
+      throw new TypeError(`Unknown option '${name}'`);
+    }
+  }
+  for (const name in checks) {
     const value = options[name];
     if (value === undefined) continue;
     checks[name](value, name);
@@ -32,7 +32,7 @@ export function readOptions<T extends object>(
 }
 
 /** Checks for a boolean. */
-const isBoolean: Check = (value, name) => {
+export const isBoolean: Check = (value, name) => {
   if (typeof value !== "boolean") {
     throw new TypeError(`'${name}' must be a boolean: received ${kindOf(value)}`);
   }
@@ -45,15 +45,16 @@ export const isFunction: Check = (value, name) => {
   }
 };
 
-/** Checks for an AbortSignal. */
-const isSignal: Check = (value, name) => {
-  if (!(value instanceof AbortSignal)) {
+/** Checks for an AbortSignal, of whatever realm. */
+export const isSignal: Check = (value, name) => {
+  const { aborted, addEventListener } = Object(value);
+  if (typeof aborted !== "boolean" || typeof addEventListener !== "function") {
     throw new TypeError(`'${name}' must be an AbortSignal: received ${kindOf(value)}`);
   }
 };
 
 /** Checks for one of the strings `choices`. */
-function isOneOf(choices: readonly string[]): Check {
+export function isOneOf(...choices: readonly string[]): Check {
   return (value, name) => {
     if (typeof value !== "string") {
       throw new TypeError(`'${name}' must be a string: received ${kindOf(value)}`);
@@ -66,7 +67,7 @@ function isOneOf(choices: readonly string[]): Check {
 }
 
 /** Checks for a number of milliseconds, which may be Infinity. */
-const isDuration: Check = (value, name) => {
+export const isDuration: Check = (value, name) => {
   if (typeof value !== "number") {
     throw new TypeError(`'${name}' must be a number: received ${kindOf(value)}`);
   }
@@ -76,7 +77,7 @@ const isDuration: Check = (value, name) => {
 };
 
 /** Checks for permission bits. */
-const isMode: Check = (value, name) => {
+export const isMode: Check = (value, name) => {
   if (typeof value !== "number") {
     throw new TypeError(`'${name}' must be a number: received ${kindOf(value)}`);
   }
@@ -86,7 +87,7 @@ const isMode: Check = (value, name) => {
 };
 
 /** Checks for the name of a file, one path component. */
-const isFileName: Check = (value, name) => {
+export const isFileName: Check = (value, name) => {
   if (typeof value !== "string") {
     throw new TypeError(`'${name}' must be a string: received ${kindOf(value)}`);
   }
@@ -101,33 +102,3 @@ export function kindOf(value: unknown): string {
   if (typeof value !== "object") return typeof value;
   return String(value.constructor?.name ?? "object");
 }
-
-/** The options of atomicWriteSync(). */
-export const WRITE_SYNC_CHECKS: Checks<AtomicWriteSyncOptions> = {
-  durability: isOneOf(["none", "consistent", "durable"]),
-  mode: isMode,
-  createNew: isBoolean,
-  symlinks: isOneOf(["follow", "replace"]),
-};
-
-/** The options of atomicWrite(). */
-export const WRITE_CHECKS: Checks<AtomicWriteOptions> = { ...WRITE_SYNC_CHECKS, signal: isSignal };
-
-/** The options of sweepTempFiles(). */
-export const SWEEP_CHECKS: Checks<SweepOptions> = { olderThan: isDuration };
-
-/** The options of DirLock.tryAcquire() and tryAcquireSync(). */
-export const TRY_ACQUIRE_CHECKS: Checks<TryAcquireOptions> = {
-  shared: isBoolean,
-  lockFileName: isFileName,
-};
-
-/** The options of DirLock.acquireSync(). */
-export const ACQUIRE_SYNC_CHECKS: Checks<AcquireSyncOptions> = {
-  ...TRY_ACQUIRE_CHECKS,
-  timeout: isDuration,
-  onWait: isFunction,
-};
-
-/** The options of DirLock.acquire(). */
-export const ACQUIRE_CHECKS: Checks<AcquireOptions> = { ...ACQUIRE_SYNC_CHECKS, signal: isSignal };

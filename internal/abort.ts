@@ -1,0 +1,36 @@
+/** Who waits on a signal, and the listener that tells them. */
+interface Waits {
+  readonly listeners: Set<() => void>;
+  readonly tell: () => void;
+}
+
+const waitsOn = new WeakMap<AbortSignal, Waits>();
+
+/**
+ * Calls `listener` when a signal is aborted, until what it returns is called. A signal gets one
+ * listener however many waits there are, since Node 20 warns of a leak from the eleventh on.
+ */
+export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
+  if (signal === undefined) return () => {};
+  let waits = waitsOn.get(signal);
+  if (waits === undefined) {
+    const listeners = new Set<() => void>();
+    waits = { listeners, tell: () => listeners.forEach((each) => each()) };
+    waitsOn.set(signal, waits);
+    signal.addEventListener("abort", waits.tell);
+  }
+  const { listeners, tell } = waits;
+  // One of its own, since a caller may pass one function for two waits.
+  const own = () => listener();
+  listeners.add(own);
+  return () => {
+    if (!listeners.delete(own) || listeners.size > 0) return;
+    waitsOn.delete(signal);
+    signal.removeEventListener("abort", tell);
+  };
+}
+
+/** Throws the reason of a signal that is aborted, which a signal of another kind may not do itself. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw signal.reason;
+}

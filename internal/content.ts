@@ -1,0 +1,109 @@
+import { kindOf } from "./options.ts";
+
+/** At most so many bytes are written in one call, so that an abort is heard between two of them. */
+export const SLICE_BYTES: number = 16 * 1024 * 1024;
+
+/** Content that is in memory, as it was when it was given. */
+export interface Content {
+  readonly length: number;
+  /**
+   * The bytes from `start` on, at most a slice of them: at once, but for a Blob. Throws a
+   * TypeError if they are no longer all there, so that never fewer are published than were given.
+   */
+  slice(start: number): Uint8Array | Promise<Uint8Array>;
+  /** Whether the bytes come as a promise. */
+  readonly isBlob: boolean;
+}
+
+/** Content of a string or bytes; undefined for data of another kind. */
+export function contentOf(data: unknown): Content | undefined {
+  if (typeof data === "string") return textContent(data);
+  const bytes = viewOf(data);
+  return bytes && bytesContent(bytes);
+}
+
+/** Content of a Blob; undefined for data of another kind. */
+export function blobContentOf(data: unknown): Content | undefined {
+  // By what it carries: a Blob of another realm is no instance of this one's.
+  const blob = data as Blob | null;
+  if (typeof blob !== "object" || blob === null) return undefined;
+  if (typeof blob.stream !== "function" || typeof blob.size !== "number") return undefined;
+  const length = blob.size;
+  return {
+    length,
+    isBlob: true,
+    async slice(start) {
+      const end = Math.min(length, start + SLICE_BYTES);
+      return takenBytes(new Uint8Array(await blob.slice(start, end).arrayBuffer()), end - start);
+    },
+  };
+}
+
+/** Bytes of one piece of content, a string as UTF-8; throws a TypeError for another kind. */
+export function chunkOf(chunk: unknown): Uint8Array | string {
+  if (typeof chunk === "string") return chunk;
+  const bytes = viewOf(chunk);
+  if (bytes !== undefined) return bytes;
+  throw new TypeError(
+    `Chunk must be a string, an ArrayBuffer or a view of one: received ${kindOf(chunk)}`,
+  );
+}
+
+/** Content of bytes that the caller may still transfer, detach or resize. */
+export function bytesContent(bytes: Uint8Array): Content {
+  const length = bytes.byteLength;
+  const bufferLength = bytes.buffer.byteLength;
+  return {
+    length,
+    isBlob: false,
+    slice(start) {
+      if (bytes.buffer.byteLength !== bufferLength) throw notWhole(bytes.byteLength, length);
+      return takenBytes(bytes, length).subarray(start, start + SLICE_BYTES);
+    },
+  };
+}
+
+function textContent(text: string): Content {
+  let bytes: Uint8Array | undefined;
+  // Encoded when it is written: of many that wait, most are not.
+  const encoded = () => bytes ??= new TextEncoder().encode(text);
+  return {
+    get length() {
+      return encoded().byteLength;
+    },
+    isBlob: false,
+    slice: (start) => encoded().subarray(start, start + SLICE_BYTES),
+  };
+}
+
+function takenBytes(bytes: Uint8Array, length: number): Uint8Array {
+  if (bytes.byteLength !== length) throw notWhole(bytes.byteLength, length);
+  return bytes;
+}
+
+function notWhole(now: number, given: number): TypeError {
+  return new TypeError(
+    "Data was transferred, detached or resized before it was written: " +
+      `${given} bytes were given, and there are ${now} now`,
+  );
+}
+
+/** The bytes of an ArrayBuffer or a view; undefined for another value. */
+function viewOf(data: unknown): Uint8Array | undefined {
+  if (ArrayBuffer.isView(data)) {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    // Other threads may change shared memory during the write, and file calls do not take it.
+    return isShared(data.buffer) ? bytes.slice() : bytes;
+  }
+  return tagOf(data) === "ArrayBuffer" ? new Uint8Array(data as ArrayBuffer) : undefined;
+}
+
+function isShared(buffer: ArrayBufferLike): boolean {
+  // The quick answer first: it is the one for nearly all data.
+  return !(buffer instanceof ArrayBuffer) && tagOf(buffer) === "SharedArrayBuffer";
+}
+
+/** By its tag, since an ArrayBuffer of another realm is no instance of this one's. */
+function tagOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
+}

@@ -1,0 +1,41 @@
+/** A place in a {@linkcode LinkedList}. */
+export interface Place<T> {
+  readonly value: T;
+  previous: Place<T> | undefined;
+  next: Place<T> | undefined;
+  /** Whether it is in the list still. */
+  listed: boolean;
+}
+
+/**
+ * A queue from whose middle one can leave. Joining and leaving take the same time however long it
+ * is: with an array 100,000 waiters took 33 times as long as 10,000 (ARCHITECTURE.md, "Measured").
+ */
+export class LinkedList<T> {
+  first: Place<T> | undefined;
+  last: Place<T> | undefined;
+
+  push(value: T): Place<T> {
+    const place: Place<T> = { value, previous: this.last, next: undefined, listed: true };
+    if (this.last === undefined) this.first = place;
+    else this.last.next = place;
+    return this.last = place;
+  }
+
+  /** Does nothing if the place has been left already. */
+  remove(place: Place<T>): void {
+    if (!place.listed) return;
+    place.listed = false;
+    const { previous, next } = place;
+    if (previous === undefined) this.first = next;
+    else previous.next = next;
+    if (next === undefined) this.last = previous;
+    else next.previous = previous;
+  }
+
+  shift(): T | undefined {
+    const { first } = this;
+    if (first !== undefined) this.remove(first);
+    return first?.value;
+  }
+}

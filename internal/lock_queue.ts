@@ -1,0 +1,218 @@
+import { runtime } from "../runtime/mod.ts";
+import type { LockFile } from "../runtime/types.ts";
+import { LinkedList, type Place } from "./linked_list.ts";
+import { freeLockFile, leadsTo, type LockPath } from "./lock_file.ts";
+
+/** How long a thread may have a lock again and again before it lets others have a chance, in milliseconds. */
+const LONGEST_STREAK = 20;
+/** A lock that is free for so long is one that others had a chance to get, in milliseconds. */
+const GAP = 1;
+/** How long a waiter may hear nothing of the lock that its own thread holds, in milliseconds. */
+const SILENCE = 10_000;
+
+/** A lock that is held. */
+export interface Hold extends LockPath {
+  readonly shared: boolean;
+  /** The identity of the lock file. */
+  readonly id: string;
+  readonly file: LockFile;
+  readonly queue: Queue;
+  released: boolean;
+  /** What updates that were handed this lock wait for, by the path of their target. */
+  readonly updates: Map<string, Promise<unknown>>;
+}
+
+/** One who waits for a lock. */
+export interface Waiter {
+  readonly shared: boolean;
+  /** Whether nothing but the lock ends the wait. */
+  readonly patient: boolean;
+  /** Ends the waiter's pause. */
+  wake: () => void;
+}
+
+/** Who of this thread holds one lock file's lock, and who waits for it, in order. */
+export interface Queue {
+  readonly id: string;
+  exclusive: boolean;
+  shared: number;
+  readonly waiters: LinkedList<Waiter>;
+  /** How many of the waiters wait in the kernel. */
+  inKernel: number;
+  /** When a lock was freed last, and what watches over a wait that may never end. */
+  freed: number;
+  watch: unknown;
+}
+
+interface Shared {
+  readonly queues: Map<string, Queue>;
+  /** Who holds which lock, by the public object: that of another copy of the module is one too. */
+  readonly holds: WeakMap<object, Hold>;
+  /** The time since which this thread has had one lock again and again, with no gap for others. */
+  readonly streak: { path: string; since: number; freed: number };
+  warned: boolean;
+}
+
+const KEY = Symbol.for("@aperture/atomic/locks/2");
+
+let own: Shared | undefined;
+
+/**
+ * An ESM and a CommonJS copy of this module in one program have to see each other's locks, or
+ * acquireSync() could block on a lock of its own thread.
+ */
+function shared(): Shared {
+  const holder = globalThis as { [KEY]?: Shared };
+  return own ??= holder[KEY] ??= {
+    queues: new Map(),
+    holds: new WeakMap(),
+    streak: { path: "", since: 0, freed: 0 },
+    warned: false,
+  };
+}
+
+/** The queue of a lock file; undefined while nobody of this thread holds or waits. */
+export function findQueue(id: string): Queue | undefined {
+  return shared().queues.get(id);
+}
+
+function queueOf(id: string): Queue {
+  const { queues } = shared();
+  let queue = queues.get(id);
+  if (queue === undefined) {
+    queue = {
+      id,
+      exclusive: false,
+      shared: 0,
+      waiters: new LinkedList(),
+      inKernel: 0,
+      freed: 0,
+      watch: undefined,
+    };
+    queues.set(id, queue);
+  }
+  return queue;
+}
+
+/** Whether the holders of this thread leave room for another one. */
+export function admits(queue: Queue, shared: boolean): boolean {
+  return !queue.exclusive && (shared || queue.shared === 0);
+}
+
+/** Joins the queue of a lock file. */
+export function joinQueue(id: string, waiter: Waiter, path: string): [Queue, Place<Waiter>] {
+  const queue = queueOf(id);
+  const place = queue.waiters.push(waiter);
+  if (waiter.patient && !admits(queue, waiter.shared)) watch(queue, path);
+  return [queue, place];
+}
+
+/** Leaves the queue, with or without the lock. */
+export function leaveQueue(queue: Queue, place: Place<Waiter>): void {
+  queue.waiters.remove(place);
+  advance(queue);
+}
+
+/** Whether it is a waiter's turn to compete with other processes. */
+export function isNext(queue: Queue, place: Place<Waiter>): boolean {
+  return queue.waiters.first === place && admits(queue, place.value.shared);
+}
+
+/**
+ * Notes that a lock was granted; undefined if the lock file is another one by now: someone
+ * removed or replaced it before the lock was granted, and may hold the new one's.
+ */
+export function hold(
+  lock: LockPath,
+  shared: boolean,
+  id: string,
+  file: LockFile,
+): Hold | undefined {
+  if (!leadsTo(lock, id)) return undefined;
+  const queue = queueOf(id);
+  if (shared) queue.shared++;
+  else queue.exclusive = true;
+  beginStreak(lock.path);
+  const { dir, path } = lock;
+  return { dir, path, shared, id, file, queue, released: false, updates: new Map() };
+}
+
+/** Frees a lock, and lets the next one have it; does nothing the second time. */
+export function release(hold: Hold): void {
+  if (hold.released) return;
+  hold.released = true;
+  const { queue, file, path } = hold;
+  if (hold.shared) queue.shared--;
+  else queue.exclusive = false;
+  const { streak } = shared();
+  const now = performance.now();
+  if (streak.path === path) streak.freed = now;
+  queue.freed = now;
+  freeLockFile(file);
+  advance(queue);
+}
+
+/** Lets the head of the queue go on, if there is room for it. */
+function advance(queue: Queue): void {
+  const head = queue.waiters.first?.value;
+  if (head === undefined) {
+    clearTimeout(queue.watch as number);
+    queue.watch = undefined;
+    if (!queue.exclusive && queue.shared === 0) shared().queues.delete(queue.id);
+  } else if (admits(queue, head.shared)) head.wake();
+}
+
+/** Whether a lock is held still, and its path leads to the locked file. */
+export function isHeld(hold: Hold): boolean {
+  return !hold.released && leadsTo(hold, hold.id);
+}
+
+/** Makes a public lock known as one that has `hold`. */
+export function setHold(lock: object, hold: Hold): void {
+  shared().holds.set(lock, hold);
+}
+
+/** What a value holds, if it is a lock of this module or of another copy of it. */
+export function holdOf(lock: unknown): Hold | undefined {
+  return shared().holds.get(Object(lock));
+}
+
+/**
+ * Whether others should have a chance first. A thread that frees a lock and takes it again is
+ * always quicker than those of other processes, whom the kernel has to wake or who poll.
+ */
+export function mustGiveWay(path: string): boolean {
+  const { streak } = shared();
+  if (path !== streak.path) return false;
+  const now = performance.now();
+  return now - streak.freed < GAP && now - streak.since > LONGEST_STREAK;
+}
+
+function beginStreak(path: string): void {
+  const { streak } = shared();
+  const now = performance.now();
+  if (streak.path !== path || now - streak.freed >= GAP) {
+    streak.path = path;
+    streak.since = now;
+  }
+}
+
+/** Warns once in a process's life of a wait that may never end: for who is itself the holder. */
+function watch(queue: Queue, path: string, since: number = performance.now()): void {
+  if (shared().warned || queue.watch !== undefined) return;
+  const check = () => {
+    queue.watch = undefined;
+    const silent = performance.now() - Math.max(since, queue.freed);
+    const head = queue.waiters.first?.value;
+    if (head === undefined || admits(queue, head.shared) || shared().warned) return;
+    if (silent < SILENCE) return watch(queue, path, queue.freed);
+    shared().warned = true;
+    runtime.warn(
+      `A call has waited ${SILENCE / 1_000} s for the lock '${path}', which this same thread ` +
+        "holds. If it was made while holding the lock, it waits for itself: hand the lock on " +
+        "with the option { lock }, or acquire with a timeout",
+    );
+  };
+  queue.watch = setTimeout(check, SILENCE);
+  runtime.unref(queue.watch);
+}

@@ -1,0 +1,245 @@
+import { runtime } from "../runtime/mod.ts";
+import type { LockFile } from "../runtime/types.ts";
+import { onAbort, throwIfAborted } from "./abort.ts";
+import { codeOf } from "./errors.ts";
+import type { Place } from "./linked_list.ts";
+import {
+  ensureLockFile,
+  holdersOf,
+  lockFailure,
+  MAX_TRIES,
+  openLockFile,
+  replacedAgain,
+  tryLock,
+} from "./lock_file.ts";
+import { DeadlockError, LockTimeoutError } from "./lock_errors.ts";
+import {
+  admits,
+  findQueue,
+  type Hold,
+  hold,
+  isNext,
+  joinQueue,
+  leaveQueue,
+  mustGiveWay,
+  type Queue,
+  type Waiter,
+} from "./lock_queue.ts";
+import type { LockRequest } from "./lock_request.ts";
+import { descriptorPauses, isPromise, lacksDescriptors, sleep } from "./steps.ts";
+
+/** How long others have a chance: those who poll do it within this, in milliseconds. */
+const GIVE_WAY = 2;
+/** A longer timeout makes setTimeout() fire at once. */
+const MAX_TIMER = 2 ** 31 - 1;
+
+/** Waits for the lock. The call joins the queue before it returns, so that all are served in order. */
+export async function acquire(request: LockRequest): Promise<Hold> {
+  throwIfAborted(request.signal);
+  const isOver = () => request.deadline - performance.now() <= 0;
+  if (isOver() || !mustGiveWay(request.path)) {
+    try {
+      const held = tryAcquire(request, false);
+      if (held !== undefined) return held;
+      if (isOver()) throw timedOut(request);
+    } catch (error) {
+      if (!lacksDescriptors(error) || isOver()) throw error;
+    }
+  }
+  for (;;) {
+    const held = await wait(request);
+    if (held !== undefined) return held;
+  }
+}
+
+/** As {@linkcode tryAcquire}, as soon as there is a free file descriptor for it. */
+export async function tryAcquireOnce(request: LockRequest): Promise<Hold | undefined> {
+  return await whenOpened(request, () => tryAcquire(request, false));
+}
+
+/** Takes the lock if it is free; `undefined` if it is not. Nothing of this thread can come in between. */
+export function tryAcquire(request: LockRequest, overtake: boolean): Hold | undefined {
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const id = ensureLockFile(request);
+    const queue = findQueue(id);
+    if (queue !== undefined) {
+      if (!admits(queue, request.shared)) return undefined;
+      if (!overtake && queue.waiters.first !== undefined) return undefined;
+    }
+    const file = openLockFile(request, id);
+    if (file === undefined) continue;
+    let held: Hold | undefined;
+    try {
+      if (!tryLock(request, file, request.shared)) return undefined;
+      held = hold(request, request.shared, id, file);
+      if (held !== undefined) return held;
+    } finally {
+      if (held === undefined) file.close();
+    }
+  }
+  throw replacedAgain(request);
+}
+
+/** Blocks the thread until the lock is free. Who waits asynchronously cannot go on meanwhile, and is overtaken. */
+export function acquireSync(request: LockRequest): Hold {
+  const descriptors = descriptorPauses(1_000);
+  for (let polls = 0;; polls++) {
+    let left = request.deadline - performance.now();
+    let time: number;
+    try {
+      const held = tryAcquire(request, true);
+      if (held !== undefined) return held;
+      const queue = findQueue(ensureLockFile(request));
+      // Who waits in the kernel may get the lock first, and could not use it nor free it.
+      if (queue !== undefined && (!admits(queue, request.shared) || queue.inKernel > 0)) {
+        throw new DeadlockError(request.path);
+      }
+      if (left <= 0) throw timedOut(request);
+      request.onWait();
+      time = pollInterval(polls);
+    } catch (error) {
+      if (!lacksDescriptors(error) || (time = descriptors()) === 0 || left <= 0) throw error;
+    }
+    left = request.deadline - performance.now();
+    runtime.sleep(Math.max(0, Math.min(left, time)));
+  }
+}
+
+/** Waits in the queue of this thread, then for other processes; undefined if it has to begin again. */
+async function wait(request: LockRequest): Promise<Hold | undefined> {
+  const { shared } = request;
+  const patient = request.deadline === Infinity && request.signal === undefined;
+  const lockFile = whenOpened(request, () => ensureLockFile(request));
+  // Not awaited where it is there: the call has to have joined before it returns.
+  const id = isPromise(lockFile) ? await lockFile : lockFile;
+  const [queue, place] = joinQueue(id, { shared, patient, wake: () => {} }, request.path);
+  try {
+    while (!isNext(queue, place)) {
+      request.onWait();
+      // What is called there may have freed the lock.
+      if (!isNext(queue, place)) await pause(request, Infinity, place.value);
+    }
+    if (mustGiveWay(request.path)) await pause(request, GIVE_WAY);
+    const file = await whenOpened(request, () => openLockFile(request, id));
+    const held = file && await contend(request, queue, place, file);
+    if (held === undefined) await pause(request, 1); // The lock file was replaced.
+    return held;
+  } finally {
+    leaveQueue(queue, place);
+  }
+}
+
+/** Waits until no other process has the lock; undefined if the lock file was replaced meanwhile. */
+async function contend(
+  request: LockRequest,
+  queue: Queue,
+  { value: waiter }: Place<Waiter>,
+  file: LockFile,
+): Promise<Hold | undefined> {
+  let held: Hold | undefined;
+  try {
+    for (let polls = 0; !tryLock(request, file, request.shared); polls++) {
+      request.onWait();
+      // A wait in the kernel cannot be given up.
+      if (!waiter.patient || kernelWaits >= runtime.kernelWaits) {
+        await pause(request, pollInterval(polls));
+        continue;
+      }
+      // It is the lock: to ask for it again on the same handle would be refused on Windows.
+      if (await waitInKernel(request, queue, file)) break;
+    }
+    held = hold(request, request.shared, queue.id, file);
+    return held;
+  } finally {
+    if (held === undefined) file.close();
+  }
+}
+
+/** How many waits of this thread are in the kernel. */
+let kernelWaits = 0;
+
+/** Whether the lock was granted. */
+async function waitInKernel(
+  request: LockRequest,
+  queue: Queue,
+  file: LockFile,
+): Promise<boolean> {
+  kernelWaits++;
+  queue.inKernel++;
+  try {
+    await file.lock(!request.shared);
+    return true;
+  } catch (error) {
+    // flock(2) is not restarted after every signal, and Rust does not do it either.
+    if (codeOf(error) !== "EINTR") throw lockFailure(error, request);
+    return false;
+  } finally {
+    kernelWaits--;
+    queue.inKernel--;
+  }
+}
+
+/** Who polls ever more slowly starves beside those who have just come: 1 ms, in the end 5. */
+function pollInterval(polls: number): number {
+  return Math.min(5, 1 + polls / 1_000);
+}
+
+/** Calls `open`, at once or as soon as there is a free file descriptor for it. */
+function whenOpened<T>(request: LockRequest, open: () => T): T | Promise<T> {
+  try {
+    return open();
+  } catch (error) {
+    if (!lacksDescriptors(error)) throw error;
+    return whenDescriptorsAreFree(request, open);
+  }
+}
+
+async function whenDescriptorsAreFree<T>(request: LockRequest, open: () => T): Promise<T> {
+  for (const descriptors = descriptorPauses(60_000);;) {
+    try {
+      return open();
+    } catch (error) {
+      const time = lacksDescriptors(error) ? descriptors() : 0;
+      const left = request.deadline - performance.now();
+      // At the end of the timeout too, for no other holder is to blame.
+      if (time === 0 || left <= 0) throw error;
+      await sleep(Math.min(time, left), request.signal);
+      throwIfAborted(request.signal);
+    }
+  }
+}
+
+/** Waits for `milliseconds` or until the waiter is woken, within the timeout and until a signal is aborted. */
+function pause(
+  request: LockRequest,
+  milliseconds: number,
+  waiter?: Waiter,
+): Promise<void> {
+  const left = request.deadline - performance.now();
+  const time = Math.min(milliseconds, left);
+  if (left <= 0) return Promise.reject(timedOut(request));
+  const { signal } = request;
+  return new Promise((resolve, reject) => {
+    if (time === Infinity && signal === undefined) {
+      waiter!.wake = resolve;
+      return;
+    }
+    const end = () => {
+      clearTimeout(timer);
+      stopListening();
+      resolve();
+    };
+    const timer = time === Infinity ? undefined : setTimeout(end, Math.min(time, MAX_TIMER));
+    const abort = () => {
+      reject(signal!.reason);
+      end();
+    };
+    const stopListening = onAbort(signal, abort);
+    if (waiter !== undefined) waiter.wake = end;
+    if (signal?.aborted) abort();
+  });
+}
+
+function timedOut({ path, timeout }: LockRequest): LockTimeoutError {
+  return new LockTimeoutError(path, timeout, holdersOf(path));
+}

@@ -1,0 +1,302 @@
+import { dirname } from "@std/path/dirname";
+import { runtime } from "../runtime/mod.ts";
+import { throwIfAborted } from "./abort.ts";
+import type { Content } from "./content.ts";
+import { makeDirectories, syncDirectories } from "./directories.ts";
+import { codeOf, failedWith } from "./errors.ts";
+import { keepAtExit, removeAtExit } from "./exit_cleanup.ts";
+import { copyInPlace } from "./in_place.ts";
+import { pathKey } from "./paths.ts";
+import { failure, step, type WriteRequest } from "./request.ts";
+import { call, pause, run, runSync, type Steps } from "./steps.ts";
+import { findTarget, type Found } from "./target.ts";
+import {
+  abandonTemp,
+  append,
+  type Attributes,
+  closeTemp,
+  createTemp,
+  createWhole,
+  discardTemp,
+  seal,
+  type TempFile,
+} from "./temp_file.ts";
+import { tempPath } from "./temp_name.ts";
+import { takeTurn, takeTurnSync, type Turn } from "./turns.ts";
+
+/** How long a rename is tried on Windows while another program has the target open, in milliseconds. */
+const RENAME_PATIENCE = 8_000;
+/** Who pauses longer never finds two busy readers away, in milliseconds (ARCHITECTURE.md, "Measured"). */
+const RENAME_PAUSE = 8;
+/** Windows refuses a rename like this while a virus scanner, an indexer or a reader has the target open. */
+const IN_USE = new Set(["EPERM", "EACCES", "EBUSY"]);
+
+/** What is to be replaced, and what its replacement has to be like. */
+export interface Target extends Found {
+  readonly attributes: Attributes;
+  /** Directories that were made for it. */
+  readonly made: readonly string[];
+}
+
+/** One go at a replacement; another one begins when a synchronous call takes over. */
+interface Attempt {
+  state: "writing" | "publishing" | "copying" | "landed";
+  takenOver: boolean;
+  temp: TempFile | undefined;
+  target: Target | undefined;
+}
+
+/** Looks at what is to be replaced now, and refuses what must not be. */
+export function* look(request: WriteRequest): Steps<Target> {
+  let name = "lstat";
+  let found: Found;
+  try {
+    const allowed = request.createNew ? "none" : request.symlinks;
+    found = yield* findTarget(request.path, allowed, (step) => name = step);
+  } catch (error) {
+    throw failure(error, request, name);
+  }
+  const { path, info } = found;
+  const made = request.parents && info === undefined
+    ? yield* makeDirectories(request, dirname(path))
+    : [];
+  const owner = info?.kind === "file" && !runtime.windows ? info : undefined;
+  // Windows knows one bit of a mode, read-only, and refuses to replace such a file.
+  const mode = runtime.windows ? undefined : request.mode ?? owner?.mode;
+  return { path, info, attributes: { mode, owner }, made };
+}
+
+/** A file that is to be replaced, by content in memory or by a temporary file that is written. */
+export class Replacement implements Turn {
+  readonly #request: WriteRequest;
+  readonly #content: Content | undefined;
+  /** Written and sealed, and not this replacement's to discard while it may be taken over. */
+  #written: { readonly temp: TempFile; readonly target: Target } | undefined;
+  #attempt: Attempt = newAttempt();
+  #underWay: Promise<void> | undefined;
+  #wasTakenOver = false;
+  #finished: Promise<void> | undefined;
+
+  constructor(
+    request: WriteRequest,
+    content: Content | undefined,
+    written?: { temp: TempFile; target: Target },
+  ) {
+    this.#request = request;
+    this.#content = content;
+    this.#written = written;
+  }
+
+  get merge(): string | undefined {
+    const { path, durability, mode, createNew, symlinks, parents, fallback, verify } =
+      this.#request;
+    if (createNew || verify !== undefined || this.#content === undefined) return undefined;
+    return [durability, mode, symlinks, parents, fallback, path].join("|");
+  }
+
+  get counted(): boolean {
+    return this.#content !== undefined;
+  }
+
+  get replaces(): boolean {
+    return !this.#request.createNew;
+  }
+
+  get asyncOnly(): boolean {
+    return this.#written === undefined && this.#content!.isBlob;
+  }
+
+  get signal(): AbortSignal | undefined {
+    return this.#request.signal;
+  }
+
+  carryOut(): Promise<void> {
+    const attempt = this.#attempt = newAttempt();
+    const isTakenOver = () => attempt.takenOver;
+    return this.#underWay = run(this.#steps(attempt), this.#request.signal, isTakenOver);
+  }
+
+  carryOutSync(): void {
+    runSync(this.#steps(this.#attempt = newAttempt()));
+  }
+
+  takeOver(): boolean {
+    const attempt = this.#attempt;
+    if (attempt.state === "copying") {
+      const message = "Another write is copying over it in place, which cannot be cut short";
+      throw failure(
+        runtime.error("EBUSY", message, this.#request.path),
+        this.#request,
+        "take over",
+      );
+    }
+    const landed = attempt.state === "landed" ||
+      (attempt.state === "publishing" && runSync(this.#moveAside(attempt)));
+    attempt.takenOver = this.#wasTakenOver = true;
+    // Whether its mode was changed by now is not known.
+    if (this.#written !== undefined) this.#written.temp.attributes = undefined;
+    return landed;
+  }
+
+  /** Takes its turn, and waits until the new content is as durable as asked for. */
+  async write(): Promise<void> {
+    const carriedOut = await takeTurn(pathKey(this.#request.path), this);
+    if (!carriedOut.isFinished) await carriedOut.finish();
+  }
+
+  /** Carries it out now. */
+  writeSync(): void {
+    takeTurnSync(pathKey(this.#request.path), this);
+    runSync(this.#syncSteps());
+  }
+
+  get isFinished(): boolean {
+    return this.#request.durability !== "durable" && !this.#wasTakenOver;
+  }
+
+  finish(): Promise<void> {
+    return this.#finished ??= this.#finish();
+  }
+
+  async #finish(): Promise<void> {
+    try {
+      // One that was taken over removes what it has begun.
+      await this.#underWay;
+    } catch {
+      // Its failure is that of nobody any more.
+    }
+    await run(this.#syncSteps());
+  }
+
+  *#syncSteps(): Steps<void> {
+    const { path, made } = this.#attempt.target!;
+    const { made: before = [] } = this.#request;
+    yield* syncDirectories(this.#request, path, [...made, ...before]);
+  }
+
+  *#steps(attempt: Attempt): Steps<void> {
+    const request = this.#request;
+    throwIfAborted(request.signal);
+    const target = attempt.target = yield* this.#look();
+    // A copy, since who takes over has one of its own: a handle is good for one form of calls.
+    const temp = attempt.temp = this.#written
+      ? { ...this.#written.temp }
+      : yield* this.#write(target);
+    try {
+      yield* seal(request, temp, target.attributes);
+      yield* closeTemp(request, temp);
+      yield* this.#publish(attempt, temp, target);
+    } catch (error) {
+      // Who has taken over goes on with what was written.
+      const goesOn = attempt.takenOver && temp.path === this.#written?.temp.path;
+      yield* goesOn ? abandonTemp(temp) : discardTemp(temp);
+      throw error;
+    }
+    keepAtExit(temp.path);
+  }
+
+  *#look(): Steps<Target> {
+    const now = yield* look(this.#request);
+    const seen = this.#written?.target;
+    if (seen === undefined) return now;
+    // Of a file that has gone since, mode and owner count as they were seen.
+    const attributes = now.info === undefined ? seen.attributes : now.attributes;
+    return { ...now, attributes, made: [...now.made, ...seen.made] };
+  }
+
+  *#write(target: Target): Steps<TempFile> {
+    const [request, content] = [this.#request, this.#content!];
+    throwIfAborted(request.signal);
+    const whole = yield* createWhole(request, target.path, target.attributes, content);
+    if (whole !== undefined) return whole;
+    const temp = yield* createTemp(request, target.path, target.attributes);
+    try {
+      yield* append(request, temp, content);
+    } catch (error) {
+      yield* discardTemp(temp);
+      throw error;
+    }
+    return temp;
+  }
+
+  /** Puts the new content in the target's place. Nothing comes between the checks and the call. */
+  *#publish(attempt: Attempt, temp: TempFile, target: Target): Steps<void> {
+    const request = this.#request;
+    request.verify?.();
+    throwIfAborted(request.signal);
+    attempt.state = "publishing";
+    if (request.createNew) {
+      // Unlike a rename, a link does not replace what somebody put there meanwhile.
+      yield* step(request, "link", (fs) => fs.link(temp.path, target.path));
+      attempt.state = "landed";
+      yield* discardTemp(temp);
+      return;
+    }
+    try {
+      yield* this.#rename(temp.path, target.path);
+    } catch (error) {
+      if (!this.#mayCopy(error, temp, target)) throw failure(error, request, "rename");
+      attempt.state = "copying";
+      yield* copyInPlace(request, temp, target);
+    }
+    attempt.state = "landed";
+  }
+
+  *#rename(from: string, to: string): Steps<void> {
+    for (let end: number | undefined;;) {
+      try {
+        return yield* call((fs) => fs.rename(from, to));
+      } catch (error) {
+        const now = performance.now();
+        end ??= now + RENAME_PATIENCE;
+        if (!runtime.windows || !failedWith(error, IN_USE) || now >= end) throw error;
+      }
+      yield* pause(Math.random() * RENAME_PAUSE);
+      this.#request.verify?.();
+      throwIfAborted(this.#request.signal);
+    }
+  }
+
+  #mayCopy(error: unknown, temp: TempFile, target: Target): boolean {
+    if (this.#request.fallback === undefined || target.info === undefined) return false;
+    const code = codeOf(error);
+    return code === "EBUSY" ||
+      (code === "EXDEV" && dirname(temp.path) === dirname(target.path));
+  }
+
+  /**
+   * Gets the temporary file out of the way of a rename or link that is in the thread pool: that
+   * one has happened already, or will find nothing. Whether it has happened.
+   */
+  *#moveAside({ temp, target }: Attempt): Steps<boolean> {
+    const aside: TempFile = { ...temp!, path: tempPath(target!.path), file: undefined };
+    removeAtExit(aside.path);
+    try {
+      // A link survives a rename of the file that it is made from: so remove that.
+      if (this.#request.createNew) {
+        yield* call((fs) => fs.link(temp!.path, aside.path));
+        yield* call((fs) => fs.remove(temp!.path));
+      } else yield* call((fs) => fs.rename(temp!.path, aside.path));
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") throw error;
+      keepAtExit(temp!.path);
+      yield* discardTemp(aside);
+      return true;
+    }
+    keepAtExit(temp!.path);
+    aside.id = (yield* call((fs) => fs.lstat(aside.path)))?.id;
+    if (this.#request.createNew) {
+      const there = yield* call((fs) => fs.lstat(target!.path));
+      if (there !== undefined && there.id === aside.id) {
+        yield* discardTemp(aside);
+        return true;
+      }
+    }
+    this.#written = { temp: aside, target: target! };
+    return false;
+  }
+}
+
+function newAttempt(): Attempt {
+  return { state: "writing", takenOver: false, temp: undefined, target: undefined };
+}

@@ -1,0 +1,103 @@
+import { onAbort } from "./abort.ts";
+import { kindOf } from "./options.ts";
+import type { WriteRequest } from "./request.ts";
+import { StreamWriter } from "./stream_writer.ts";
+
+/** Data that arrives in pieces. */
+export interface Source {
+  next(): Promise<IteratorResult<unknown, unknown>>;
+  /** Tells the source that no more is wanted, without waiting for its answer. */
+  stop(reason: unknown): void;
+}
+
+/** The source that data of a call is; known by what it carries, since it may be of another realm. */
+export function sourceOf(data: unknown): Source {
+  const given = Object(data) as Partial<
+    & Pick<ReadableStream<unknown>, "getReader">
+    & AsyncIterable<unknown>
+    & NodeStream
+  >;
+  if (typeof given.getReader === "function") return readerSource(given.getReader());
+  if (typeof given[Symbol.asyncIterator] === "function") {
+    const iterable = given as AsyncIterable<unknown>;
+    return typeof given.on === "function" && typeof given.destroy === "function"
+      ? nodeSource(given as AsyncIterable<unknown> & NodeStream)
+      : iteratorSource(iterable[Symbol.asyncIterator]());
+  }
+  throw new TypeError(
+    "Data must be a string, an ArrayBuffer or a view of one, a Blob, a ReadableStream " +
+      `or an AsyncIterable: received ${kindOf(data)}`,
+  );
+}
+
+/** Writes all that comes from a source, and puts it in its target's place. */
+export async function replaceFrom(source: Source, request: WriteRequest): Promise<void> {
+  let writer: StreamWriter | undefined;
+  try {
+    writer = await StreamWriter.open(request);
+    await copy(source, writer, request.signal);
+    await writer.commit();
+  } catch (error) {
+    source.stop(error);
+    await writer?.fail(error);
+    throw error;
+  }
+}
+
+/** Settled without waiting for a source that stalls once the signal is aborted. */
+function copy(
+  source: Source,
+  writer: StreamWriter,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stopListening = onAbort(signal, () => reject(signal!.reason));
+    (async () => {
+      for (;;) {
+        const { done, value } = await source.next();
+        if (done) return;
+        const written = writer.write(value);
+        if (written !== undefined) await written;
+      }
+    })().finally(stopListening).then(resolve, reject);
+  });
+}
+
+function readerSource(reader: ReadableStreamDefaultReader<unknown>): Source {
+  return {
+    next: () => reader.read() as Promise<IteratorResult<unknown, unknown>>,
+    stop: (reason) => void reader.cancel(reason).catch(() => {}),
+  };
+}
+
+function iteratorSource(iterator: AsyncIterator<unknown>): Source {
+  return {
+    next: async () => await iterator.next(),
+    stop: () => void (async () => await iterator.return?.())().catch(() => {}),
+  };
+}
+
+/** What is used of a stream of Node's. */
+interface NodeStream {
+  on(event: "error", listener: (error: unknown) => void): unknown;
+  destroy(): unknown;
+}
+
+function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
+  const failures: unknown[] = [];
+  // At once: a stream whose error nobody hears ends the process, and its file may be missing.
+  stream.on("error", (error) => failures.push(error));
+  const iterator = stream[Symbol.asyncIterator]();
+  return {
+    async next() {
+      if (failures.length > 0) throw failures[0];
+      try {
+        return await iterator.next();
+      } catch (error) {
+        throw failures[0] ?? error;
+      }
+    },
+    // The iterator would do it only once it has begun.
+    stop: () => void stream.destroy(),
+  };
+}

@@ -1,0 +1,83 @@
+import { dirname } from "@std/path/dirname";
+import { runtime } from "../runtime/mod.ts";
+import type { FileInfo } from "../runtime/types.ts";
+import { resolveFrom } from "./paths.ts";
+import { call, type Steps } from "./steps.ts";
+
+/** As many links as Linux follows, path_resolution(7). */
+const MAX_LINKS = 40;
+/** How often links may change while they are followed. */
+const MAX_TRIES = 10;
+
+/** What is at a path, links followed. */
+export interface Found {
+  readonly path: string;
+  /** Undefined if there is nothing yet; of kind "file", or "symlink" if it was not to be followed. */
+  readonly info: FileInfo | undefined;
+}
+
+/** The call that failed, for the error's `step`. */
+export type OnStep = (name: "lstat" | "stat" | "readlink" | "check") => void;
+
+/**
+ * Finds the regular file that a path names or will name, and refuses what is none, or with
+ * `"none"` whatever is there.
+ */
+export function* findTarget(
+  path: string,
+  allowed: "follow" | "replace" | "none",
+  onStep: OnStep = () => {},
+): Steps<Found> {
+  for (let tries = 1; tries <= MAX_TRIES; tries++) {
+    onStep("lstat");
+    const info = yield* call((fs) => fs.lstat(path));
+    onStep("check");
+    if (endsInSeparator(path)) {
+      throw info === undefined || info.kind === "directory"
+        ? runtime.error("EISDIR", "Is a directory", path)
+        : runtime.error("ENOTDIR", "Not a directory", path);
+    }
+    if (allowed === "none" && info !== undefined) {
+      throw runtime.error("EEXIST", "File exists", path);
+    }
+    if (info?.kind !== "symlink" || allowed === "replace") return regular(path, info);
+    onStep("stat");
+    // By the kernel first: it may refuse to follow, as fs.protected_symlinks has it do in sticky
+    // directories, where readlink(2) would lead us to a file that somebody else has chosen.
+    const meant = yield* call((fs) => fs.stat(path));
+    const found = yield* follow(path, onStep);
+    onStep("check");
+    if (found.info?.id === meant?.id) return regular(found.path, found.info);
+    // The links changed meanwhile, or lead to a file without a name (/proc/self/fd/N).
+  }
+  throw runtime.error("ESTALE", "Does not lead to where the system follows it to", path);
+}
+
+function* follow(path: string, onStep: OnStep): Steps<Found> {
+  for (let links = 0;; links++) {
+    onStep("lstat");
+    const at = path;
+    const info = yield* call((fs) => fs.lstat(at));
+    if (info?.kind !== "symlink") return { path, info };
+    onStep("readlink");
+    if (links === MAX_LINKS) {
+      throw runtime.error("ELOOP", "Too many levels of symbolic links", path);
+    }
+    const to = yield* call((fs) => fs.readLink(at));
+    path = resolveFrom(dirname(path), to);
+  }
+}
+
+function regular(path: string, info: FileInfo | undefined): Found {
+  switch (info?.kind) {
+    case "directory":
+      throw runtime.error("EISDIR", "Is a directory", path);
+    case "other":
+      throw runtime.error("ENOTSUP", "Is a FIFO, a socket or a device", path);
+  }
+  return { path, info };
+}
+
+function endsInSeparator(path: string): boolean {
+  return path.endsWith("/") || (runtime.windows && path.endsWith("\\"));
+}

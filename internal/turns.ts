@@ -1,0 +1,229 @@
+import { onAbort } from "./abort.ts";
+import { LinkedList, type Place } from "./linked_list.ts";
+
+/**
+ * What has its turn on a path. Copies of this module, an ESM and a CommonJS one, carry out each
+ * other's, and so nothing is asked of it but this.
+ */
+export interface Turn {
+  /** Of turns that wait side by side with equal ones, only the newest is carried out. */
+  readonly merge: string | undefined;
+  /** Whether it is of the limited number of writes that are under way at once. */
+  readonly counted: boolean;
+  /** Whether it cannot be carried out synchronously: a Blob's bytes come as a promise. */
+  readonly asyncOnly: boolean;
+  /** Whether one that is {@linkcode Turn.asyncOnly} has nothing left to do once this one has been carried out. */
+  readonly replaces: boolean;
+  readonly signal: AbortSignal | undefined;
+  carryOut(): Promise<void>;
+  carryOutSync(): void;
+  /**
+   * Ends {@linkcode Turn.carryOut} wherever it is, so that it does nothing more to the target;
+   * whether it has taken effect already.
+   */
+  takeOver(): boolean;
+  /** What is left to do when the turn is over: once, for all that were merged into it. */
+  finish(): Promise<void>;
+  /** Whether nothing is left to do. */
+  readonly isFinished: boolean;
+}
+
+/** A turn with the promise of the call that waits for it. */
+interface Call {
+  readonly turn: Turn;
+  readonly resolve: (carriedOut: Turn) => void;
+  readonly reject: (error: unknown) => void;
+  started: boolean;
+}
+
+/** The calls of this process on one path. */
+interface Queue {
+  readonly waiting: LinkedList<Call>;
+  /** Those that are carried out now by writing the last of them; a new array for each. */
+  group: Call[] | undefined;
+}
+
+interface Shared {
+  readonly queues: Map<string, Queue>;
+  /** How many counted turns are under way, and who waits until they are fewer. */
+  underWay: number;
+  readonly waiting: LinkedList<() => void>;
+}
+
+/** More at once are no faster: Node has 4 threads for file calls, Deno 32; but they need descriptors. */
+const MOST_AT_ONCE = 64;
+
+const BLOB_WAITS = "A write of a Blob to the same path is not done, and no synchronous call " +
+  "can read a Blob: await it first";
+
+const KEY = Symbol.for("@aperture/atomic/turns/2");
+
+let own: Shared | undefined;
+
+function shared(): Shared {
+  const holder = globalThis as { [KEY]?: Shared };
+  return own ??= holder[KEY] ??= { queues: new Map(), underWay: 0, waiting: new LinkedList() };
+}
+
+/**
+ * Joins the queue of a path. Turns are carried out in the order of the calls to this function,
+ * one after another, the first of them from within the call.
+ *
+ * @returns The turn that was carried out: this one, or an equal one that came later.
+ */
+export function takeTurn(key: string, turn: Turn): Promise<Turn> {
+  return new Promise((resolve, reject) => {
+    const { queues } = shared();
+    let queue = queues.get(key);
+    if (queue === undefined) {
+      queues.set(key, queue = { waiting: new LinkedList(), group: undefined });
+    }
+    const call: Call = { turn, resolve, reject, started: false };
+    const place = queue.waiting.push(call);
+    if (turn.signal !== undefined) leaveOnAbort(queue, place);
+    if (queue.group === undefined) drive(key, queue);
+  });
+}
+
+/** Carries out a turn now, after all that were taken before it on the path, with synchronous calls. */
+export function takeTurnSync(key: string, turn: Turn): void {
+  const overtaken = finishWaiting(key);
+  try {
+    if (overtaken.length > 0 && !turn.replaces) throw new Error(BLOB_WAITS);
+    turn.carryOutSync();
+    for (const call of overtaken) call.resolve(turn);
+  } catch (error) {
+    if (overtaken.length > 0) putBack(key, overtaken);
+    throw error;
+  }
+}
+
+function putBack(key: string, calls: Call[]): void {
+  const queue: Queue = { waiting: new LinkedList(), group: undefined };
+  for (const call of calls) queue.waiting.push({ ...call, started: false });
+  shared().queues.set(key, queue);
+  drive(key, queue);
+}
+
+/** Carries out what is next on the path until nothing waits, unless somebody takes over. */
+async function drive(key: string, queue: Queue): Promise<void> {
+  for (;;) {
+    const group = queue.group = nextGroup(queue.waiting);
+    const isTakenOver = () => queue.group !== group;
+    while (group.length > 0) {
+      const call = group.at(-1)!;
+      if (call.turn.counted && !tryEnter()) await enter();
+      let failure: { error: unknown } | undefined;
+      if (!isTakenOver()) {
+        call.started = true;
+        try {
+          await call.turn.carryOut();
+        } catch (error) {
+          failure = { error };
+        }
+      }
+      if (call.turn.counted) leave();
+      if (isTakenOver()) return;
+      if (failure === undefined) {
+        for (const { resolve } of group) resolve(call.turn);
+        break;
+      }
+      // Its own failure; the next newest is as good for the others.
+      call.reject(failure.error);
+      group.pop();
+    }
+    if (queue.waiting.first === undefined) {
+      shared().queues.delete(key);
+      return;
+    }
+  }
+}
+
+/**
+ * Carries out synchronously what is under way and what waits on a path.
+ *
+ * @returns Those that cannot be: the caller settles them.
+ */
+function finishWaiting(key: string): Call[] {
+  const queue = shared().queues.get(key);
+  if (queue === undefined) return [];
+  const overtaken: Call[] = [];
+  const underWay = queue.group?.at(-1);
+  if (underWay?.started && underWay.turn.takeOver()) {
+    for (const { resolve } of queue.group!) resolve(underWay.turn);
+    queue.group = [];
+  }
+  let group = queue.group?.length ? queue.group : nextGroup(queue.waiting);
+  // The asynchronous driver finds that it has been taken over, and stops.
+  queue.group = undefined;
+  shared().queues.delete(key);
+  for (; group.length > 0; group = nextGroup(queue.waiting)) {
+    while (group.length > 0) {
+      const { turn, reject } = group.at(-1)!;
+      if (turn.asyncOnly) {
+        overtaken.push(...group);
+        break;
+      }
+      try {
+        turn.carryOutSync();
+        for (const { resolve } of group) resolve(turn);
+        break;
+      } catch (error) {
+        reject(error);
+        group.pop();
+      }
+    }
+  }
+  return overtaken;
+}
+
+/** Takes the calls off a queue's front that are carried out by the newest of them. */
+function nextGroup(waiting: LinkedList<Call>): Call[] {
+  const first = waiting.shift();
+  if (first === undefined) return [];
+  const group = [first];
+  if (waiting.first === undefined) return group;
+  const { merge } = first.turn;
+  while (merge !== undefined && waiting.first?.value.turn.merge === merge) {
+    group.push(waiting.shift()!);
+  }
+  return group;
+}
+
+/** Rejects a call at once when its signal is aborted before its turn; after that the turn does it. */
+function leaveOnAbort(queue: Queue, place: Place<Call>): void {
+  const { turn, resolve, reject } = place.value;
+  const stopListening = onAbort(turn.signal, () => {
+    if (place.value.started) return;
+    queue.waiting.remove(place);
+    place.value.reject(turn.signal!.reason);
+  });
+  Object.assign(place.value, {
+    resolve: (carriedOut: Turn) => {
+      stopListening();
+      resolve(carriedOut);
+    },
+    reject: (error: unknown) => {
+      stopListening();
+      reject(error);
+    },
+  });
+}
+
+function tryEnter(): boolean {
+  const all = shared();
+  if (all.underWay >= MOST_AT_ONCE) return false;
+  all.underWay++;
+  return true;
+}
+
+/** Waits for a place among the writes under way, which whoever leaves hands on. */
+function enter(): Promise<void> {
+  return new Promise((resolve) => shared().waiting.push(resolve));
+}
+
+function leave(): void {
+  const next = shared().waiting.shift();
+  if (next === undefined) shared().underWay--;
+  else next();
+}

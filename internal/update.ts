@@ -1,0 +1,141 @@
+import { basename } from "@std/path/basename";
+import { dirname } from "@std/path/dirname";
+import { missingDirectories } from "./directories.ts";
+import { withContext } from "./errors.ts";
+import { DeadlockError, LockLostError } from "./lock_errors.ts";
+import { leadsTo } from "./lock_file.ts";
+import { type Hold, isHeld, release } from "./lock_queue.ts";
+import type { LockRequest } from "./lock_request.ts";
+import { acquire, acquireSync } from "./lock_wait.ts";
+import { pathKey } from "./paths.ts";
+import { readInTurn, readInTurnSync, waitForTurn, waitForTurnSync } from "./read.ts";
+import type { WriteRequest } from "./request.ts";
+import { runSync } from "./steps.ts";
+import { findTarget } from "./target.ts";
+import { write, writeSync } from "./write.ts";
+
+/** The lock of an update: one that is held, or how to acquire the one of a directory. */
+export type UpdateLock = Hold | ((dir: string) => LockRequest);
+
+/** Reads a file, and writes what `fn` returns, under the lock of its directory. */
+export async function update(
+  request: WriteRequest,
+  fn: (current: Uint8Array | null) => unknown,
+  lock: UpdateLock,
+): Promise<void> {
+  if (typeof lock !== "function") return await underHeldLock(request, fn, lock);
+  for (;;) {
+    const { dir, made } = directoryOf(request);
+    const hold = await acquire(lock(dir));
+    try {
+      await waitForTurn(request.path, request.signal);
+      const target = targetOf(request);
+      // A link was pointed elsewhere meanwhile: the lock is the one of another directory.
+      if (dirname(target) !== dir) continue;
+      await change({ ...writeRequest(request, target, hold), made }, fn);
+      return;
+    } finally {
+      release(hold);
+    }
+  }
+}
+
+/** The synchronous form of {@linkcode update}. */
+export function updateSync(
+  request: WriteRequest,
+  fn: (current: Uint8Array | null) => unknown,
+  lock: UpdateLock,
+): void {
+  if (typeof lock !== "function") {
+    waitForTurnSync(request.path);
+    const target = lockedTarget(request, lock);
+    // It waits for a promise, which cannot be settled while this thread is blocked.
+    if (lock.updates.has(pathKey(target))) throw new DeadlockError(lock.path);
+    return changeSync(writeRequest(request, target, lock), fn);
+  }
+  for (;;) {
+    const { dir, made } = directoryOf(request);
+    const hold = acquireSync(lock(dir));
+    try {
+      waitForTurnSync(request.path);
+      const target = targetOf(request);
+      if (dirname(target) !== dir) continue;
+      return changeSync({ ...writeRequest(request, target, hold), made }, fn);
+    } finally {
+      release(hold);
+    }
+  }
+}
+
+/** Updates of one file that were handed one lock do not keep each other out by it: so one after another. */
+async function underHeldLock(
+  request: WriteRequest,
+  fn: (current: Uint8Array | null) => unknown,
+  hold: Hold,
+): Promise<void> {
+  const key = pathKey(lockedTarget(request, hold));
+  const work = async () => {
+    await waitForTurn(request.path, request.signal);
+    await change(writeRequest(request, lockedTarget(request, hold), hold), fn);
+  };
+  const before = hold.updates.get(key);
+  const done = before === undefined ? work() : before.then(work, work);
+  hold.updates.set(key, done);
+  try {
+    await done;
+  } finally {
+    if (hold.updates.get(key) === done) hold.updates.delete(key);
+  }
+}
+
+async function change(
+  request: WriteRequest,
+  fn: (current: Uint8Array | null) => unknown,
+): Promise<void> {
+  const data = await fn(await readInTurn(request.path, request.signal));
+  if (data !== null) await write(request, data);
+}
+
+function changeSync(
+  request: WriteRequest,
+  fn: (current: Uint8Array | null) => unknown,
+): void {
+  const data = fn(readInTurnSync(request.path));
+  if (data !== null) writeSync(request, data);
+}
+
+/** The write of an update: to the file that was read, if the lock is held still. */
+function writeRequest(request: WriteRequest, target: string, hold: Hold): WriteRequest {
+  const verify = () => {
+    if (!isHeld(hold)) throw new LockLostError(hold.path);
+  };
+  return { ...request, path: target, verify };
+}
+
+/** The file that is to be changed, links followed. */
+function targetOf(request: WriteRequest): string {
+  try {
+    return runSync(findTarget(request.path, request.createNew ? "none" : request.symlinks)).path;
+  } catch (error) {
+    throw withContext(error, `Cannot update '${request.path}'`);
+  }
+}
+
+function directoryOf(request: WriteRequest): { dir: string; made: string[] } {
+  const dir = dirname(targetOf(request));
+  // Acquiring makes those that are missing.
+  return { dir, made: request.durability === "durable" ? missingDirectories(dir) : [] };
+}
+
+/** The file that is to be changed, whose directory's lock must be the one that is held. */
+function lockedTarget(request: WriteRequest, hold: Hold): string {
+  const target = targetOf(request);
+  const dir = dirname(target);
+  const path = `${dir}/${basename(hold.path)}`;
+  if (!leadsTo({ dir, path }, hold.id)) {
+    throw new RangeError(
+      `'lock' must be the lock of the file's directory '${dir}': received that of '${hold.dir}'`,
+    );
+  }
+  return target;
+}
