@@ -47,45 +47,7 @@ export function loadKoffi(): Koffi {
       failure = error;
     }
   }
-  const builtIn = bunFfi();
-  // Not on Windows, which alone needs more than these two.
-  if (builtIn !== undefined) return builtIn as Koffi;
   throw notLoaded(failure, files[0]);
-}
-
-/**
- * Bun's own FFI, https://bun.com/docs/runtime/ffi, for functions that take and give ints. It is
- * what an executable of `bun build --compile` has; elsewhere koffi goes first, since Bun calls its
- * own experimental.
- */
-function bunFfi(): Pick<Koffi, "load" | "errno"> | undefined {
-  if (process.versions.bun === undefined || process.platform === "win32") return undefined;
-  const { dlopen, read } = nodeModule.createRequire(process.execPath)("bun:ffi");
-  const macOs = process.platform === "darwin";
-  const errno = macOs ? "__error" : "__errno_location";
-  const names = macOs ? ["libSystem.B.dylib"] : ["libc.so.6", `libc.musl-${muslArch()}.so.1`];
-  for (const name of names) {
-    try {
-      const { symbols } = dlopen(name, { [errno]: { args: [], returns: "ptr" } });
-      return {
-        load: () => ({
-          func(prototype: string) {
-            const [, called, parameters] = /(\w+)\((.*)\)$/.exec(prototype)!;
-            const args = parameters!.split(",").map(() => "i32");
-            return dlopen(name, { [called!]: { args, returns: "i32" } }).symbols[called!];
-          },
-        }),
-        errno: () => read.i32(symbols[errno](), 0),
-      };
-    } catch {
-      // It is the other library that is there.
-    }
-  }
-  return undefined;
-}
-
-function muslArch(): string {
-  return process.arch === "arm64" ? "aarch64" : "x86_64";
 }
 
 /** What V8 and JavaScriptCore have of the call stack; not all versions of the types name it. */
