@@ -24,7 +24,7 @@ export interface Library {
 }
 
 /** Whether koffi is not there, rather than there and failing. */
-export function isMissing(error: unknown): boolean {
+function isMissing(error: unknown): boolean {
   return (error as { code?: unknown })?.code === "MODULE_NOT_FOUND";
 }
 
