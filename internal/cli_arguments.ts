@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import type { Durability } from "../atomic.ts";
+import type { WriteRequest } from "./request.ts";
 
 /** What a command line asks for. */
 export type CommandLine =
@@ -20,7 +20,7 @@ export type CommandLine =
     readonly command: Invocation | undefined;
     readonly options: {
       readonly mode?: number;
-      readonly durability?: Durability;
+      readonly durability?: WriteRequest["durability"];
       readonly createNew?: true;
       readonly parents?: true;
     };
@@ -285,7 +285,7 @@ function octal(text: string): number {
   return parseInt(text.replace("o", ""), 8);
 }
 
-function durabilityOf(text: string): Durability {
+function durabilityOf(text: string): WriteRequest["durability"] {
   if (text !== "none" && text !== "consistent" && text !== "durable") {
     throw new UsageError(`A durability must be none, consistent or durable: '${text}' is not`);
   }
