@@ -73,6 +73,10 @@ printTable([
   ["wall time", `${(wall / 1000).toFixed(2)} s`],
 ]);
 await Deno.remove(cacheDir, { recursive: true });
+console.log(`
+Next, try the lock from two terminals, and two processes that share a settings file:
+  ${runOf("cli.ts")} lock . -- sleep 10
+  ${runOf("examples/shared_settings.ts")}`);
 Deno.exit(twice.length + torn + lostUses === 0 ? 0 : 1);
 
 /** Deno, and Node if it is there and the npm package is built. */
@@ -155,6 +159,13 @@ async function countUses(): Promise<number> {
     total += JSON.parse(await Deno.readTextFile(path)).uses;
   }
   return total;
+}
+
+/** The command that runs a file of this repository from here. */
+function runOf(file: string): string {
+  const path = fileURLToPath(new URL(`../${file}`, import.meta.url));
+  const args = ["run", "-A", ...JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]"), path];
+  return [Deno.execPath(), ...args].map((word) => word.replace(`${Deno.cwd()}/`, "")).join(" ");
 }
 
 function count(number: number): string {

@@ -52,6 +52,8 @@ class EmptyTurn implements Turn {
     return false;
   }
 
+  readonly isFinished: boolean = true;
+
   finish(): Promise<void> {
     return Promise.resolve();
   }

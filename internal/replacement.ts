@@ -74,6 +74,7 @@ export class Replacement implements Turn {
   #written: { readonly temp: TempFile; readonly target: Target } | undefined;
   #attempt: Attempt = newAttempt();
   #underWay: Promise<void> | undefined;
+  #wasTakenOver = false;
   #finished: Promise<void> | undefined;
 
   constructor(
@@ -131,7 +132,7 @@ export class Replacement implements Turn {
     }
     const landed = attempt.state === "landed" ||
       (attempt.state === "publishing" && runSync(this.#moveAside(attempt)));
-    attempt.takenOver = true;
+    attempt.takenOver = this.#wasTakenOver = true;
     // Whether its mode was changed by now is not known.
     if (this.#written !== undefined) this.#written.temp.attributes = undefined;
     return landed;
@@ -140,13 +141,17 @@ export class Replacement implements Turn {
   /** Takes its turn, and waits until the new content is as durable as asked for. */
   async write(): Promise<void> {
     const carriedOut = await takeTurn(pathKey(this.#request.path), this);
-    await carriedOut.finish();
+    if (!carriedOut.isFinished) await carriedOut.finish();
   }
 
   /** Carries it out now. */
   writeSync(): void {
     takeTurnSync(pathKey(this.#request.path), this);
     runSync(this.#syncSteps());
+  }
+
+  get isFinished(): boolean {
+    return this.#request.durability !== "durable" && !this.#wasTakenOver;
   }
 
   finish(): Promise<void> {

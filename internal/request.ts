@@ -2,7 +2,7 @@ import type { Awaitable, FileSystem } from "../runtime/types.ts";
 import { withContext } from "./errors.ts";
 import { type Checks, isBoolean, isMode, isOneOf, isSignal } from "./options.ts";
 import { absolutePath } from "./paths.ts";
-import { call, type Steps } from "./steps.ts";
+import type { Steps } from "./steps.ts";
 
 /** The options of a write, as callers give them. */
 export interface WriteOptions {
@@ -70,7 +70,7 @@ export function* step<T>(
   make: (fs: FileSystem) => Awaitable<T>,
 ): Steps<T> {
   try {
-    return yield* call(make);
+    return (yield make) as T;
   } catch (error) {
     throw failure(error, request, name);
   }

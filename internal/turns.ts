@@ -24,6 +24,8 @@ export interface Turn {
   takeOver(): boolean;
   /** What is left to do when the turn is over: once, for all that were merged into it. */
   finish(): Promise<void>;
+  /** Whether nothing is left to do. */
+  readonly isFinished: boolean;
 }
 
 /** A turn with the promise of the call that waits for it. */
@@ -180,6 +182,7 @@ function nextGroup(waiting: LinkedList<Call>): Call[] {
   const first = waiting.shift();
   if (first === undefined) return [];
   const group = [first];
+  if (waiting.first === undefined) return group;
   const { merge } = first.turn;
   while (merge !== undefined && waiting.first?.value.turn.merge === merge) {
     group.push(waiting.shift()!);

@@ -1,0 +1,172 @@
+/**
+ * The command `aperture-atomic`: lock a directory while another command runs, and replace a file
+ * by a command's output only if that succeeds.
+ *
+ * ```sh
+ * deno run --allow-read --allow-write --allow-run jsr:@aperture/atomic/cli lock . -- make
+ * npx @aperture/atomic lock . -- make
+ * curl -sSf https://example.com/list | aperture-atomic write list.txt
+ * aperture-atomic write list.txt -- curl -sSf https://example.com/list
+ * ```
+ *
+ * `aperture-atomic --help` tells all of it. It is a program: importing it does nothing.
+ *
+ * @module
+ */
+
+import * as fs from "node:fs";
+import process from "node:process";
+import { isatty } from "node:tty";
+import { AtomicFile, atomicWrite, sweepTempFiles } from "./atomic.ts";
+import { type CommandLine, HELP, readCommandLine, UsageError } from "./internal/cli_arguments.ts";
+import { onSignals, runCommand, signalCode, StartError } from "./internal/cli_process.ts";
+import { codeOf } from "./internal/errors.ts";
+import { VERSION } from "./internal/version.ts";
+import { DirLock, lockHolders, LockTimeoutError } from "./lock.ts";
+
+/** Exit codes of its own, from sysexits.h. */
+const EX_USAGE = 64;
+const EX_UNAVAILABLE = 69;
+const EX_IOERR = 74;
+
+type Asked<N extends CommandLine["name"]> = CommandLine & { name: N };
+
+/** Does what a command line asks for; its exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  try {
+    const asked = readCommandLine(args);
+    switch (asked.name) {
+      case "lock":
+        return await lock(asked);
+      case "write":
+        return await write(asked);
+      case "sweep":
+        return await sweep(asked);
+      case "holders":
+        return await holders(asked);
+      case "version":
+        return say(VERSION);
+      default:
+        return say(HELP.trimEnd());
+    }
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    complain(message);
+    if (error instanceof StartError) return error.exitCode;
+    if (!(error instanceof UsageError)) return EX_IOERR;
+    complain("'aperture-atomic --help' tells more");
+    return EX_USAGE;
+  }
+}
+
+async function lock(asked: Asked<"lock">): Promise<number> {
+  const { dir, command, shared, timeout, conflictCode, lockFileName } = asked;
+  const name = lockFileName === undefined ? {} : { lockFileName };
+  let held: DirLock;
+  try {
+    held = await DirLock.acquire(dir, {
+      shared,
+      ...name,
+      ...timeout !== undefined && { timeout },
+      onWait() {
+        if (timeout === 0 || !isatty(2)) return;
+        lockHolders(dir, name)
+          .then((pids) => complain(`Waiting for the lock of '${dir}'${heldBy(pids)}`), () => {});
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof LockTimeoutError)) throw error;
+    if (isatty(2)) complain(`The lock of '${dir}' is not free${heldBy(error.holders)}`);
+    return conflictCode;
+  }
+  try {
+    return await runCommand(command);
+  } finally {
+    held.release();
+  }
+}
+
+async function write({ file, command, options }: Asked<"write">): Promise<number> {
+  if (command === undefined) {
+    const controller = new AbortController();
+    let code = 0;
+    const stop = onSignals((signal) => {
+      code = signalCode(signal);
+      controller.abort();
+    });
+    try {
+      await atomicWrite(file, process.stdin, { ...options, signal: controller.signal });
+    } catch (error) {
+      if (code === 0) throw error;
+    } finally {
+      stop();
+    }
+    return code;
+  }
+  const draft = await AtomicFile.open(file, options);
+  try {
+    const code = await runCommand(command, async (output) => {
+      for await (const chunk of output) await draft.write(chunk);
+    });
+    if (code === 0) await draft.commit();
+    return code;
+  } finally {
+    await draft.discard();
+  }
+}
+
+async function sweep({ dir, olderThan }: Asked<"sweep">): Promise<number> {
+  const removed = await sweepTempFiles(dir, olderThan === undefined ? {} : { olderThan });
+  for (const path of removed) say(path);
+  return 0;
+}
+
+async function holders({ dir, lockFileName }: Asked<"holders">): Promise<number> {
+  const pids = await lockHolders(dir, lockFileName === undefined ? {} : { lockFileName });
+  if (pids === null) {
+    complain(`The system does not tell who holds the lock of '${dir}'`);
+    return EX_UNAVAILABLE;
+  }
+  for (const pid of pids) say(String(pid));
+  return pids.length === 0 ? 1 : 0;
+}
+
+function heldBy(pids: readonly number[] | null): string {
+  if (pids === null || pids.length === 0) return "";
+  return `, which process ${pids.join(" and ")} ${pids.length === 1 ? "holds" : "hold"}`;
+}
+
+function say(line: string): number {
+  return print(1, line);
+}
+
+function complain(message: string): void {
+  print(2, `aperture-atomic: ${message}`);
+}
+
+/** Prints a line, at once. Who has stopped reading does not want it. */
+function print(descriptor: number, line: string): number {
+  const bytes = new TextEncoder().encode(`${line}\n`);
+  for (let offset = 0; offset < bytes.byteLength;) {
+    try {
+      offset += fs.writeSync(descriptor, bytes, offset);
+    } catch (error) {
+      if (codeOf(error) === "EAGAIN") continue;
+      break;
+    }
+  }
+  return 0;
+}
+
+/** Whether this module is the program, and not imported by one. */
+function isProgram(): boolean {
+  try {
+    // dnt-shim-ignore
+    const { Deno } = globalThis as { Deno?: { mainModule: string } };
+    return /[/\\]cli\.[jt]s$/.test(Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? ""));
+  } catch {
+    return false; // `node -e` has no file.
+  }
+}
+
+if (isProgram()) void main(process.argv.slice(2)).then((code) => process.exit(code));

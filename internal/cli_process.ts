@@ -1,0 +1,143 @@
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import process from "node:process";
+import { isatty } from "node:tty";
+import { codeOf } from "./errors.ts";
+
+/** The name of a signal that this process may get, and pass on. */
+type Signal = "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM";
+
+/** A command that runs, with the standard input and errors of this process. */
+interface Running {
+  /** Its standard output, if it is not that of this process. */
+  readonly output: AsyncIterable<Uint8Array> | undefined;
+  /** Its exit code: 128 + n if signal n has ended it. */
+  readonly ended: Promise<number>;
+  kill(signal: Signal): void;
+}
+
+/** A command could not be started. */
+export class StartError extends Error {
+  override readonly name = "StartError";
+  /** The exit code for that, as shells have it. */
+  readonly exitCode: number;
+
+  constructor(command: string, cause: unknown) {
+    const code = codeOf(cause);
+    const why = code === "ENOENT"
+      ? "it is not found"
+      : code === "EACCES"
+      ? "it is not executable"
+      : (cause as Error).message;
+    super(`Cannot run '${command}': ${why}`, { cause });
+    this.exitCode = code === "ENOENT" ? 127 : 126;
+  }
+}
+
+/**
+ * Runs a command and waits for its end, passing on to it what signals this process gets.
+ *
+ * @param use Gets its output, up to the end if it exits with 0. Without this the output is that of
+ * this process.
+ * @returns Its exit code: 128 + n if signal n has ended it.
+ */
+export async function runCommand(
+  [command, ...args]: readonly [string, ...string[]],
+  use?: (output: AsyncIterable<Uint8Array>) => Promise<void>,
+): Promise<number> {
+  let running: Running | undefined;
+  // Those of a terminal reach the command by themselves.
+  const byItself: string[] = onTerminal() ? ["SIGINT", "SIGQUIT"] : [];
+  const stop = onSignals((signal) => {
+    if (!byItself.includes(signal)) running?.kill(signal);
+  });
+  try {
+    running = await start(command, args, use !== undefined);
+    const used = use?.(running.output!);
+    try {
+      // What the command has started may hold its output open: after a failure nobody wants it.
+      await Promise.race([used, running.ended.then((code) => code === 0 ? used : undefined)]);
+    } catch (error) {
+      running.kill("SIGTERM");
+      await running.ended;
+      throw error;
+    }
+    return await running.ended;
+  } finally {
+    stop();
+  }
+}
+
+/** Calls `fn` with each signal that asks this process to end, which it then does not; until the function that it returns is called. */
+export function onSignals(fn: (signal: Signal) => void): () => void {
+  const signals: Signal[] = process.platform === "win32"
+    ? ["SIGINT"]
+    : ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"];
+  const listeners = signals.map((signal) => [signal, () => fn(signal)] as const);
+  for (const [signal, listener] of listeners) process.on(signal, listener);
+  return () => {
+    for (const [signal, listener] of listeners) process.off(signal, listener);
+  };
+}
+
+/** The exit code that tells of an end by a signal. */
+export function signalCode(signal: string): number {
+  return 128 + ((constants.signals as Record<string, number>)[signal] ?? 0);
+}
+
+function onTerminal(): boolean {
+  return [0, 1, 2].some((descriptor) => isatty(descriptor));
+}
+
+async function start(command: string, args: string[], piped: boolean): Promise<Running> {
+  try {
+    // dnt-shim-ignore
+    return "Deno" in globalThis
+      ? startOnDeno(command, args, piped)
+      : await startOnNode(command, args, piped);
+  } catch (error) {
+    throw new StartError(command, error);
+  }
+}
+
+/** As node:child_process would, which wants permission for the environment. */
+function startOnDeno(command: string, args: string[], piped: boolean): Running {
+  // dnt-shim-ignore
+  const child = new Deno.Command(command, {
+    args,
+    stdin: "inherit",
+    stdout: piped ? "piped" : "inherit",
+    stderr: "inherit",
+  }).spawn();
+  return {
+    output: piped ? child.stdout : undefined,
+    ended: child.status.then(({ code, signal }) => signal === null ? code : signalCode(signal)),
+    kill(signal) {
+      try {
+        child.kill(signal);
+      } catch {
+        // It has ended.
+      }
+    },
+  };
+}
+
+function startOnNode(command: string, args: string[], piped: boolean): Promise<Running> {
+  const child = spawn(command, args, {
+    stdio: ["inherit", piped ? "pipe" : "inherit", "inherit"],
+  });
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    // Not "close", which waits for those too who have inherited its output.
+    const ended = new Promise<number>((resolve) => {
+      child.once("exit", (code, signal) => resolve(code ?? signalCode(signal!)));
+    });
+    child.once("spawn", () => {
+      resolve({
+        output: child.stdout ?? undefined,
+        ended,
+        kill: (signal) => void child.kill(signal),
+      });
+    });
+  });
+}

@@ -1,0 +1,260 @@
+import { JsonFileError } from "./json_error.ts";
+
+/** JSON of a file: its value, and how it is written down. */
+export interface JsonText {
+  readonly value: unknown;
+  readonly text: string;
+  readonly style: JsonStyle;
+}
+
+/** How JSON is written down, but for its value. */
+export interface JsonStyle {
+  /** Whether a byte order mark comes first. */
+  readonly mark: boolean;
+  /** What each level is indented by; empty for all on one line. */
+  readonly indent: string;
+  readonly lineBreak: "\n" | "\r\n";
+  /** Whether a line break comes last. */
+  readonly lastBreak: boolean;
+}
+
+/** The style of a file that has none yet. */
+export const DEFAULT_STYLE: JsonStyle = {
+  mark: false,
+  indent: "  ",
+  lineBreak: "\n",
+  lastBreak: true,
+};
+
+const MARK = "\ufeff";
+
+/** Reads JSON from the bytes of the file at `path`. */
+export function parseJson(bytes: Uint8Array, path: string): JsonText {
+  const text = decode(bytes, path);
+  const mark = text.startsWith(MARK);
+  const body = mark ? text.slice(1) : text;
+  let value: unknown;
+  try {
+    value = JSON.parse(body);
+  } catch (cause) {
+    const error = findError(body);
+    // Without one it is JSON, but nested deeper than the engine can go.
+    throw error === undefined
+      ? new JsonFileError(path, (cause as Error).message, { cause })
+      : new JsonFileError(path, error.reason, { cause, ...placeOf(body, error.offset) });
+  }
+  return { value, text, style: styleOf(body, mark) };
+}
+
+/**
+ * Writes JSON in a style.
+ *
+ * @throws {TypeError} If JSON cannot hold the value.
+ */
+export function stringifyJson(value: unknown, style: JsonStyle): string {
+  const { mark, indent, lineBreak, lastBreak } = style;
+  let text = write(value, indent);
+  // JSON has no line breaks inside of its strings.
+  if (lineBreak !== "\n") text = text.replaceAll("\n", lineBreak);
+  return (mark ? MARK : "") + text + (lastBreak ? lineBreak : "");
+}
+
+/** Whether two texts, with or without a byte order mark, hold the same value. */
+export function sameValue(a: string, b: string): boolean {
+  return a === b || JSON.stringify(parseText(a)) === JSON.stringify(parseText(b));
+}
+
+/** The value of a text that is JSON, with or without a byte order mark. */
+export function parseText(text: string): unknown {
+  return JSON.parse(text.startsWith(MARK) ? text.slice(1) : text);
+}
+
+function write(value: unknown, indent: string): string {
+  if (value === undefined) {
+    throw new TypeError("JSON cannot hold undefined: return or pass null for an empty value");
+  }
+  // It takes 10 characters at most.
+  if (indent.length <= 10) return JSON.stringify(value, refuseLoss, indent);
+  return JSON.stringify(value, refuseLoss, "\t")
+    .replaceAll(/^\t+/gm, (tabs) => indent.repeat(tabs.length));
+}
+
+/** A replacer that throws where JSON.stringify() would write something else without a word. */
+function refuseLoss(this: unknown, key: string, value: unknown): unknown {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return value;
+    case "number":
+      if (!Number.isFinite(value)) throw unholdable(key, `${value}`, "null");
+      return value;
+    case "object": {
+      if (value === null || Array.isArray(value)) return value;
+      const prototype = Object.getPrototypeOf(value);
+      if (prototype === null || prototype === Object.prototype) return value;
+      // A plain object of another realm is one too.
+      if (Object.getPrototypeOf(prototype) === null) return value;
+      if (isBoxed(value) || Object.keys(value).length > 0) return value;
+      // A Map, a Set, a Promise that was not awaited.
+      throw unholdable(key, `a ${value.constructor?.name || "class instance"}`, "{}");
+    }
+    case "undefined":
+      // Left out of an object, as everywhere.
+      if (Array.isArray(this)) throw unholdable(key, "undefined", "null");
+      return value;
+    default:
+      throw unholdable(key, `a ${typeof value}`, typeof value === "bigint" ? undefined : "nothing");
+  }
+}
+
+function isBoxed(value: object): boolean {
+  return /^\[object (Number|Boolean|String|BigInt)\]$/.test(Object.prototype.toString.call(value));
+}
+
+function unholdable(key: string, what: string, becomes: string | undefined): TypeError {
+  const where = key === "" ? "" : ` at '${key}'`;
+  const loss = becomes === undefined ? "" : `: it would become ${becomes}`;
+  return new TypeError(`JSON cannot hold ${what}${where}${loss}`);
+}
+
+function styleOf(body: string, mark: boolean): JsonStyle {
+  const lineBreak = body.includes("\r\n") ? "\r\n" : "\n";
+  const lastBreak = body.endsWith("\n");
+  // The first thing in the outermost braces or brackets.
+  const opening = /^\s*[[{]([ \t]*(?:\r?\n)?)(\s*)([^\s\]}])/.exec(body);
+  if (opening === null) return { ...DEFAULT_STYLE, mark, lineBreak, lastBreak };
+  const indented = opening[1]!.endsWith("\n");
+  return { mark, lineBreak, lastBreak, indent: indented ? /[ \t]*$/.exec(opening[2]!)![0] : "" };
+}
+
+/** The text of UTF-8 bytes, with its byte order mark. */
+function decode(bytes: Uint8Array, path: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    const offset = invalidUtf8At(bytes);
+    if (offset === undefined) {
+      throw new JsonFileError(path, "the text is longer than a string can be", { cause });
+    }
+    const before = new TextDecoder().decode(bytes.subarray(0, offset));
+    const place = placeOf(before, before.length);
+    throw new JsonFileError(path, "the text is not UTF-8", { cause, ...place });
+  }
+}
+
+/** The offset of the first byte that is not part of UTF-8. */
+function invalidUtf8At(bytes: Uint8Array): number | undefined {
+  for (let i = 0; i < bytes.byteLength;) {
+    const byte = bytes[i]!;
+    const length = byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
+    if (length > 1) {
+      try {
+        new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(i, i + length));
+      } catch {
+        return i;
+      }
+    }
+    i += length;
+  }
+  return undefined;
+}
+
+/** Line and column, both from 1, the column in UTF-16 units as editors count. */
+function placeOf(text: string, offset: number): { line: number; column: number } {
+  let line = 1;
+  let start = 0;
+  for (let at; (at = text.indexOf("\n", start)) >= 0 && at < offset; start = at + 1) line++;
+  return { line, column: offset - start + 1 };
+}
+
+/**
+ * Finds where a text stops being JSON, since engines tell that in different words, or not at all.
+ * Undefined if it is JSON.
+ */
+export function findError(text: string): { offset: number; reason: string } | undefined {
+  const space = /[ \t\n\r]*/y;
+  const scalar = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?/y;
+  // In pieces, so that no engine's stack has to hold one long string.
+  // deno-lint-ignore no-control-regex
+  const piece = /[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
+  const open: ("}" | "]")[] = [];
+  let offset = 0;
+
+  const skip = (pattern: RegExp): boolean => {
+    pattern.lastIndex = offset;
+    const matched = pattern.test(text);
+    if (matched) offset = pattern.lastIndex;
+    return matched;
+  };
+  const fail = (expected: string) => {
+    const found = text.codePointAt(offset);
+    const what = found === undefined
+      ? "the text ends"
+      : `found ${quote(String.fromCodePoint(found))}`;
+    return { offset, reason: `expected ${expected} but ${what}` };
+  };
+  const string = () => {
+    offset++;
+    while (skip(piece));
+    if (text[offset] === '"') return void offset++;
+    if (text[offset] === "\\") {
+      return { offset, reason: "the escape sequence is not one of JSON's" };
+    }
+    return offset < text.length && text[offset] !== "\n" && text[offset] !== "\r"
+      ? { offset, reason: "a control character must be escaped in a string" }
+      : { offset, reason: "the string does not end" };
+  };
+  /** A name and its colon. */
+  const name = () => {
+    if (text[offset] !== '"') return fail("a name in double quotes");
+    const error = string();
+    if (error !== undefined) return error;
+    skip(space);
+    if (text[offset] !== ":") return fail("':'");
+    offset++;
+    skip(space);
+  };
+
+  skip(space);
+  if (offset === text.length) return { offset, reason: "the file is empty" };
+  for (;;) {
+    // A value begins here.
+    const first = text[offset];
+    if (first === "{" || first === "[") {
+      const close = first === "{" ? "}" : "]";
+      offset++;
+      skip(space);
+      if (text[offset] !== close) {
+        open.push(close);
+        const error = close === "}" && (text[offset] === '"' ? name() : fail("a name or '}'"));
+        if (error) return error;
+        continue;
+      }
+      offset++;
+    } else if (first === '"') {
+      const error = string();
+      if (error !== undefined) return error;
+    } else if (!skip(scalar)) {
+      return fail("a value");
+    }
+    // And has ended here.
+    for (;;) {
+      skip(space);
+      const close = open.at(-1);
+      if (close === undefined) return offset === text.length ? undefined : fail("the end");
+      if (text[offset] !== close) break;
+      open.pop();
+      offset++;
+    }
+    if (text[offset] !== ",") return fail(`',' or '${open.at(-1)}'`);
+    offset++;
+    skip(space);
+    const error = open.at(-1) === "}" ? name() : undefined;
+    if (error !== undefined) return error;
+  }
+}
+
+function quote(character: string): string {
+  const shown = JSON.stringify(character).slice(1, -1);
+  return character === "'" ? `"'"` : character === '"' ? `'"'` : `'${shown}'`;
+}

@@ -1,0 +1,484 @@
+/**
+ * Keep a value in a JSON file that several programs read and change.
+ *
+ * {@linkcode updateJson} reads the file, hands its value to a function and writes what that
+ * returns, under the directory's lock, so that no change is lost; a reader sees the old file or
+ * the new, whole. A file that is empty or corrupt is an error, never a default, and is never
+ * overwritten.
+ *
+ * ```ts
+ * import { readJson, updateJson } from "@aperture/atomic/json";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/settings.json`;
+ * await updateJson<{ theme?: string }>(path, (settings = {}) => ({ ...settings, theme: "dark" }));
+ * assertEquals(await readJson(path), { theme: "dark" });
+ * ```
+ *
+ * @module
+ */
+
+import {
+  atomicWrite,
+  type AtomicWriteOptions,
+  atomicWriteSync,
+  type AtomicWriteSyncOptions,
+} from "./atomic.ts";
+import { JsonFileError } from "./internal/json_error.ts";
+import {
+  DEFAULT_STYLE,
+  type JsonStyle,
+  parseJson,
+  parseText,
+  sameValue,
+  stringifyJson,
+} from "./internal/json_text.ts";
+import { type Checks, isFunction, kindOf, readOptions } from "./internal/options.ts";
+import { absolutePath } from "./internal/paths.ts";
+import { readInTurn, readInTurnSync } from "./internal/read.ts";
+import {
+  atomicUpdate,
+  type AtomicUpdateOptions,
+  atomicUpdateSync,
+  type AtomicUpdateSyncOptions,
+} from "./update.ts";
+
+export { JsonFileError };
+
+/** Options for {@linkcode readJson} and {@linkcode readJsonSync}. */
+export interface ReadJsonOptions<T> {
+  /**
+   * Gets the value of the file and returns it, as it is or made into something else, or throws
+   * when it is not as it must be: the `parse` of a schema, or any function. It must not return a
+   * promise.
+   */
+  check?: (value: unknown) => T;
+}
+
+/** How {@linkcode writeJson} and {@linkcode updateJson} write a value. */
+export interface JsonFormatOptions {
+  /**
+   * What each level is indented by: a number of spaces from 0 to 10, or a string of at most 10
+   * spaces and tabs. 0 and "" put everything on one line.
+   *
+   * By default it is that of the file that {@linkcode updateJson} changes, else 2.
+   */
+  indent?: number | string;
+  /**
+   * Gets what is about to be written, as it will be read, and throws when it is not as it must
+   * be; what it returns is not used. {@linkcode updateJson} calls it with the value that it has
+   * read too, and hands on what that returns. It must not return a promise.
+   */
+  check?: (value: unknown) => unknown;
+}
+
+/** Options for {@linkcode writeJsonSync}. */
+export interface WriteJsonSyncOptions extends AtomicWriteSyncOptions, JsonFormatOptions {}
+
+/** Options for {@linkcode writeJson}. */
+export interface WriteJsonOptions extends AtomicWriteOptions, JsonFormatOptions {}
+
+/** Options for {@linkcode updateJson}. */
+export interface UpdateJsonOptions<T> extends AtomicUpdateOptions, JsonFormatOptions {
+  /**
+   * Gets the value of the file and returns what the function is to get, or throws when it is not
+   * as it must be: the `parse` of a schema, or any function. Before the file is written, it is
+   * called with what will be read, and may throw again. It must not return a promise.
+   */
+  check?: (value: unknown) => T;
+}
+
+/** Options for {@linkcode updateJsonSync}. */
+export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonFormatOptions {
+  /** As for {@linkcode updateJson}. */
+  check?: (value: unknown) => T;
+}
+
+/**
+ * Reads the value of a JSON file, or undefined if there is no file.
+ *
+ * It takes no lock and needs none: a file that is replaced atomically is always whole. What this
+ * process was told to write to the file before is written first. A byte order mark is skipped. Integers beyond 2^53 are rounded, as `JSON.parse()` does: keep them in
+ * strings. The file is read into memory, and parsed without giving up the thread.
+ *
+ * Requires `--allow-read` permission for the file.
+ *
+ * @typeParam T What `check` returns; without one the value is taken for it unseen.
+ *
+ * @param path The file, as a path or a `file:` URL.
+ * @param options How to check the value.
+ * @throws {TypeError} If an argument is of the wrong type, an option unknown, or `check` returns
+ * a promise.
+ * @throws {JsonFileError} If the file is empty or corrupt, or `check` throws.
+ * @throws {Error} If the file cannot be read: the runtime's own error class, with its `code`.
+ * @returns A promise of the value, undefined if there is no file.
+ *
+ * @example Usage
+ * ```ts
+ * import { readJson, writeJson } from "@aperture/atomic/json";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/settings.json`;
+ * const { theme } = await readJson<{ theme: string }>(path) ?? { theme: "light" };
+ * assertEquals(theme, "light");
+ * await writeJson(path, { theme: "dark" });
+ * assertEquals(await readJson(path), { theme: "dark" });
+ * ```
+ *
+ * @example With a check
+ * ```ts
+ * import { JsonFileError, readJson } from "@aperture/atomic/json";
+ * import { assertRejects } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/port.json`;
+ * await Deno.writeTextFile(path, '"eighty"');
+ * const check = (value: unknown): number => {
+ *   if (typeof value !== "number") throw new TypeError("A port must be a number");
+ *   return value;
+ * };
+ * await assertRejects(() => readJson(path, { check }), JsonFileError, "A port must be a number");
+ * ```
+ */
+export async function readJson<T = unknown>(
+  path: string | URL,
+  options?: ReadJsonOptions<T>,
+): Promise<T | undefined> {
+  const { check } = readOptions<ReadJsonOptions<T>>(options, READ_CHECKS);
+  const absolute = absolutePath(path);
+  return valueOf(absolute, await readInTurn(absolute, undefined), check);
+}
+
+/**
+ * Reads the value of a JSON file, or undefined if there is no file: the synchronous form of
+ * {@linkcode readJson}.
+ *
+ * Requires `--allow-read` permission for the file.
+ *
+ * @typeParam T What `check` returns; without one the value is taken for it unseen.
+ *
+ * @param path The file, as a path or a `file:` URL.
+ * @param options How to check the value.
+ * @throws {TypeError} If an argument is of the wrong type, an option unknown, or `check` returns
+ * a promise.
+ * @throws {JsonFileError} If the file is empty or corrupt, or `check` throws.
+ * @throws {Error} If the file cannot be read: the runtime's own error class, with its `code`.
+ * @returns The value, undefined if there is no file.
+ *
+ * @example Usage
+ * ```ts
+ * import { readJsonSync } from "@aperture/atomic/json";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${Deno.makeTempDirSync()}/settings.json`;
+ * assertEquals(readJsonSync(path), undefined);
+ * ```
+ */
+export function readJsonSync<T = unknown>(
+  path: string | URL,
+  options?: ReadJsonOptions<T>,
+): T | undefined {
+  const { check } = readOptions<ReadJsonOptions<T>>(options, READ_CHECKS);
+  const absolute = absolutePath(path);
+  return valueOf(absolute, readInTurnSync(absolute), check);
+}
+
+/**
+ * Replaces a file by the JSON of a value, atomically, or creates the file.
+ *
+ * It is {@linkcode atomicWrite} of the text, indented by two spaces and with a line break at its
+ * end. What is there is not read: to change a part of it use {@linkcode updateJson}.
+ *
+ * Properties that are undefined are left out, as `JSON.stringify()` does. What that would replace
+ * by something else is refused: NaN, a function, undefined in an array, and an object of a class
+ * that has no properties of its own and no `toJSON()`, such as a Map, or a promise that was not
+ * awaited.
+ *
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file, of the
+ * file that it points to if it is a symbolic link.
+ *
+ * @param path The file, as a path or a `file:` URL.
+ * @param value The value.
+ * @param options Those of {@linkcode atomicWrite}, and how to check and indent.
+ * @throws {TypeError} If an argument is of the wrong type, an option unknown, or JSON cannot hold
+ * the value.
+ * @throws {RangeError} If an option's value is out of range.
+ * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
+ * its `code`.
+ * @throws {DOMException} The reason of `signal` when it is aborted.
+ * @throws {Error} What `check` throws.
+ * @returns A promise that is resolved when the file is in place, as durable as asked for.
+ *
+ * @example Usage
+ * ```ts
+ * import { writeJson } from "@aperture/atomic/json";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/settings.json`;
+ * await writeJson(path, { theme: "dark" });
+ * assertEquals(await Deno.readTextFile(path), '{\n  "theme": "dark"\n}\n');
+ * await writeJson(path, { theme: "dark" }, { indent: 0 });
+ * assertEquals(await Deno.readTextFile(path), '{"theme":"dark"}\n');
+ * ```
+ */
+export async function writeJson(
+  path: string | URL,
+  value: unknown,
+  options?: WriteJsonOptions,
+): Promise<void> {
+  const { format, rest } = split(options);
+  await atomicWrite(path, textOf(value, DEFAULT_STYLE, format), rest);
+}
+
+/**
+ * Replaces a file by the JSON of a value, atomically, or creates the file: the synchronous form
+ * of {@linkcode writeJson}.
+ *
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file, of the
+ * file that it points to if it is a symbolic link.
+ *
+ * @param path The file, as a path or a `file:` URL.
+ * @param value The value.
+ * @param options Those of {@linkcode atomicWriteSync}, and how to check and indent.
+ * @throws {TypeError} If an argument is of the wrong type, an option unknown, or JSON cannot hold
+ * the value.
+ * @throws {RangeError} If an option's value is out of range.
+ * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
+ * its `code`.
+ * @throws {Error} What `check` throws.
+ *
+ * @example Usage
+ * ```ts
+ * import { readJsonSync, writeJsonSync } from "@aperture/atomic/json";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${Deno.makeTempDirSync()}/settings.json`;
+ * writeJsonSync(path, { theme: "dark" });
+ * assertEquals(readJsonSync(path), { theme: "dark" });
+ * ```
+ */
+export function writeJsonSync(
+  path: string | URL,
+  value: unknown,
+  options?: WriteJsonSyncOptions,
+): void {
+  const { format, rest } = split(options);
+  atomicWriteSync(path, textOf(value, DEFAULT_STYLE, format), rest);
+}
+
+/**
+ * Changes the value of a JSON file under its directory's lock: reads it, calls a function with it
+ * and atomically writes what that returns.
+ *
+ * All programs that change the file this way wait for one another, so that no change is lost.
+ * If the file is empty or corrupt, or anything throws, it stays as it is. Its indentation, its
+ * line breaks, the last one and a byte order mark are kept. If the value that is returned is the
+ * one that was read, nothing is written: so the file is left alone.
+ *
+ * It is {@linkcode atomicUpdate} for JSON, and what is said there of links, the lock and missing
+ * directories holds here. What JSON cannot hold is refused as by {@linkcode writeJson}; integers
+ * beyond 2^53 are rounded when they are read.
+ *
+ * Requires `--allow-read` and `--allow-write` permissions for the directory.
+ *
+ * @typeParam T The value that `fn` gets and returns. Without `check` what is read is taken for it unseen.
+ *
+ * @param path The file, as a path or a `file:` URL.
+ * @param fn What to do with the value: it gets it, or undefined if there is no file, and returns
+ * the new one, or the same one, changed or not.
+ * @param options Those of {@linkcode atomicUpdate}, and how to check and indent.
+ * @throws {TypeError} If an argument is of the wrong type, an option unknown, or JSON cannot hold
+ * what `fn` returns, such as the undefined of a forgotten `return`.
+ * @throws {RangeError} If an option's value is out of range, or the lock is released or shared.
+ * @throws {JsonFileError} If the file is empty or corrupt, or `check` throws at what it holds.
+ * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
+ * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
+ * its `code`.
+ * @throws {DOMException} The reason of `signal` when it is aborted.
+ * @throws {Error} If the file cannot be read or locked, and what `fn` throws, or `check` at what
+ * `fn` returns.
+ * @returns A promise that is resolved when the new value is in place.
+ *
+ * @example Usage
+ * ```ts
+ * import { readJson, updateJson } from "@aperture/atomic/json";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/visits.json`;
+ * const add = (visits = 0) => visits + 1;
+ * await Promise.all([updateJson(path, add), updateJson(path, add)]);
+ * assertEquals(await readJson(path), 2);
+ * ```
+ *
+ * @example With a check
+ * ```ts
+ * import { updateJson } from "@aperture/atomic/json";
+ * import { assertRejects } from "@std/assert";
+ *
+ * const check = (value: unknown): { theme: string } => {
+ *   const { theme } = Object(value);
+ *   if (typeof theme !== "string") throw new TypeError("The theme must be a string");
+ *   return { theme };
+ * };
+ * const path = `${await Deno.makeTempDir()}/settings.json`;
+ * await updateJson(path, () => ({ theme: "dark" }), { check });
+ * await assertRejects(() => updateJson<unknown>(path, () => ({ theme: 1 }), { check }), TypeError);
+ * ```
+ */
+export async function updateJson<T = unknown>(
+  path: string | URL,
+  fn: (value: T | undefined) => T | Promise<T>,
+  options?: UpdateJsonOptions<T>,
+): Promise<void> {
+  isFunction(fn, "fn");
+  const { format, rest } = split(options);
+  const absolute = absolutePath(path);
+  await atomicUpdate(absolute, async (bytes) => {
+    const { value, write } = changeOf<T>(absolute, bytes, format);
+    return write(await fn(value));
+  }, rest);
+}
+
+/**
+ * Changes the value of a JSON file under its directory's lock: the synchronous form of
+ * {@linkcode updateJson}.
+ *
+ * Requires `--allow-read` and `--allow-write` permissions for the directory.
+ *
+ * @typeParam T The value that `fn` gets and returns. Without `check` what is read is taken for it unseen.
+ *
+ * @param path The file, as a path or a `file:` URL.
+ * @param fn What to do with the value: it gets it, or undefined if there is no file, and returns
+ * the new one, or the same one, changed or not; not a promise.
+ * @param options Those of {@linkcode atomicUpdateSync}, and how to check and indent.
+ * @throws {TypeError} If an argument is of the wrong type, an option unknown, or JSON cannot hold
+ * what `fn` returns, such as a promise, or the undefined of a forgotten `return`.
+ * @throws {RangeError} If an option's value is out of range, or the lock is released or shared.
+ * @throws {JsonFileError} If the file is empty or corrupt, or `check` throws at what it holds.
+ * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
+ * @throws {DeadlockError} If this thread holds the lock itself.
+ * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
+ * its `code`.
+ * @throws {Error} If the file cannot be read or locked, and what `fn` throws, or `check` at what
+ * `fn` returns.
+ *
+ * @example Usage
+ * ```ts
+ * import { readJsonSync, updateJsonSync } from "@aperture/atomic/json";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${Deno.makeTempDirSync()}/visits.json`;
+ * updateJsonSync<number>(path, (visits = 0) => visits + 1);
+ * assertEquals(readJsonSync(path), 1);
+ * ```
+ */
+export function updateJsonSync<T = unknown>(
+  path: string | URL,
+  fn: (value: T | undefined) => T,
+  options?: UpdateJsonSyncOptions<T>,
+): void {
+  isFunction(fn, "fn");
+  const { format, rest } = split(options);
+  const absolute = absolutePath(path);
+  atomicUpdateSync(absolute, (bytes) => {
+    const { value, write } = changeOf<T>(absolute, bytes, format);
+    return write(fn(value));
+  }, rest);
+}
+
+/** The options of {@linkcode readJson}. */
+const READ_CHECKS: Checks<ReadJsonOptions<unknown>> = { check: isFunction };
+
+/** The options that are not those of {@linkcode atomicWrite} or {@linkcode atomicUpdate}. */
+const FORMAT_CHECKS: Checks<JsonFormatOptions> = { check: isFunction, indent: isIndent };
+
+function isIndent(value: unknown, name: string): void {
+  if (typeof value !== "number" && typeof value !== "string") {
+    throw new TypeError(`'${name}' must be a number or a string: received ${kindOf(value)}`);
+  }
+  const good = typeof value === "string"
+    ? /^[ \t]{0,10}$/.test(value)
+    : Number.isInteger(value) && value >= 0 && value <= 10;
+  if (!good) {
+    throw new RangeError(
+      `'${name}' must be an integer from 0 to 10, or at most 10 spaces and tabs: received ` +
+        JSON.stringify(value),
+    );
+  }
+}
+
+/** Reads how to write, and leaves all other options to the function that they belong to. */
+function split<T extends JsonFormatOptions>(
+  options: T | undefined,
+): { format: JsonFormatOptions; rest: Omit<T, keyof JsonFormatOptions> | undefined } {
+  // That function refuses it.
+  if (typeof options !== "object" || options === null) return { format: {}, rest: options };
+  const rest = {} as T;
+  const format: Record<string, unknown> = {};
+  for (const name in options) {
+    if (name in FORMAT_CHECKS) format[name] = options[name];
+    else rest[name] = options[name];
+  }
+  return { format: readOptions<JsonFormatOptions>(format, FORMAT_CHECKS), rest };
+}
+
+function valueOf<T>(
+  path: string,
+  bytes: Uint8Array | null,
+  check: ((value: unknown) => T) | undefined,
+): T | undefined {
+  return bytes === null ? undefined : checked(path, parseJson(bytes, path).value, check);
+}
+
+/** What a check makes of a value that was read. */
+function checked<T>(
+  path: string,
+  value: unknown,
+  check: ((value: unknown) => T) | undefined,
+): T {
+  if (check === undefined) return value as T;
+  let result: T;
+  try {
+    result = check(value);
+  } catch (cause) {
+    throw new JsonFileError(path, String((cause as Error)?.message ?? cause), { cause });
+  }
+  refusePromise(result);
+  return result;
+}
+
+/** The text of a value in a style, after it was checked as it will be read. */
+function textOf(value: unknown, style: JsonStyle, { check, indent }: JsonFormatOptions): string {
+  const text = stringifyJson(value, {
+    ...style,
+    ...indent !== undefined && { indent: typeof indent === "number" ? " ".repeat(indent) : indent },
+  });
+  if (check !== undefined) refusePromise(check(parseText(text)));
+  return text;
+}
+
+/** What is to be done with a file's content: what its value is, and what to write for the next one. */
+function changeOf<T>(
+  path: string,
+  bytes: Uint8Array | null,
+  format: JsonFormatOptions,
+): { value: T | undefined; write(next: unknown): string | null } {
+  if (bytes === null) {
+    return { value: undefined, write: (next) => textOf(next, DEFAULT_STYLE, format) };
+  }
+  const { value, text, style } = parseJson(bytes, path);
+  return {
+    value: checked(path, value, format.check) as T,
+    write(next) {
+      const changed = textOf(next, style, format);
+      return sameValue(text, changed) ? null : changed;
+    },
+  };
+}
+
+/** A check that works later has not checked anything yet, and its failure would go unseen. */
+function refusePromise(result: unknown): void {
+  const { then } = Object(result) as { then?: unknown };
+  if (typeof then !== "function") return;
+  Promise.resolve(result).catch(() => {});
+  throw new TypeError("'check' must not return a promise");
+}
