@@ -15,11 +15,9 @@ import { isDeno, isWindows, test } from "./support/test.ts";
 
 const extension = path.extname(import.meta.url);
 const root = repository(path.dirname(fileURLToPath(import.meta.url)));
-const pages = ["README.md", "CONTRIBUTING.md", "docs"].flatMap((name) =>
-  name.endsWith(".md")
-    ? name
-    : fs.readdirSync(path.join(root, name)).filter((page) => page.endsWith(".md"))
-      .map((page) => `${name}/${page}`)
+const pages = ["", "docs/"].flatMap((dir) =>
+  fs.readdirSync(path.join(root, dir)).filter((name) => name.endsWith(".md"))
+    .map((name) => dir + name)
 );
 const isCommonJs = path.basename(path.dirname(path.dirname(fileURLToPath(import.meta.url)))) ===
   "script";
