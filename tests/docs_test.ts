@@ -40,7 +40,10 @@ for (const page of pages) {
         for (const file of files) await runs([process.execPath, ...runtimeArgs(), file], dir);
       }), { skip: isCommonJs && "the guides are ES modules" });
   }
-  const commands = blocks.filter(({ language }) => language === "sh");
+  // The project's own tasks are not for a temporary directory.
+  const commands = blocks.filter(({ language, code }) =>
+    language === "sh" && !/^(?:npm|deno|node|npx|git|apt-get) /m.test(code)
+  );
   if (commands.length > 0) {
     const needsFlock = commands.some(({ code }) => /^\s*flock /m.test(code));
     const skip = (noShell && "there is no bash") || (needsFlock && noFlock && "there is no flock");
