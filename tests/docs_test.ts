@@ -19,6 +19,8 @@ const pages = ["", "docs/"].flatMap((dir) =>
   fs.readdirSync(path.join(root, dir)).filter((name) => name.endsWith(".md"))
     .map((name) => dir + name)
 );
+/** Many programs, each of which has to start, in milliseconds. */
+const TIMEOUT = 60_000;
 const isCommonJs = path.basename(path.dirname(path.dirname(fileURLToPath(import.meta.url)))) ===
   "script";
 const noShell = isWindows || spawnSync("bash", ["--version"]).status !== 0;
@@ -38,7 +40,7 @@ for (const page of pages) {
           return file;
         });
         for (const file of files) await runs([process.execPath, ...runtimeArgs(), file], dir);
-      }), { skip: isCommonJs && "the guides are ES modules" });
+      }), { skip: isCommonJs && "the guides are ES modules", timeout: TIMEOUT });
   }
   // The project's own tasks are not for a temporary directory.
   const commands = blocks.filter(({ language, code }) =>
@@ -56,7 +58,7 @@ for (const page of pages) {
           fs.writeFileSync(script, `aperture-atomic() { ${command} "$@"; }\n${code}`);
           await runs(["bash", "-euo", "pipefail", script], dir);
         }
-      }), { skip });
+      }), { skip, timeout: TIMEOUT });
   }
 }
 
