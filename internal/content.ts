@@ -58,7 +58,10 @@ export function bytesContent(bytes: Uint8Array): Content {
     isBlob: false,
     slice(start) {
       if (bytes.buffer.byteLength !== bufferLength) throw notWhole(bytes.byteLength, length);
-      return takenBytes(bytes, length).subarray(start, start + SLICE_BYTES);
+      takenBytes(bytes, length);
+      return start === 0 && length <= SLICE_BYTES
+        ? bytes
+        : bytes.subarray(start, start + SLICE_BYTES);
     },
   };
 }

@@ -38,7 +38,10 @@ export function* copyInPlace(
     const { mode } = request;
     if (mode !== undefined && !runtime.windows) yield* call(() => to.chmod(mode));
     yield* call(() => to.sync());
-    for (const file of open.splice(0)) yield* call(() => file.close());
+    while (open.length > 0) {
+      const file = open.shift()!;
+      yield* call(() => file.close());
+    }
   } catch (error) {
     for (const file of open) {
       try {

@@ -94,7 +94,8 @@ function identityOf(lock: LockPath, info: FileInfo): string {
 }
 
 function identity(lock: LockPath, { id }: { id: string }): string {
-  return id === "" ? lock.path : id;
+  // Two paths to one file still meet where its file system tells no number.
+  return id === "" ? runtime.realPath(lock.path) : id;
 }
 
 function lookup(lock: LockPath): FileInfo | undefined {

@@ -1,23 +1,28 @@
 import { runtime } from "../runtime/mod.ts";
 import { codeOf, withContext } from "./errors.ts";
 import { pathKey } from "./paths.ts";
+import { turnKey } from "./request.ts";
 import { call, run, runSync, type Steps } from "./steps.ts";
-import { takeTurn, takeTurnSync, type Turn } from "./turns.ts";
+import { type TakeOver, takeTurn, takeTurnSync, type Turn } from "./turns.ts";
+
+/** What is to be read, and in whose turn. */
+interface ReadRequest {
+  readonly path: string;
+  readonly calledAs?: string;
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** Reads a file when the calls on it that were made before are done; null if there is none. */
-export async function readInTurn(
-  path: string,
-  signal: AbortSignal | undefined,
-): Promise<Uint8Array | null> {
-  const turn = new ReadTurn(path, signal);
-  await takeTurn(pathKey(path), turn);
+export async function readInTurn(request: ReadRequest): Promise<Uint8Array | null> {
+  const turn = new ReadTurn(request.path, request.signal);
+  await takeTurn(turnKey(request), turn);
   return turn.bytes;
 }
 
 /** Reads a file after carrying out, with synchronous calls, the calls on it that were made before. */
-export function readInTurnSync(path: string): Uint8Array | null {
-  const turn = new ReadTurn(path, undefined);
-  takeTurnSync(pathKey(path), turn);
+export function readInTurnSync(request: ReadRequest): Uint8Array | null {
+  const turn = new ReadTurn(request.path, undefined);
+  takeTurnSync(turnKey(request), turn);
   return turn.bytes;
 }
 
@@ -48,8 +53,8 @@ class EmptyTurn implements Turn {
 
   carryOutSync(): void {}
 
-  takeOver(): boolean {
-    return false;
+  takeOver(): TakeOver {
+    return "unfinished";
   }
 
   readonly isFinished: boolean = true;

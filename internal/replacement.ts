@@ -6,8 +6,7 @@ import { makeDirectories, syncDirectories } from "./directories.ts";
 import { codeOf, failedWith } from "./errors.ts";
 import { keepAtExit, removeAtExit } from "./exit_cleanup.ts";
 import { copyInPlace } from "./in_place.ts";
-import { pathKey } from "./paths.ts";
-import { failure, step, type WriteRequest } from "./request.ts";
+import { failure, step, turnKey, type WriteRequest } from "./request.ts";
 import { call, pause, run, runSync, type Steps } from "./steps.ts";
 import { findTarget, type Found } from "./target.ts";
 import {
@@ -22,7 +21,7 @@ import {
   type TempFile,
 } from "./temp_file.ts";
 import { tempPath } from "./temp_name.ts";
-import { takeTurn, takeTurnSync, type Turn } from "./turns.ts";
+import { type TakeOver, takeTurn, takeTurnSync, type Turn } from "./turns.ts";
 
 /** How long a rename is tried on Windows while another program has the target open, in milliseconds. */
 const RENAME_PATIENCE = 8_000;
@@ -42,6 +41,8 @@ export interface Target extends Found {
 interface Attempt {
   state: "writing" | "publishing" | "copying" | "landed";
   takenOver: boolean;
+  /** Why it has failed, while it removes what it has begun. */
+  failure: { readonly error: unknown } | undefined;
   temp: TempFile | undefined;
   target: Target | undefined;
 }
@@ -52,7 +53,7 @@ export function* look(request: WriteRequest): Steps<Target> {
   let found: Found;
   try {
     const allowed = request.createNew ? "none" : request.symlinks;
-    found = yield* findTarget(request.path, allowed, (step) => name = step);
+    found = findTarget(request.path, allowed, (step) => name = step);
   } catch (error) {
     throw failure(error, request, name);
   }
@@ -120,8 +121,9 @@ export class Replacement implements Turn {
     runSync(this.#steps(this.#attempt = newAttempt()));
   }
 
-  takeOver(): boolean {
+  takeOver(): TakeOver {
     const attempt = this.#attempt;
+    if (attempt.failure !== undefined) return attempt.failure;
     if (attempt.state === "copying") {
       const message = "Another write is copying over it in place, which cannot be cut short";
       throw failure(
@@ -135,18 +137,18 @@ export class Replacement implements Turn {
     attempt.takenOver = this.#wasTakenOver = true;
     // Whether its mode was changed by now is not known.
     if (this.#written !== undefined) this.#written.temp.attributes = undefined;
-    return landed;
+    return landed ? "landed" : "unfinished";
   }
 
   /** Takes its turn, and waits until the new content is as durable as asked for. */
   async write(): Promise<void> {
-    const carriedOut = await takeTurn(pathKey(this.#request.path), this);
+    const carriedOut = await takeTurn(turnKey(this.#request), this);
     if (!carriedOut.isFinished) await carriedOut.finish();
   }
 
   /** Carries it out now. */
   writeSync(): void {
-    takeTurnSync(pathKey(this.#request.path), this);
+    takeTurnSync(turnKey(this.#request), this);
     runSync(this.#syncSteps());
   }
 
@@ -169,6 +171,7 @@ export class Replacement implements Turn {
   }
 
   *#syncSteps(): Steps<void> {
+    if (this.#request.durability !== "durable") return;
     const { path, made } = this.#attempt.target!;
     const { made: before = [] } = this.#request;
     yield* syncDirectories(this.#request, path, [...made, ...before]);
@@ -187,6 +190,8 @@ export class Replacement implements Turn {
       yield* closeTemp(request, temp);
       yield* this.#publish(attempt, temp, target);
     } catch (error) {
+      // Told to who takes over now: what is left of it is on its way to be removed.
+      if (!attempt.takenOver) attempt.failure = { error };
       // Who has taken over goes on with what was written.
       const goesOn = attempt.takenOver && temp.path === this.#written?.temp.path;
       yield* goesOn ? abandonTemp(temp) : discardTemp(temp);
@@ -207,8 +212,10 @@ export class Replacement implements Turn {
   *#write(target: Target): Steps<TempFile> {
     const [request, content] = [this.#request, this.#content!];
     throwIfAborted(request.signal);
-    const whole = yield* createWhole(request, target.path, target.attributes, content);
-    if (whole !== undefined) return whole;
+    if (runtime.async.writeNew !== undefined && request.durability === "none") {
+      const whole = yield* createWhole(request, target.path, target.attributes, content);
+      if (whole !== undefined) return whole;
+    }
     const temp = yield* createTemp(request, target.path, target.attributes);
     try {
       yield* append(request, temp, content);
@@ -298,5 +305,11 @@ export class Replacement implements Turn {
 }
 
 function newAttempt(): Attempt {
-  return { state: "writing", takenOver: false, temp: undefined, target: undefined };
+  return {
+    state: "writing",
+    takenOver: false,
+    failure: undefined,
+    temp: undefined,
+    target: undefined,
+  };
 }

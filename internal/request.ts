@@ -1,7 +1,7 @@
 import type { Awaitable, FileSystem } from "../runtime/types.ts";
 import { withContext } from "./errors.ts";
 import { type Checks, isBoolean, isMode, isOneOf, isSignal } from "./options.ts";
-import { absolutePath } from "./paths.ts";
+import { absolutePath, pathKey } from "./paths.ts";
 import type { Steps } from "./steps.ts";
 
 /** The options of a write, as callers give them. */
@@ -43,6 +43,13 @@ export interface WriteRequest {
   readonly verify?: () => void;
   /** Directories that were made for it before, which are to be as durable as the file. */
   readonly made?: readonly string[];
+  /** The path that was called, whose turn the write has: a link to {@linkcode WriteRequest.path}. */
+  readonly calledAs?: string;
+}
+
+/** The key of the queue in which a write has its turn. */
+export function turnKey({ path, calledAs = path }: { path: string; calledAs?: string }): string {
+  return pathKey(calledAs);
 }
 
 /** What a call asks for, from options that were read. */

@@ -2,7 +2,6 @@ import { dirname } from "@std/path/dirname";
 import { runtime } from "../runtime/mod.ts";
 import type { FileInfo } from "../runtime/types.ts";
 import { resolveFrom } from "./paths.ts";
-import { call, type Steps } from "./steps.ts";
 
 /** As many links as Linux follows, path_resolution(7). */
 const MAX_LINKS = 40;
@@ -21,16 +20,16 @@ export type OnStep = (name: "lstat" | "stat" | "readlink" | "check") => void;
 
 /**
  * Finds the regular file that a path names or will name, and refuses what is none, or with
- * `"none"` whatever is there.
+ * `"none"` whatever is there. The calls are synchronous ones, which the kernel answers from memory.
  */
-export function* findTarget(
+export function findTarget(
   path: string,
   allowed: "follow" | "replace" | "none",
   onStep: OnStep = () => {},
-): Steps<Found> {
+): Found {
   for (let tries = 1; tries <= MAX_TRIES; tries++) {
     onStep("lstat");
-    const info = yield* call((fs) => fs.lstat(path));
+    const info = runtime.sync.lstat(path);
     onStep("check");
     if (endsInSeparator(path)) {
       throw info === undefined || info.kind === "directory"
@@ -44,8 +43,8 @@ export function* findTarget(
     onStep("stat");
     // By the kernel first: it may refuse to follow, as fs.protected_symlinks has it do in sticky
     // directories, where readlink(2) would lead us to a file that somebody else has chosen.
-    const meant = yield* call((fs) => fs.stat(path));
-    const found = yield* follow(path, onStep);
+    const meant = runtime.sync.stat(path);
+    const found = follow(path, onStep);
     onStep("check");
     if (found.info?.id === meant?.id) return regular(found.path, found.info);
     // The links changed meanwhile, or lead to a file without a name (/proc/self/fd/N).
@@ -53,17 +52,16 @@ export function* findTarget(
   throw runtime.error("ESTALE", "Does not lead to where the system follows it to", path);
 }
 
-function* follow(path: string, onStep: OnStep): Steps<Found> {
+function follow(path: string, onStep: OnStep): Found {
   for (let links = 0;; links++) {
     onStep("lstat");
-    const at = path;
-    const info = yield* call((fs) => fs.lstat(at));
+    const info = runtime.sync.lstat(path);
     if (info?.kind !== "symlink") return { path, info };
     onStep("readlink");
     if (links === MAX_LINKS) {
       throw runtime.error("ELOOP", "Too many levels of symbolic links", path);
     }
-    const to = yield* call((fs) => fs.readLink(at));
+    const to = runtime.sync.readLink(path);
     path = resolveFrom(dirname(path), to);
   }
 }

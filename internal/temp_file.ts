@@ -65,7 +65,6 @@ export function* createWhole(
   content: Content,
 ): Steps<TempFile | undefined> {
   const { mode, owner } = attributes;
-  if (runtime.async.writeNew === undefined || request.durability !== "none") return undefined;
   if (content.isBlob || content.length > SLICE_BYTES) return undefined;
   if (mode !== undefined && mode !== firstMode(attributes)) return undefined;
   const temp = newTemp(target);
@@ -78,9 +77,10 @@ export function* createWhole(
       keepAtExit(temp.path); // Another's file, not to be removed.
       return undefined;
     }
+    const isThere = yield* exists(temp.path);
     yield* discardTemp(temp);
     if (mode !== undefined && failedWith(error, REFUSALS)) return undefined;
-    throw failure(error, request, "write");
+    throw failure(error, request, isThere ? "write" : "open");
   }
   temp.attributes = attributes;
   if (owner === undefined) return temp;
@@ -93,6 +93,14 @@ export function* createWhole(
   }
   yield* discardTemp(temp);
   return undefined;
+}
+
+function* exists(path: string): Steps<boolean> {
+  try {
+    return (yield* call((fs) => fs.lstat(path))) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** Writes all of `content`, however few bytes each call takes. */
@@ -109,6 +117,8 @@ export function* append(request: WriteRequest, temp: TempFile, content: Content)
       if (codeOf(error) === "EINTR") continue; // Nothing was written; Deno does not try again.
       throw failure(error, request, "write");
     }
+    // Bytes that have gone since are none that a disk does not take.
+    if (!content.isBlob) content.slice(offset);
     if (written === 0) {
       throw failure(runtime.error("EIO", "No bytes were taken", temp.path), request, "write");
     }
@@ -127,9 +137,12 @@ export function* seal(
   const isChanged = !isSame(temp.attributes, attributes);
   const needsSync = request.durability !== "none" && (isChanged || !temp.synced);
   if (!isChanged && !needsSync) return;
-  const file = temp.file ??= yield* reopen(request, temp);
+  if (temp.file === undefined) yield* reopen(request, temp);
+  const file = temp.file!;
   // Before the sync, which is what gets them onto the disk too.
-  if (isChanged) yield* setAttributes(request, file, attributes);
+  if (isChanged && attributes.mode !== undefined) {
+    yield* setAttributes(request, file, attributes, attributes.mode);
+  }
   // Once: after a failed fsync the kernel may forget what it could not write, and the
   // next one succeeds without it (https://lwn.net/Articles/752063/).
   if (needsSync) yield* step(request, "fsync", () => file.sync());
@@ -138,10 +151,13 @@ export function* seal(
 }
 
 /** Opens a file that was closed before its turn, and by then has to be made like another one. */
-function* reopen(request: WriteRequest, temp: TempFile): Steps<OpenFile> {
-  const file = yield* step(request, "open", (fs) => fs.openExisting(temp.path, "read"));
-  if (file.stat().id === temp.id) return file;
-  yield* call(() => file.close());
+function* reopen(request: WriteRequest, temp: TempFile): Steps<void> {
+  yield* step(
+    request,
+    "open",
+    (fs) => then(fs.openExisting(temp.path, "read"), (file) => temp.file = file),
+  );
+  if (temp.file!.stat().id === temp.id) return;
   const error = runtime.error("ESTALE", "The temporary file was replaced", temp.path);
   throw failure(error, request, "open");
 }
@@ -192,20 +208,19 @@ function newTemp(target: string): TempFile {
  * group and others get only what both have, or somebody could read who may not read the target.
  */
 function firstMode({ mode, owner }: Attributes): number | undefined {
-  if (mode === undefined || owner === undefined) {
-    return mode === undefined ? undefined : mode & 0o777;
-  }
+  if (mode === undefined) return undefined;
   const both = (mode >> 3) & mode & 0o007;
+  const others = owner === undefined ? mode & 0o077 : (both << 3) | both;
   // The owner can read it in any case: Deno has to open it again to change its mode.
-  return 0o600 | (mode & 0o700) | (both << 3) | both;
+  return 0o600 | (mode & 0o700) | others;
 }
 
 function* setAttributes(
   request: WriteRequest,
   file: OpenFile,
-  { mode, owner }: Attributes,
+  { owner }: Attributes,
+  mode: number,
 ): Steps<void> {
-  if (mode === undefined) return;
   let now = yield* step(request, "fstat", () => file.stat());
   if (owner !== undefined && !isSameOwner(now, owner)) {
     // Before the mode, since chown(2) clears the set-id bits. Who may not give a file

@@ -18,15 +18,18 @@ export interface Turn {
   carryOut(): Promise<void>;
   carryOutSync(): void;
   /**
-   * Ends {@linkcode Turn.carryOut} wherever it is, so that it does nothing more to the target;
-   * whether it has taken effect already.
+   * Ends {@linkcode Turn.carryOut} wherever it is, so that it does nothing more to the target, and
+   * tells how far it has come.
    */
-  takeOver(): boolean;
+  takeOver(): TakeOver;
   /** What is left to do when the turn is over: once, for all that were merged into it. */
   finish(): Promise<void>;
   /** Whether nothing is left to do. */
   readonly isFinished: boolean;
 }
+
+/** Whether a turn had taken effect when it was taken over, or has failed. */
+export type TakeOver = "landed" | "unfinished" | { readonly error: unknown };
 
 /** A turn with the promise of the call that waits for it. */
 interface Call {
@@ -150,11 +153,16 @@ function finishWaiting(key: string): Call[] {
   if (queue === undefined) return [];
   const overtaken: Call[] = [];
   const underWay = queue.group?.at(-1);
-  if (underWay?.started && underWay.turn.takeOver()) {
-    for (const { resolve } of queue.group!) resolve(underWay.turn);
-    queue.group = [];
+  let group = queue.group ?? [];
+  const state = underWay?.started ? underWay.turn.takeOver() : "unfinished";
+  if (state === "landed") {
+    for (const { resolve } of group) resolve(underWay!.turn);
+    group = [];
+  } else if (state !== "unfinished") {
+    underWay!.reject(state.error);
+    group = group.slice(0, -1);
   }
-  let group = queue.group?.length ? queue.group : nextGroup(queue.waiting);
+  if (group.length === 0) group = nextGroup(queue.waiting);
   // The asynchronous driver finds that it has been taken over, and stops.
   queue.group = undefined;
   shared().queues.delete(key);

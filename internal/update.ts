@@ -10,7 +10,6 @@ import { acquire, acquireSync } from "./lock_wait.ts";
 import { pathKey } from "./paths.ts";
 import { readInTurn, readInTurnSync, waitForTurn, waitForTurnSync } from "./read.ts";
 import type { WriteRequest } from "./request.ts";
-import { runSync } from "./steps.ts";
 import { findTarget } from "./target.ts";
 import { write, writeSync } from "./write.ts";
 
@@ -92,7 +91,7 @@ async function change(
   request: WriteRequest,
   fn: (current: Uint8Array | null) => unknown,
 ): Promise<void> {
-  const data = await fn(await readInTurn(request.path, request.signal));
+  const data = await fn(await readInTurn(request));
   if (data !== null) await write(request, data);
 }
 
@@ -100,7 +99,7 @@ function changeSync(
   request: WriteRequest,
   fn: (current: Uint8Array | null) => unknown,
 ): void {
-  const data = fn(readInTurnSync(request.path));
+  const data = fn(readInTurnSync(request));
   if (data !== null) writeSync(request, data);
 }
 
@@ -109,13 +108,13 @@ function writeRequest(request: WriteRequest, target: string, hold: Hold): WriteR
   const verify = () => {
     if (!isHeld(hold)) throw new LockLostError(hold.path);
   };
-  return { ...request, path: target, verify };
+  return { ...request, path: target, calledAs: request.path, verify };
 }
 
 /** The file that is to be changed, links followed. */
 function targetOf(request: WriteRequest): string {
   try {
-    return runSync(findTarget(request.path, request.createNew ? "none" : request.symlinks)).path;
+    return findTarget(request.path, request.createNew ? "none" : request.symlinks).path;
   } catch (error) {
     throw withContext(error, `Cannot update '${request.path}'`);
   }

@@ -1,13 +1,13 @@
 import * as fs from "node:fs";
 import process from "node:process";
 import { errorName } from "./errno.ts";
-import { fullSync, lacksFullSync } from "./full_sync.ts";
 import { holdersOf } from "./linux_locks.ts";
-import { loadedWindowsCalls, unixCallsIfAny } from "./native.ts";
+import { loadedWindowsCalls } from "./native.ts";
+import { creation, existing, isRestricted, openFile, openFileSync, settled } from "./node_file.ts";
 import { openLock } from "./node_lock.ts";
-import { infoAt, statOf } from "./node_stat.ts";
+import { infoAt } from "./node_stat.ts";
 import { sleepSync } from "./sleep.ts";
-import type { OpenFile, Runtime } from "./types.ts";
+import type { Runtime } from "./types.ts";
 import { notSupported } from "./windows_errors.ts";
 import { isRefusal } from "./windows_refusal.ts";
 import { posixRename } from "./windows_rename.ts";
@@ -24,8 +24,8 @@ export const nodeRuntime: Runtime = {
     ...lookups,
     readDir: (path) => fs.promises.readdir(path),
     readFile: async (path) => plain(await fs.promises.readFile(path)),
-    create: (path, mode) => asyncOpen(path, "wx", writable(mode)),
-    openExisting: (path, access) => asyncOpen(path, existing(access)),
+    create: (path, mode) => openFile(path, creation(), writable(mode)),
+    openExisting: (path, access) => openFile(path, existing(access)),
     rename: (from, to) => {
       const renamed = settled((done) => fs.rename(from, to, done));
       return isWindows() ? renamed.catch((error) => renameAnyway(from, to, error)) : renamed;
@@ -37,7 +37,10 @@ export const nodeRuntime: Runtime = {
     remove: (path) => settled((done) => fs.unlink(path, done)),
     ensureDir: async (path) => void await fs.promises.mkdir(path, { recursive: true }),
     syncDir: async (path) => {
-      const directory = await asyncOpen(path, "r");
+      // Not forbidden to a FileHandle, at least until Node 24: `node --permission` has no other way.
+      const directory = isRestricted()
+        ? await fs.promises.open(path, "r")
+        : await openFile(path, "r");
       try {
         await directory.sync();
       } finally {
@@ -49,8 +52,8 @@ export const nodeRuntime: Runtime = {
     ...lookups,
     readDir: (path) => fs.readdirSync(path),
     readFile: (path) => plain(fs.readFileSync(path)),
-    create: (path, mode) => syncFile(fs.openSync(path, creation(), writable(mode))),
-    openExisting: (path, access) => syncFile(fs.openSync(path, existing(access))),
+    create: (path, mode) => openFileSync(path, creation(), writable(mode)),
+    openExisting: (path, access) => openFileSync(path, existing(access)),
     rename: (from, to) => {
       try {
         fs.renameSync(from, to);
@@ -124,109 +127,7 @@ function noLinks(error: unknown): never {
   throw isWindows() ? notSupported(error, codeOf(error as NodeJS.ErrnoException)) : error;
 }
 
-/** The promise of a call with a callback, at half of the cost of `fs.promises`. */
-function settled(call: (done: (error: Error | null) => void) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    call((error) => error === null ? resolve() : reject(error));
-  });
-}
-
-/** `node --permission` forbids fsync, fchown and fchmod by descriptor, but not by FileHandle. */
-function restricted(): boolean {
-  return (process as { permission?: unknown }).permission !== undefined;
-}
-
-function creation(): string | number {
-  const { O_WRONLY, O_CREAT, O_EXCL, O_SYNC } = fs.constants;
-  // Where fsync is forbidden, each write has to reach the disk by itself.
-  return restricted() ? O_WRONLY | O_CREAT | O_EXCL | O_SYNC : "wx";
-}
-
-function existing(access: "read" | "write"): number {
-  const { O_RDONLY, O_WRONLY, O_NOFOLLOW = 0 } = fs.constants;
-  return (access === "read" ? O_RDONLY : O_WRONLY) | O_NOFOLLOW;
-}
-
 /** The bytes without what a Buffer adds: its `slice` and `toString` are not a Uint8Array's. */
 function plain(buffer: Uint8Array): Uint8Array {
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
-}
-
-async function asyncOpen(path: string, flags: string | number, mode?: number): Promise<OpenFile> {
-  if (restricted()) return handleFile(await fs.promises.open(path, flags, mode));
-  const descriptor = await new Promise<number>((resolve, reject) => {
-    fs.open(path, flags, mode, (error, fd) => error === null ? resolve(fd) : reject(error));
-  });
-  let synced = false;
-  return {
-    write: (bytes) =>
-      new Promise((resolve, reject) => {
-        synced = false;
-        fs.write(descriptor, bytes, 0, bytes.byteLength, null, (error, written) => {
-          error === null ? resolve(written) : reject(error);
-        });
-      }),
-    read: (into) =>
-      new Promise((resolve, reject) => {
-        fs.read(descriptor, into, 0, into.byteLength, null, (error, read) => {
-          error === null ? resolve(read) : reject(error);
-        });
-      }),
-    truncate: (length) => {
-      synced = false;
-      return settled((done) => fs.ftruncate(descriptor, length, done));
-    },
-    sync: async () => {
-      await settled((done) => fs.fsync(descriptor, done));
-      if (lacksFullSync()) syncDrive(descriptor);
-      synced = true;
-    },
-    // At once where nothing is left that a disk could keep it waiting for: a hop costs more.
-    close: () =>
-      synced
-        ? fs.closeSync(descriptor)
-        : settled((done) => fs.close(descriptor, (error) => done(error ?? null))),
-    ...attributes(descriptor),
-  };
-}
-
-function handleFile(handle: fs.promises.FileHandle): OpenFile {
-  return {
-    write: async (bytes) => (await handle.write(bytes)).bytesWritten,
-    read: async (into) => (await handle.read(into, 0, into.byteLength, null)).bytesRead,
-    truncate: (length) => handle.truncate(length),
-    sync: () => handle.sync(),
-    close: () => handle.close(),
-    stat: () => statOf(handle.fd),
-    chown: (uid, gid) => handle.chown(uid, gid),
-    chmod: (mode) => handle.chmod(mode),
-  };
-}
-
-function syncFile(descriptor: number) {
-  return {
-    write: (bytes: Uint8Array) => fs.writeSync(descriptor, bytes),
-    read: (into: Uint8Array) => fs.readSync(descriptor, into),
-    truncate: (length: number) => fs.ftruncateSync(descriptor, length),
-    sync: () => {
-      if (restricted()) return;
-      fs.fsyncSync(descriptor);
-      if (lacksFullSync()) syncDrive(descriptor);
-    },
-    close: () => fs.closeSync(descriptor),
-    ...attributes(descriptor),
-  };
-}
-
-function syncDrive(descriptor: number): void {
-  const calls = unixCallsIfAny();
-  if (calls !== undefined) fullSync(calls, descriptor);
-}
-
-function attributes(descriptor: number) {
-  return {
-    stat: () => statOf(descriptor),
-    chown: (uid: number, gid: number) => fs.fchownSync(descriptor, uid, gid),
-    chmod: (mode: number) => fs.fchmodSync(descriptor, mode),
-  };
 }

@@ -12,5 +12,26 @@ let open: Runtime["openLock"] | undefined;
  */
 export function openLock(path: string, access: "read-write" | "read"): LockFile {
   open ??= process.platform === "win32" ? windowsLocks(windowsCalls()) : unixLocks(unixCalls());
-  return open(path, access);
+  const file = open(path, access);
+  // dnt-shim-ignore
+  return "Bun" in globalThis ? closedAtExit(file) : file;
+}
+
+let unclosed: Set<LockFile> | undefined;
+
+/** A worker of Bun that ends leaves its descriptors open, and so its locks held; Node closes them. */
+function closedAtExit(file: LockFile): LockFile {
+  if (unclosed === undefined) {
+    const files = unclosed = new Set();
+    process.on("exit", () => files.forEach((each) => each.close()));
+  }
+  const closing: LockFile = {
+    ...file,
+    close() {
+      unclosed!.delete(closing);
+      file.close();
+    },
+  };
+  unclosed.add(closing);
+  return closing;
 }

@@ -1,0 +1,204 @@
+import * as fs from "node:fs";
+import process from "node:process";
+import { fullSync, lacksFullSync } from "./full_sync.ts";
+import { unixCallsIfAny } from "./native.ts";
+import { statOf } from "./node_stat.ts";
+import type { FileInfo, OpenFile } from "./types.ts";
+
+/** Opens a file for asynchronous calls. */
+export async function openFile(
+  path: string,
+  flags: string | number,
+  mode?: number,
+): Promise<OpenFile> {
+  const descriptor = await new Promise<number>((resolve, reject) => {
+    fs.open(path, flags, mode, (error, fd) => error === null ? resolve(fd) : reject(error));
+  });
+  return isRestricted() ? new RestrictedFile(path, descriptor) : new AsyncFile(descriptor);
+}
+
+/** Opens a file for synchronous calls. */
+export function openFileSync(path: string, flags: string | number, mode?: number): SyncFile {
+  const descriptor = fs.openSync(path, flags, mode);
+  return isRestricted() ? new RestrictedFileSync(path, descriptor) : new SyncFile(descriptor);
+}
+
+/** The promise of a call with a callback, at half of the cost of `fs.promises`. */
+export function settled(call: (done: (error: Error | null) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    call((error) => error === null ? resolve() : reject(error));
+  });
+}
+
+/** `node --permission` forbids fsync, fchown and fchmod. */
+export function isRestricted(): boolean {
+  return (process as { permission?: unknown }).permission !== undefined;
+}
+
+/** How a temporary file is opened. */
+export function creation(): string | number {
+  const { O_WRONLY, O_CREAT, O_EXCL, O_SYNC } = fs.constants;
+  // Where fsync is forbidden, each write has to reach the disk by itself.
+  return isRestricted() ? O_WRONLY | O_CREAT | O_EXCL | O_SYNC : "wx";
+}
+
+/** How a file that exists is opened. */
+export function existing(access: "read" | "write"): number {
+  const { O_RDONLY, O_WRONLY, O_NOFOLLOW = 0, O_SYNC } = fs.constants;
+  const flags = access === "read" ? O_RDONLY : O_WRONLY;
+  return flags | O_NOFOLLOW | (isRestricted() ? O_SYNC : 0);
+}
+
+class AsyncFile implements OpenFile {
+  readonly #descriptor: number;
+  /** Whether nothing was written since the last sync. */
+  #synced = false;
+
+  constructor(descriptor: number) {
+    this.#descriptor = descriptor;
+  }
+
+  write(bytes: Uint8Array): Promise<number> {
+    this.#synced = false;
+    return new Promise((resolve, reject) => {
+      fs.write(this.#descriptor, bytes, 0, bytes.byteLength, null, (error, written) => {
+        error === null ? resolve(written) : reject(error);
+      });
+    });
+  }
+
+  read(into: Uint8Array): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.read(this.#descriptor, into, 0, into.byteLength, null, (error, read) => {
+        error === null ? resolve(read) : reject(error);
+      });
+    });
+  }
+
+  truncate(length: number): Promise<void> {
+    this.#synced = false;
+    return settled((done) => fs.ftruncate(this.#descriptor, length, done));
+  }
+
+  async sync(): Promise<void> {
+    await settled((done) => fs.fsync(this.#descriptor, done));
+    syncDrive(this.#descriptor);
+    this.#synced = true;
+  }
+
+  /** At once where nothing is left that a disk could keep it waiting for: a hop costs more. */
+  close(): void | Promise<void> {
+    if (this.#synced) return fs.closeSync(this.#descriptor);
+    return settled((done) => fs.close(this.#descriptor, (error) => done(error ?? null)));
+  }
+
+  stat(): FileInfo {
+    return statOf(this.#descriptor);
+  }
+
+  chown(uid: number, gid: number): void {
+    fs.fchownSync(this.#descriptor, uid, gid);
+  }
+
+  chmod(mode: number): void {
+    fs.fchmodSync(this.#descriptor, mode);
+  }
+}
+
+class SyncFile implements OpenFile {
+  readonly #descriptor: number;
+
+  constructor(descriptor: number) {
+    this.#descriptor = descriptor;
+  }
+
+  write(bytes: Uint8Array): number {
+    return fs.writeSync(this.#descriptor, bytes);
+  }
+
+  read(into: Uint8Array): number {
+    return fs.readSync(this.#descriptor, into);
+  }
+
+  truncate(length: number): void {
+    fs.ftruncateSync(this.#descriptor, length);
+  }
+
+  sync(): void {
+    fs.fsyncSync(this.#descriptor);
+    syncDrive(this.#descriptor);
+  }
+
+  close(): void {
+    fs.closeSync(this.#descriptor);
+  }
+
+  stat(): FileInfo {
+    return statOf(this.#descriptor);
+  }
+
+  chown(uid: number, gid: number): void {
+    fs.fchownSync(this.#descriptor, uid, gid);
+  }
+
+  chmod(mode: number): void {
+    fs.fchmodSync(this.#descriptor, mode);
+  }
+}
+
+/** A file under `node --permission`, whose writes reach the disk by themselves: {@linkcode creation}. */
+class RestrictedFile extends AsyncFile {
+  readonly #path: string;
+
+  constructor(path: string, descriptor: number) {
+    super(descriptor);
+    this.#path = path;
+  }
+
+  override sync(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  override chown(uid: number, gid: number): void {
+    changeByPath(this.#path, this.stat(), () => fs.lchownSync(this.#path, uid, gid));
+  }
+
+  override chmod(mode: number): void {
+    changeByPath(this.#path, this.stat(), () => fs.chmodSync(this.#path, mode));
+  }
+}
+
+class RestrictedFileSync extends SyncFile {
+  readonly #path: string;
+
+  constructor(path: string, descriptor: number) {
+    super(descriptor);
+    this.#path = path;
+  }
+
+  override sync(): void {}
+
+  override chown(uid: number, gid: number): void {
+    changeByPath(this.#path, this.stat(), () => fs.lchownSync(this.#path, uid, gid));
+  }
+
+  override chmod(mode: number): void {
+    changeByPath(this.#path, this.stat(), () => fs.chmodSync(this.#path, mode));
+  }
+}
+
+/** Nothing better is allowed: whoever may write in the directory could put a link there in between. */
+function changeByPath(path: string, own: FileInfo, change: () => void): void {
+  const { dev, ino } = fs.lstatSync(path, { bigint: true });
+  if (own.id !== `${dev}:${ino}`) {
+    throw Object.assign(new Error(`'${path}' was replaced by another file`), { code: "ESTALE" });
+  }
+  change();
+}
+
+/** Has the drive write its cache where fsync does not: with Bun on macOS. */
+function syncDrive(descriptor: number): void {
+  if (!lacksFullSync()) return;
+  const calls = unixCallsIfAny();
+  if (calls !== undefined) fullSync(calls, descriptor);
+}
