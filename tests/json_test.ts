@@ -391,6 +391,7 @@ for (const { suffix, read, write, update } of forms) {
       const file = path.join(dir, "file");
       const wrong: [options: unknown, error: typeof TypeError | typeof RangeError][] = [
         [null, TypeError],
+        [[], TypeError],
         [{ check: 1 }, TypeError],
         [{ chek: () => {} }, TypeError],
         [Object.create({ check: 1 }), TypeError],
