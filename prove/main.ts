@@ -1,7 +1,10 @@
-// Checks the guarantees of the library at length: deno task prove [--short] [--only PART,...]
+// Checks the guarantees of the library at length:
+//   deno task prove [--short] [--only PART,...] [--soak [MINUTES]]
 // Ends with a table, and a line that sums it up.
 
 import { existsSync } from "node:fs";
+import { proveCluster } from "./cluster.ts";
+import { proveContainers } from "./containers.ts";
 import { proveContention } from "./contention.ts";
 import { proveCrashes } from "./crashes.ts";
 import { proveFaults } from "./faults.ts";
@@ -10,7 +13,9 @@ import { proveFuzz } from "./fuzz.ts";
 import { proveInterop } from "./interop.ts";
 import { proveMutants } from "./mutants.ts";
 import { type Part, root, type Row, type Runtime } from "./part.ts";
+import { provePowerCuts } from "./power_cuts.ts";
 import { proveRaces } from "./races.ts";
+import { proveSoak } from "./soak.ts";
 
 const parts: Record<string, Part> = {
   faults: proveFaults,
@@ -20,12 +25,20 @@ const parts: Record<string, Part> = {
   interop: proveInterop,
   races: proveRaces,
   fuzz: proveFuzz,
+  powerCuts: provePowerCuts,
+  cluster: proveCluster,
+  containers: proveContainers,
+  soak: proveSoak,
   mutants: proveMutants,
 };
 
 const short = Deno.args.includes("--short");
+const minutes = Number(Deno.args[Deno.args.indexOf("--soak") + 1]);
+const soak = Deno.args.includes("--soak") ? minutes || 10 : 0;
 const only = Deno.args[Deno.args.indexOf("--only") + 1];
-const chosen = Deno.args.includes("--only") ? only!.split(",") : Object.keys(parts);
+const chosen = Deno.args.includes("--only")
+  ? only!.split(",")
+  : Object.keys(parts).filter((name) => name !== "soak" || soak > 0);
 
 const runtimes: Runtime[] = [{ name: "Deno", options: {} }];
 const worker = `${root}npm/esm/tests/support/worker.js`;
@@ -37,7 +50,7 @@ for (const name of chosen) {
   const part = parts[name];
   if (part === undefined) throw new Error(`There is no part ${name}`);
   const started = performance.now();
-  const found = await part({ short, runtimes });
+  const found = await part({ short, soak, runtimes });
   rows.push(...found);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(found.length === 0 ? `${name}: skipped, strace is missing` : `${name}: ${seconds} s`);
@@ -49,11 +62,11 @@ for (const name of chosen) {
 const header = ["guarantee", "method", "trials", "failures"];
 const table = [
   header,
-  ...rows.map(({ guarantee, method, trials, failures }) => [
+  ...rows.map(({ guarantee, method, trials, failures, skipped }) => [
     guarantee,
     method,
-    trials.toLocaleString("en"),
-    String(failures.length),
+    skipped ? "skipped" : trials.toLocaleString("en"),
+    skipped ? "" : String(failures.length),
   ]),
 ];
 const widths = header.map((_, i) => Math.max(...table.map((row) => row[i]!.length)));
@@ -64,5 +77,9 @@ for (const row of table) {
   );
 }
 const failed = rows.filter(({ failures }) => failures.length > 0).length;
-console.log(`\n${rows.length - failed} passed, ${failed} failed`);
+const skipped = rows.filter((row) => row.skipped).length;
+console.log(
+  `\n${rows.length - failed - skipped} passed, ${failed} failed` +
+    (skipped > 0 ? `, ${skipped} skipped` : ""),
+);
 Deno.exit(failed === 0 ? 0 : 1);

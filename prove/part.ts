@@ -7,12 +7,16 @@ export interface Row {
   readonly method: string;
   readonly trials: number;
   readonly failures: readonly string[];
+  /** It could not be run; `method` says why. */
+  readonly skipped?: boolean;
 }
 
 /** How much there is to do. */
 export interface Scale {
   /** A few seconds, for every run of the tests, rather than a few minutes. */
   readonly short: boolean;
+  /** How long the soak is to take, in minutes. */
+  readonly soak: number;
   /** The runtimes that take part. */
   readonly runtimes: readonly Runtime[];
 }

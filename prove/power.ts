@@ -1,4 +1,4 @@
-import type { Call } from "./order.ts";
+import type { Call } from "./strace.ts";
 
 /**
  * Cuts the power after each call, and looks at what a reader may find then.

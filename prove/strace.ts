@@ -6,6 +6,22 @@ import { content } from "../tests/support/content.ts";
 import { isRoot } from "../tests/support/test.ts";
 import type { Runtime } from "./part.ts";
 
+/** A system call, reduced to what matters here. */
+export interface Call {
+  readonly name:
+    | "create"
+    | "write"
+    | "owner"
+    | "mode"
+    | "sync"
+    | "rename"
+    | "link"
+    | "unlink"
+    | "sync dir";
+  /** How many bytes were written. */
+  readonly bytes: number;
+}
+
 /** Whether strace can be used, found out by doing so. */
 export const canTrace: boolean = (() => {
   const { status } = spawnSync("strace", ["-f", "--seccomp-bpf", "-o", "/dev/null", "true"]);

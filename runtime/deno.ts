@@ -1,10 +1,12 @@
 import { ensureDir, ensureDirSync } from "@std/fs/ensure-dir";
 import * as nodeFs from "node:fs";
 import process from "node:process";
-import { errorName } from "./errno.ts";
+import { codeOf, fileId, info, infoAt, isWindows } from "./deno_stat.ts";
+import { isNoFullSync } from "./full_sync.ts";
 import { holdersOf } from "./linux_locks.ts";
 import { sleepSync } from "./sleep.ts";
-import type { ErrorCode, FileInfo, LockFile, OpenFile, Runtime } from "./types.ts";
+import type { ErrorCode, LockFile, OpenFile, Runtime } from "./types.ts";
+import { notSupported } from "./windows_errors.ts";
 
 const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   lstat: (path) => infoAt(path, Deno.lstatSync),
@@ -28,13 +30,13 @@ export const denoRuntime: Runtime = {
     },
     writeNew: (path, bytes, mode) => Deno.writeFile(path, bytes, creation(mode)),
     rename: (from, to) => Deno.rename(from, to),
-    link: (from, to) => Deno.link(from, to),
+    link: (from, to) => Deno.link(from, to).catch(refuse),
     remove: (path) => Deno.remove(path),
     ensureDir: (path) => ensureDir(path),
     syncDir: async (path) => {
       const directory = await Deno.open(path);
       try {
-        await directory.sync();
+        await directory.sync().catch(acceptNoFullSync);
       } finally {
         directory.close();
       }
@@ -48,29 +50,32 @@ export const denoRuntime: Runtime = {
     openExisting: (path, access) => syncFile(path, Deno.openSync(path, { [access]: true })),
     writeNew: (path, bytes, mode) => Deno.writeFileSync(path, bytes, creation(mode)),
     rename: (from, to) => Deno.renameSync(from, to),
-    link: (from, to) => Deno.linkSync(from, to),
+    link: (from, to) => refusing(() => Deno.linkSync(from, to)),
     remove: (path) => Deno.removeSync(path),
     ensureDir: (path) => ensureDirSync(path),
     syncDir: (path) => {
       const directory = Deno.openSync(path);
       try {
-        directory.syncSync();
+        fullySync(directory);
       } finally {
         directory.close();
       }
     },
   },
   get windows() {
-    return Deno.build.os === "windows";
+    return isWindows();
   },
   get foldsNames() {
-    return Deno.build.os === "windows" || Deno.build.os === "darwin";
+    return isWindows() || Deno.build.os === "darwin";
   },
   // Until Deno 2.9.6 each wait holds one of the 32 threads that all file calls
   // share; with all of them waiting, the holder of the lock could not go on
   // (https://github.com/denoland/deno/issues/22504).
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
+  realPath: (path) => Deno.realPathSync(path),
+  // Deno.env.get() throws for a name with "=", and would prompt for any.
+  cwdOf: () => undefined,
   sleep: sleepSync,
   openLock: (path, access) => {
     return lockFile(path, Deno.openSync(path, { read: true, write: access === "read-write" }));
@@ -91,43 +96,12 @@ function creation(mode: number | undefined) {
   return mode === undefined ? options : { ...options, mode };
 }
 
-function infoAt(path: string, lookup: (path: string) => Deno.FileInfo): FileInfo | undefined {
-  try {
-    return info(path, lookup(path));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-}
-
-function info(path: string, of: Deno.FileInfo): FileInfo {
-  return {
-    kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",
-    id: fileId(path, of),
-    mode: (of.mode ?? 0) & 0o7777,
-    uid: of.uid ?? 0,
-    gid: of.gid ?? 0,
-    mtime: of.mtime?.getTime() ?? 0,
-  };
-}
-
-/** Deno tells numbers of files as doubles: beyond 2^53 two files could seem to be one. */
-function fileId(path: string, { dev, ino, isSymlink }: Deno.FileInfo): string {
-  if (ino === null) return "";
-  if (Number.isSafeInteger(ino) && Deno.build.os !== "windows") return `${dev}:${ino}`;
-  const stat = isSymlink ? nodeFs.lstatSync : nodeFs.statSync;
-  const exact = stat(path, { bigint: true, throwIfNoEntry: false });
-  // What is at the path by now may be another file than the one that was asked about.
-  if (exact === undefined || Number(exact.ino) !== ino) return `${dev}:${ino}:replaced`;
-  return `${exact.dev}:${exact.ino}`;
-}
-
 function asyncFile(path: string, file: Deno.FsFile): OpenFile {
   return {
     write: (bytes) => file.write(bytes),
     read: async (into) => await file.read(into) ?? 0,
     truncate: (length) => file.truncate(length),
-    sync: () => file.sync(),
+    sync: () => file.sync().catch(acceptNoFullSync),
     ...shared(path, file),
   };
 }
@@ -137,7 +111,7 @@ function syncFile(path: string, file: Deno.FsFile) {
     write: (bytes: Uint8Array) => file.writeSync(bytes),
     read: (into: Uint8Array) => file.readSync(into) ?? 0,
     truncate: (length: number) => file.truncateSync(length),
-    sync: () => file.syncSync(),
+    sync: () => fullySync(file),
     ...shared(path, file),
   };
 }
@@ -175,26 +149,42 @@ function change(path: string, file: Deno.FsFile, by: (descriptor: number) => voi
 function lockFile(path: string, file: Deno.FsFile): LockFile {
   return {
     id: fileId(path, file.statSync()),
-    tryLock: (exclusive) => file.tryLockSync(exclusive),
-    lock: (exclusive) => file.lock(exclusive),
+    tryLock: (exclusive) => refusing(() => file.tryLockSync(exclusive)),
+    lock: (exclusive) => file.lock(exclusive).catch(refuse),
     unlock: () => file.unlockSync(),
     close: () => file.close(),
   };
+}
+
+/** The result of a call that Windows' file systems need not have. */
+function refusing<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    return refuse(error);
+  }
+}
+
+function refuse(error: unknown): never {
+  throw isWindows() ? notSupported(error, codeOf(error as Error)) : error;
+}
+
+function fullySync(file: Deno.FsFile): void {
+  try {
+    file.syncSync();
+  } catch (error) {
+    acceptNoFullSync(error);
+  }
+}
+
+function acceptNoFullSync(error: unknown): void {
+  if (!isNoFullSync(codeOf(error as Error), Deno.build.os)) throw error;
 }
 
 /** Deno lets nobody read in /proc who has not been granted everything, and would prompt. */
 function mayReadProc(): boolean {
   const names = ["read", "write", "run", "env", "net", "sys", "ffi"] as const;
   return names.every((name) => Deno.permissions.querySync({ name }).state === "granted");
-}
-
-/** Deno gives no code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
-function codeOf(error: { code?: unknown; message?: unknown }): string | undefined {
-  if (typeof error.code === "string") return error.code;
-  const [, number] = /\(os error (\d+)\)/.exec(String(error.message)) ?? [];
-  // The numbers of Windows are not those of errno(3).
-  if (number === undefined || Deno.build.os === "windows") return undefined;
-  return errorName(Number(number));
 }
 
 function errorClass(code: ErrorCode): new (message: string) => Error {

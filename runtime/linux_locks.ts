@@ -13,11 +13,13 @@ export function holdersOf(path: string): number[] | null {
     const stat = fs.statSync(path, { bigint: true, throwIfNoEntry: false });
     if (stat === undefined) return [];
     const locks = flocks(fs.readFileSync("/proc/locks", "utf8"));
-    const ofInode = locks.filter(({ ino }) => ino === String(stat.ino));
+    // Node tells numbers from 2^63 on as negative ones.
+    const number = String(BigInt.asUintN(64, stat.ino));
+    const ofInode = locks.filter(({ ino }) => ino === number);
     const own = ofInode.filter(({ device }) => device === deviceName(stat.dev));
     // btrfs and overlayfs tell another device there than in stat(2).
     if (own.length === 0) return ofInode.length === 0 ? [] : null;
-    const pids = own.flatMap(({ pid }) => isLive(pid) ? [pid] : openedBy(stat));
+    const pids = own.flatMap(({ pid }) => isLive(pid) ? [pid] : openedBy(number));
     return pids.length === 0 ? null : [...new Set(pids)].sort((a, b) => a - b);
   } catch {
     return null; // It is a help for people, and nothing fails without it.
@@ -49,13 +51,13 @@ function isLive(pid: number): boolean {
  * Who has a lock whose taker has died: the processes that inherited its descriptor, as the
  * command of a flock(1) does when its shell is killed.
  */
-function openedBy({ ino }: { ino: bigint }): number[] {
+function openedBy(ino: string): number[] {
   const pids = fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name));
   return pids.filter((pid) => {
     try {
       return fs.readdirSync(`/proc/${pid}/fdinfo`).some((descriptor) => {
         const text = fs.readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, "utf8");
-        return flocks(text).some((lock) => lock.ino === String(ino));
+        return flocks(text).some((lock) => lock.ino === ino);
       });
     } catch {
       return false; // It has ended, or is another user's.

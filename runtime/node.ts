@@ -1,11 +1,16 @@
 import * as fs from "node:fs";
 import process from "node:process";
 import { errorName } from "./errno.ts";
+import { fullSync, lacksFullSync } from "./full_sync.ts";
 import { holdersOf } from "./linux_locks.ts";
+import { loadedWindowsCalls, unixCallsIfAny } from "./native.ts";
 import { openLock } from "./node_lock.ts";
 import { infoAt, statOf } from "./node_stat.ts";
 import { sleepSync } from "./sleep.ts";
 import type { OpenFile, Runtime } from "./types.ts";
+import { notSupported } from "./windows_errors.ts";
+import { isRefusal } from "./windows_refusal.ts";
+import { posixRename } from "./windows_rename.ts";
 
 const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   lstat: (path) => infoAt(path, fs.lstatSync),
@@ -19,10 +24,16 @@ export const nodeRuntime: Runtime = {
     ...lookups,
     readDir: (path) => fs.promises.readdir(path),
     readFile: async (path) => plain(await fs.promises.readFile(path)),
-    create: (path, mode) => asyncOpen(path, "wx", mode),
+    create: (path, mode) => asyncOpen(path, "wx", writable(mode)),
     openExisting: (path, access) => asyncOpen(path, existing(access)),
-    rename: (from, to) => settled((done) => fs.rename(from, to, done)),
-    link: (from, to) => settled((done) => fs.link(from, to, done)),
+    rename: (from, to) => {
+      const renamed = settled((done) => fs.rename(from, to, done));
+      return isWindows() ? renamed.catch((error) => renameAnyway(from, to, error)) : renamed;
+    },
+    link: (from, to) => {
+      const linked = settled((done) => fs.link(from, to, done));
+      return isWindows() ? linked.catch(noLinks) : linked;
+    },
     remove: (path) => settled((done) => fs.unlink(path, done)),
     ensureDir: async (path) => void await fs.promises.mkdir(path, { recursive: true }),
     syncDir: async (path) => {
@@ -38,10 +49,22 @@ export const nodeRuntime: Runtime = {
     ...lookups,
     readDir: (path) => fs.readdirSync(path),
     readFile: (path) => plain(fs.readFileSync(path)),
-    create: (path, mode) => syncFile(path, fs.openSync(path, creation(), mode)),
-    openExisting: (path, access) => syncFile(path, fs.openSync(path, existing(access))),
-    rename: (from, to) => fs.renameSync(from, to),
-    link: (from, to) => fs.linkSync(from, to),
+    create: (path, mode) => syncFile(fs.openSync(path, creation(), writable(mode))),
+    openExisting: (path, access) => syncFile(fs.openSync(path, existing(access))),
+    rename: (from, to) => {
+      try {
+        fs.renameSync(from, to);
+      } catch (error) {
+        renameAnyway(from, to, error);
+      }
+    },
+    link: (from, to) => {
+      try {
+        fs.linkSync(from, to);
+      } catch (error) {
+        noLinks(error);
+      }
+    },
     remove: (path) => fs.unlinkSync(path),
     ensureDir: (path) => void fs.mkdirSync(path, { recursive: true }),
     syncDir: (path) => {
@@ -54,15 +77,18 @@ export const nodeRuntime: Runtime = {
     },
   },
   get windows() {
-    return process.platform === "win32";
+    return isWindows();
   },
   get foldsNames() {
-    return process.platform === "win32" || process.platform === "darwin";
+    return isWindows() || process.platform === "darwin";
   },
   // A wait in libuv's pool of four threads would stop every file call of the
   // process, that of the lock's holder too (https://github.com/nodejs/node/issues/122).
   kernelWaits: 0,
   cwd: () => process.cwd(),
+  realPath: (path) => fs.realpathSync.native(path),
+  // As cmd.exe hands it on, and the C library of Windows keeps it.
+  cwdOf: (drive) => process.env[`=${drive.toUpperCase()}`],
   sleep: sleepSync,
   openLock,
   lockHolders: holdersOf,
@@ -77,6 +103,25 @@ export const nodeRuntime: Runtime = {
 function codeOf({ code, errno }: { code?: unknown; errno?: unknown }): string | undefined {
   if (typeof code !== "string") return undefined;
   return code.startsWith("Unknown system error") ? errorName(-Number(errno)) ?? code : code;
+}
+
+function isWindows(): boolean {
+  return process.platform === "win32";
+}
+
+/** A mode without the owner's write bit would make a file of Windows read-only for good. */
+function writable(mode: number | undefined): number | undefined {
+  return isWindows() ? undefined : mode;
+}
+
+/** Over a target that others have open Windows renames only when asked in another way. */
+function renameAnyway(from: string, to: string, error: unknown): void {
+  const calls = isRefusal(codeOf(error as NodeJS.ErrnoException)) && loadedWindowsCalls();
+  if (!calls || !posixRename(calls, from, to)) throw error;
+}
+
+function noLinks(error: unknown): never {
+  throw isWindows() ? notSupported(error, codeOf(error as NodeJS.ErrnoException)) : error;
 }
 
 /** The promise of a call with a callback, at half of the cost of `fs.promises`. */
@@ -133,6 +178,7 @@ async function asyncOpen(path: string, flags: string | number, mode?: number): P
     },
     sync: async () => {
       await settled((done) => fs.fsync(descriptor, done));
+      if (lacksFullSync()) syncDrive(descriptor);
       synced = true;
     },
     // At once where nothing is left that a disk could keep it waiting for: a hop costs more.
@@ -157,15 +203,24 @@ function handleFile(handle: fs.promises.FileHandle): OpenFile {
   };
 }
 
-function syncFile(path: string, descriptor: number) {
+function syncFile(descriptor: number) {
   return {
     write: (bytes: Uint8Array) => fs.writeSync(descriptor, bytes),
     read: (into: Uint8Array) => fs.readSync(descriptor, into),
     truncate: (length: number) => fs.ftruncateSync(descriptor, length),
-    sync: () => restricted() ? undefined : fs.fsyncSync(descriptor),
+    sync: () => {
+      if (restricted()) return;
+      fs.fsyncSync(descriptor);
+      if (lacksFullSync()) syncDrive(descriptor);
+    },
     close: () => fs.closeSync(descriptor),
     ...attributes(descriptor),
   };
+}
+
+function syncDrive(descriptor: number): void {
+  const calls = unixCallsIfAny();
+  if (calls !== undefined) fullSync(calls, descriptor);
 }
 
 function attributes(descriptor: number) {

@@ -1,15 +1,21 @@
 import * as fs from "node:fs";
 import process from "node:process";
+import { fileId } from "./file_id.ts";
 import type { FileInfo } from "./types.ts";
+import { lookAgain } from "./windows_refusal.ts";
+
+type Lookup = typeof fs.lstatSync | typeof fs.statSync;
 
 /** What a lookup by path finds; undefined if there is nothing. */
-export function infoAt(
-  path: string,
-  lookup: typeof fs.lstatSync | typeof fs.statSync,
-): FileInfo | undefined {
-  const found = lookup(path, { throwIfNoEntry: false });
-  if (found === undefined) return undefined;
-  if (isExact(found)) return info(found);
+export function infoAt(path: string, lookup: Lookup): FileInfo | undefined {
+  return isWindows() ? lookAgain(() => found(path, lookup), codeOf) : found(path, lookup);
+}
+
+function found(path: string, lookup: Lookup): FileInfo | undefined {
+  if (!isWindows()) {
+    const found = lookup(path, { throwIfNoEntry: false });
+    if (found === undefined || isExact(found)) return found && info(found);
+  }
   const exact = lookup(path, { bigint: true, throwIfNoEntry: false });
   return exact && info(exact);
 }
@@ -24,7 +30,7 @@ function info(of: fs.Stats | fs.BigIntStats): FileInfo {
   const mode = Number(of.mode);
   return {
     kind: KINDS[mode & fs.constants.S_IFMT] ?? "other",
-    id: fileId(of),
+    id: fileId(of, isWindows()),
     mode: mode & 0o7777,
     uid: Number(of.uid),
     gid: Number(of.gid),
@@ -34,20 +40,25 @@ function info(of: fs.Stats | fs.BigIntStats): FileInfo {
 
 /** What is known of an open file. */
 export function statOf(descriptor: number): FileInfo {
-  const found = fs.fstatSync(descriptor);
-  return info(isExact(found) ? found : fs.fstatSync(descriptor, { bigint: true }));
+  if (!isWindows()) {
+    const found = fs.fstatSync(descriptor);
+    if (isExact(found)) return info(found);
+  }
+  return info(fs.fstatSync(descriptor, { bigint: true }));
 }
 
 /**
- * Whether the file's number came through whole: beyond 2^53, as on overlayfs and on Windows, two
- * files could seem to be one. BigInts only then, since they cost twice as much.
+ * Whether the file's number came through whole: beyond 2^53, as on overlayfs and always on
+ * Windows, two files could seem to be one. BigInts only then, since they cost twice as much.
  */
 function isExact({ ino }: fs.Stats): boolean {
-  return Number.isSafeInteger(ino) && process.platform !== "win32";
+  return Number.isSafeInteger(ino);
 }
 
-/** See {@linkcode FileInfo.id}. */
-export function fileId(of: { dev: number | bigint; ino: number | bigint }): string {
-  // Windows tells the volume of a path and of a handle in numbers of different widths.
-  return process.platform === "win32" ? `${of.ino}` : `${of.dev}:${of.ino}`;
+function isWindows(): boolean {
+  return process.platform === "win32";
+}
+
+function codeOf({ code }: { code?: unknown }): string | undefined {
+  return typeof code === "string" ? code : undefined;
 }

@@ -92,6 +92,10 @@ export interface Runtime {
   /** How many {@linkcode LockFile.lock} may wait at once without harm to other file calls. */
   readonly kernelWaits: number;
   cwd(): string;
+  /** The one path of a file that exists, links followed. */
+  realPath(path: string): string;
+  /** The working directory of a drive of Windows (`"C:"`) that is not the current one, if it is told. */
+  cwdOf(drive: string): string | undefined;
   /** Blocks this thread. */
   sleep(milliseconds: number): void;
   /** Opens an existing lock file, for writing too or for reading only. */

@@ -1,51 +1,52 @@
-// Builds the npm package into npm/: deno task build:npm [--test]
-// With dnt where JSR answers, elsewhere with TypeScript alone (transpile.ts), to the same layout.
+// Builds the npm package: deno task build:npm [--tests | --compare]
+// With dnt where JSR answers, elsewhere with TypeScript alone; both give the same files.
+//   --tests    builds the library with its tests into npm_test/ instead
+//   --compare  builds with TypeScript alone too, and fails unless dnt's files are the same
 
-import { importArgs } from "./imports.ts";
-import { entryPoints, extraFiles, packageJson } from "./package.ts";
-import { root } from "./setup.mjs";
-import { transpile } from "./transpile.ts";
+import * as fs from "node:fs";
+import { buildWithDnt } from "./lib/dnt.ts";
+import { importArgs } from "./lib/imports.ts";
+import { extraFiles, packageJson } from "./lib/package.ts";
+import { root } from "./lib/setup.mjs";
+import { transpilePackage, transpileTests } from "./lib/transpile.ts";
+import { differences } from "./lib/trees.ts";
 
 Deno.chdir(root);
-const outDir = `${root}/npm`;
-await Deno.remove(outDir, { recursive: true }).catch((error) => {
-  if (!(error instanceof Deno.errors.NotFound)) throw error;
-});
+if (Deno.args.includes("--tests")) {
+  empty("npm_test");
+  transpileTests(`${root}/npm_test`);
+  console.log("Built npm_test/ with TypeScript");
+} else {
+  const jsr = (await importArgs()).length === 0;
+  empty("npm");
+  if (jsr) await buildWithDnt(`${root}/npm`);
+  else transpilePackage(`${root}/npm`);
+  complete(`${root}/npm`);
+  const { name, version } = packageJson;
+  console.log(`Built npm/ with ${jsr ? "dnt" : "TypeScript"}: ${name}@${version}`);
+  if (Deno.args.includes("--compare")) compare(jsr);
+}
 
-const jsr = (await importArgs()).length === 0;
-if (jsr) await buildWithDnt();
-else transpile(outDir);
+function empty(dir: string): void {
+  fs.rmSync(`${root}/${dir}`, { recursive: true, force: true });
+}
 
-for (const file of extraFiles) await Deno.copyFile(`${root}/${file}`, `${outDir}/${file}`);
-console.log(
-  `Built npm/ with ${jsr ? "dnt" : "TypeScript"}: ${packageJson.name}@${packageJson.version}`,
-);
+/** Adds what no compiler writes. */
+function complete(outDir: string): void {
+  fs.writeFileSync(`${outDir}/package.json`, `${JSON.stringify(packageJson, undefined, 2)}\n`);
+  for (const file of extraFiles) {
+    if (fs.existsSync(file)) fs.copyFileSync(file, `${outDir}/${file}`);
+  }
+}
 
-async function buildWithDnt(): Promise<void> {
-  // No literal: where JSR does not answer there is no such module, and types are checked there too.
-  const { build } = await import("@deno/dnt" as string);
-  await build({
-    entryPoints: entryPoints.map(({ name, path }) => name === "." ? path : { name, path }),
-    outDir,
-    importMap: "deno.json",
-    // The library tells the runtimes apart itself, and a shim of Deno has no file locks.
-    shims: {},
-    rootTestDir: `${root}/tests`,
-    // dnt writes the tests into the package only when it is to run them too.
-    test: Deno.args.includes("--test"),
-    typeCheck: "both",
-    declarationMap: false,
-    // The standard library uses more of the language's library than Node 20 has, in its assertions.
-    filterDiagnostic: ({ file }: { file?: { fileName: string } }) =>
-      !file?.fileName.includes("/deps/"),
-    compilerOptions: {
-      target: "ES2022",
-      lib: ["ES2022", "ESNext.Disposable"],
-      noUncheckedIndexedAccess: true,
-    },
-    package: {
-      ...packageJson,
-      devDependencies: { "@types/deno": "^2.7.0", "@types/node": "^22.0.0" },
-    },
-  });
+function compare(jsr: boolean): void {
+  if (!jsr) throw new Error("--compare needs JSR, which does not answer");
+  const other = Deno.makeTempDirSync({ prefix: "aperture-build-" });
+  transpilePackage(other);
+  complete(other);
+  const different = differences(`${root}/npm`, other);
+  for (const line of different) console.log(`FAILED: ${line}`);
+  if (different.length > 0) Deno.exit(1);
+  fs.rmSync(other, { recursive: true });
+  console.log("The build with TypeScript alone has the same files");
 }

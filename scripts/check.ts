@@ -1,20 +1,31 @@
-// Checks format, lint, types and documentation: deno task check
+// Checks format, lint, types, documentation, imports and links: deno task check
 
 import denoJson from "../deno.json" with { type: "json" };
-import { deno, importArgs } from "./imports.ts";
+import { wrongArrows } from "./lib/arrows.ts";
+import { deno, importArgs } from "./lib/imports.ts";
+import { brokenLinks, markdownFiles } from "./lib/links.ts";
+import { root } from "./lib/setup.mjs";
+import { Steps } from "./lib/steps.ts";
 
-const entries = Object.values(denoJson.exports);
 const imports = await importArgs();
-const checks = [
-  ["fmt", "--check"],
-  ["lint"],
-  ["check", ...imports, "."],
-  ["doc", "--lint", ...imports, ...entries],
-];
-let failed = 0;
-for (const check of checks) {
-  const code = await deno(check);
-  if (code !== 0) failed++;
-  console.log(`${code === 0 ? "ok" : "FAILED"}: deno ${check.join(" ")}`);
+const steps = new Steps();
+for (
+  const args of [
+    ["fmt", "--check"],
+    ["lint"],
+    ["check", ...imports, "."],
+    ["doc", "--lint", ...imports, ...Object.values(denoJson.exports)],
+  ]
+) {
+  await steps.run(`deno ${args.join(" ")}`, async () => {
+    const code = await deno(args);
+    if (code !== 0) throw new Error(`exit code ${code}`);
+  });
 }
-Deno.exit(failed === 0 ? 0 : 1);
+await steps.run("imports go downwards, and in no circle", () => none(wrongArrows(root)));
+await steps.run("links lead somewhere", () => none(brokenLinks(root, markdownFiles(root))));
+Deno.exit(steps.end());
+
+function none(lines: string[]): void {
+  if (lines.length > 0) throw new Error(lines.join("\n"));
+}

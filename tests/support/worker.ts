@@ -1,9 +1,13 @@
+import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { parentPort, Worker } from "node:worker_threads";
 import {
+  AtomicFile,
   atomicUpdate,
+  atomicUpdateSync,
   atomicWrite,
   atomicWriteSync,
   DirLock,
@@ -57,7 +61,6 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
 
   /** Holds the lock, starts a process that outlives the lock, and releases. */
   async spawnWhileHolding(dir) {
-    const { spawn } = await import("node:child_process");
     const lock = await DirLock.acquire(dir!);
     const child = spawn("sleep", ["60"], { stdio: "ignore" });
     console.log("held");
@@ -312,7 +315,6 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
 
   /** Counts with threads, under the lock. */
   async threads(dir, count, times) {
-    const { Worker } = await import("node:worker_threads");
     fs.writeFileSync(path.join(dir!, "counter"), "0");
     await Promise.all(
       Array.from({ length: Number(count) }, () =>
@@ -337,6 +339,85 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
     console.log("collected");
     await line();
+  },
+
+  /** Takes the lock, in a thread, and ends without a release. */
+  async keep(dir, how) {
+    await DirLock.acquire(dir!);
+    parentPort!.postMessage("held");
+    if (how === "exit") process.exit(0);
+    if (how === "terminate") setInterval(() => {}, 1_000);
+  },
+
+  /** Has a thread {@linkcode jobs.keep} the lock; says when it has ended and whether the lock is free. */
+  async threadThatKeeps(dir, how) {
+    const argv = ["aperture-worker", "keep", dir!, how!];
+    const worker = new Worker(new URL(import.meta.url), { argv });
+    if (how === "terminate") worker.once("message", () => void worker.terminate());
+    await new Promise((resolve, reject) => worker.once("error", reject).once("exit", resolve));
+    console.log("ended");
+    // A thread of Deno that is terminated goes on for a moment.
+    const timeout = how === "terminate" ? 4_000 : 0;
+    const lock = await DirLock.acquire(dir!, { timeout }).catch(() => null);
+    console.log(lock === null ? "not free" : "free");
+    lock?.release();
+  },
+
+  /**
+   * Waits twice in its own way for locks that it holds itself, or that another process does; says
+   * each warning and after how many milliseconds it came, and after 12 s that it is over.
+   */
+  async nest(dir, way) {
+    const started = performance.now();
+    process.on("warning", ({ message }) => {
+      console.log(`${Math.round(performance.now() - started)} ${message.replaceAll("\n", " ")}`);
+    });
+    const { signal } = new AbortController();
+    const ways: Record<string, (dir: string) => Promise<unknown>> = {
+      acquire: (dir) => withDirLock(dir, () => DirLock.acquire(dir)),
+      update: (dir) => {
+        const file = path.join(dir, "file");
+        return atomicUpdate(file, async () => {
+          await atomicUpdate(file, () => "inner");
+          return "outer";
+        });
+      },
+      timeout: (dir) => withDirLock(dir, () => DirLock.acquire(dir, { timeout: 60_000 })),
+      signal: (dir) => withDirLock(dir, () => DirLock.acquire(dir, { signal })),
+      other: () => DirLock.acquire(path.join(dir!, "other")),
+    };
+    for (const name of ["one", "two"]) ways[way!]!(path.join(dir!, name)).catch(console.error);
+    await new Promise((resolve) => setTimeout(resolve, 12_000));
+    console.log("over");
+    process.exit(0);
+  },
+
+  /** Replaces a link to a FIFO that nobody writes to by an update; says that the call has ended. */
+  async updateFifo(file, form) {
+    try {
+      if (form === "sync") atomicUpdateSync(file!, () => "x", { symlinks: "replace" });
+      else await atomicUpdate(file!, () => "x", { symlinks: "replace" });
+    } catch {
+      // A refusal is an end too.
+    }
+    console.log("ended");
+  },
+
+  /** Locks, updates and writes where there is no Symbol.dispose; says which of the locks are free then. */
+  async withoutDispose(dir) {
+    console.log(String(Symbol.dispose), String(Symbol.asyncDispose));
+    const file = path.join(dir!, "file");
+    const lock = await DirLock.acquire(dir!);
+    lock.release();
+    await withDirLock(dir!, () => atomicWrite(file, "one"));
+    const append = (bytes: Uint8Array | null) => `${new TextDecoder().decode(bytes!)}, two`;
+    await atomicUpdate(file, append);
+    const temp = await AtomicFile.open(path.join(dir!, "stream"));
+    await temp.write("three");
+    await temp.commit();
+    const free = await DirLock.tryAcquire(dir!);
+    console.log(free === null ? "not free" : "free");
+    free?.release();
   },
 };
 

@@ -1,0 +1,196 @@
+/**
+ * What the library does, by hand: the shortest code with the same system calls and checks, in the
+ * cheapest form that the runtime has for each. It knows nothing of options, queues, signals,
+ * errors' names or what a failure leaves behind.
+ *
+ * A replacement:
+ *
+ * | call | what for | how |
+ * | --- | --- | --- |
+ * | lstat | is it a file, what are its mode and owner | synchronous: the kernel knows it |
+ * | open | `O_CREAT`, `O_EXCL`, with that mode | asynchronous |
+ * | write | all of it, or an error | asynchronous |
+ * | fstat | are mode and owner those of the file to replace | synchronous: the kernel knows it |
+ * | fsync | unless "none" | asynchronous |
+ * | close | | asynchronous; synchronous after fsync, which leaves it nothing to wait for |
+ * | rename | | asynchronous |
+ *
+ * On Deno `Deno.writeFile` opens, writes and closes in one hop, so that lstat of the path takes
+ * the place of fstat.
+ *
+ * A lock: lstat (is it a file), open, fstat (is it that file), flock, lstat (is it still there),
+ * flock to unlock, close; all of them synchronous.
+ *
+ * @module
+ */
+import * as fs from "node:fs";
+import { createRequire } from "node:module";
+
+/** The calls of a runtime, put together by hand. */
+export interface ByHand {
+  replace(file: string, bytes: Uint8Array, sync: boolean): Promise<void>;
+  replaceSync(file: string, bytes: Uint8Array, sync: boolean): void;
+  /** Takes and frees the lock on a file that is there. */
+  lock(file: string): void;
+}
+
+/** Those of this runtime; `library` is the module that is compared with. */
+export function byHand(library: string): ByHand {
+  return "Deno" in globalThis ? denoByHand() : nodeByHand(library);
+}
+
+let number = 0;
+
+function temporary(file: string): string {
+  return `${file}.${number++}.tmp`;
+}
+
+interface Stat {
+  dev: number;
+  ino: number | null;
+  mode: number | null;
+  uid: number | null;
+  gid: number | null;
+}
+
+function mustBeLike(made: Stat, old: Stat): void {
+  if (made.mode !== old.mode || made.uid !== old.uid || made.gid !== old.gid) {
+    throw new Error("Another mode or owner: more calls would be needed");
+  }
+}
+
+function mustBeSame(found: Stat, expected: Stat): void {
+  if (found.dev !== expected.dev || found.ino !== expected.ino) {
+    throw new Error("Another file");
+  }
+}
+
+function mustBeFile(is: boolean): void {
+  if (!is) throw new Error("Not a file");
+}
+
+function mustBeAll(written: number, bytes: Uint8Array): void {
+  if (written !== bytes.byteLength) {
+    throw new Error("Not all was written: another write is needed");
+  }
+}
+
+function nodeByHand(library: string): ByHand {
+  let flock: ((descriptor: number, operation: number) => number) | undefined;
+  const EXCLUSIVE = 2, NON_BLOCKING = 4, UNLOCK = 8;
+  return {
+    replace: (file, bytes, sync) =>
+      new Promise((resolve, reject) => {
+        const old = fs.lstatSync(file);
+        mustBeFile(old.isFile());
+        const temp = temporary(file);
+        fs.open(temp, "wx", old.mode & 0o777, (error, descriptor) => {
+          if (error) return reject(error);
+          fs.write(
+            descriptor,
+            bytes,
+            0,
+            bytes.byteLength,
+            null,
+            (error, written) => {
+              if (error) return reject(error);
+              try {
+                mustBeAll(written, bytes);
+                mustBeLike(fs.fstatSync(descriptor), old);
+              } catch (error) {
+                return reject(error);
+              }
+              if (sync) fs.fsync(descriptor, close);
+              else close(null);
+            },
+          );
+          function close(error: Error | null): void {
+            if (error) return reject(error);
+            fs.close(descriptor, (error) => {
+              if (error) return reject(error);
+              fs.rename(
+                temp,
+                file,
+                (error) => error ? reject(error) : resolve(),
+              );
+            });
+          }
+        });
+      }),
+    replaceSync(file, bytes, sync) {
+      const old = fs.lstatSync(file);
+      mustBeFile(old.isFile());
+      const temp = temporary(file);
+      const descriptor = fs.openSync(temp, "wx", old.mode & 0o777);
+      mustBeAll(fs.writeSync(descriptor, bytes), bytes);
+      mustBeLike(fs.fstatSync(descriptor), old);
+      if (sync) fs.fsyncSync(descriptor);
+      fs.closeSync(descriptor);
+      fs.renameSync(temp, file);
+    },
+    lock(file) {
+      flock ??= createRequire(library)("koffi").load(null).func(
+        "int flock(int fd, int operation)",
+      );
+      const found = fs.lstatSync(file);
+      mustBeFile(found.isFile());
+      const descriptor = fs.openSync(file, "r+");
+      mustBeSame(fs.fstatSync(descriptor), found);
+      if (flock!(descriptor, EXCLUSIVE | NON_BLOCKING) !== 0) {
+        throw new Error("Not free");
+      }
+      mustBeSame(fs.lstatSync(file), found);
+      flock!(descriptor, UNLOCK);
+      fs.closeSync(descriptor);
+    },
+  };
+}
+
+function denoByHand(): ByHand {
+  return {
+    async replace(file, bytes, sync) {
+      const old = Deno.lstatSync(file);
+      mustBeFile(old.isFile);
+      const temp = temporary(file);
+      const options = { write: true, createNew: true, mode: old.mode! & 0o777 };
+      if (sync) {
+        const opened = await Deno.open(temp, options);
+        mustBeAll(await opened.write(bytes), bytes);
+        mustBeLike(opened.statSync(), old);
+        await opened.sync();
+        opened.close();
+      } else {
+        await Deno.writeFile(temp, bytes, options);
+        mustBeLike(Deno.lstatSync(temp), old);
+      }
+      await Deno.rename(temp, file);
+    },
+    replaceSync(file, bytes, sync) {
+      const old = Deno.lstatSync(file);
+      mustBeFile(old.isFile);
+      const temp = temporary(file);
+      const options = { write: true, createNew: true, mode: old.mode! & 0o777 };
+      if (sync) {
+        const opened = Deno.openSync(temp, options);
+        mustBeAll(opened.writeSync(bytes), bytes);
+        mustBeLike(opened.statSync(), old);
+        opened.syncSync();
+        opened.close();
+      } else {
+        Deno.writeFileSync(temp, bytes, options);
+        mustBeLike(Deno.lstatSync(temp), old);
+      }
+      Deno.renameSync(temp, file);
+    },
+    lock(file) {
+      const found = Deno.lstatSync(file);
+      mustBeFile(found.isFile);
+      const opened = Deno.openSync(file, { read: true, write: true });
+      mustBeSame(opened.statSync(), found);
+      if (!opened.tryLockSync(true)) throw new Error("Not free");
+      mustBeSame(Deno.lstatSync(file), found);
+      opened.unlockSync();
+      opened.close();
+    },
+  };
+}

@@ -1,0 +1,36 @@
+/*
+ * What a lock on a directory costs at least: open, flock, hold for 200 µs, close, again and again.
+ *
+ *     flock LOCKFILE MILLISECONDS
+ *
+ * Says "ready", waits for a line, and says in the end how many turns it had.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1e3 + time.tv_nsec / 1e6;
+}
+
+int main(int argc, char **argv) {
+  if (argc != 3) return 64;
+  puts("ready");
+  fflush(stdout);
+  getchar();
+  double end = now() + atof(argv[2]);
+  long turns = 0;
+  for (; now() < end; turns++) {
+    int descriptor = open(argv[1], O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor < 0 || flock(descriptor, LOCK_EX) != 0) return 1;
+    for (double held = now() + 0.2; now() < held;);
+    close(descriptor);
+  }
+  printf("%ld\n", turns);
+  return 0;
+}

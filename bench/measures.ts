@@ -1,0 +1,193 @@
+import { once } from "node:events";
+import * as fs from "node:fs";
+import { register } from "node:module";
+import * as path from "node:path";
+import process from "node:process";
+import { MessageChannel } from "node:worker_threads";
+import type * as Library from "../mod.ts";
+import { peer, type Peers, urlOf } from "./peers.ts";
+
+/** What a measurement is given, which has a process of its own. */
+export interface Subject {
+  /** Where the library is, as a URL. */
+  readonly url: string;
+  /** An empty directory; for contention one that all share. */
+  readonly dir: string;
+  /** How many, how much, how long: see each. */
+  readonly count: number;
+  /** What is measured, where it is not the library. */
+  readonly of?: keyof Peers | undefined;
+}
+
+/** What is measured, each in a process of its own; the number that comes of it. */
+export const measurements: Record<
+  string,
+  (subject: Subject) => Promise<number>
+> = {
+  "drain": drain,
+  "parallel": parallel,
+  "import": importTime,
+  "files": filesLoaded,
+  "stream-memory": streamMemory,
+  "waiter-memory": waiterMemory,
+  "contend": contend,
+};
+
+function load({ url }: Subject): Promise<typeof Library> {
+  return import(url);
+}
+
+/** Milliseconds until `count` waiters of one lock have had it. */
+async function drain(subject: Subject): Promise<number> {
+  const { DirLock } = await load(subject);
+  const held = await DirLock.acquire(subject.dir);
+  const waits = Array.from({ length: subject.count }, async () => {
+    (await DirLock.acquire(subject.dir)).release();
+  });
+  await nothing();
+  const started = performance.now();
+  held.release();
+  await Promise.all(waits);
+  return performance.now() - started;
+}
+
+/** Milliseconds for `count` files of 100 bytes that are written at once. */
+async function parallel(subject: Subject): Promise<number> {
+  const { atomicWrite } = await load(subject);
+  const bytes = new Uint8Array(100);
+  const files = Array.from(
+    { length: subject.count },
+    (_, i) => path.join(subject.dir, String(i)),
+  );
+  const started = performance.now();
+  await Promise.all(
+    files.map((file) => atomicWrite(file, bytes, { durability: "none" })),
+  );
+  return performance.now() - started;
+}
+
+/** Milliseconds that an import takes in a fresh process. */
+async function importTime(subject: Subject): Promise<number> {
+  const { url, of } = subject;
+  const target = of === undefined ? url : urlOf(of);
+  const started = performance.now();
+  await import(target);
+  return performance.now() - started;
+}
+
+/** How many files an import loads, on Node. */
+async function filesLoaded(subject: Subject): Promise<number> {
+  const hooks = `
+    let port;
+    export const initialize = (data) => { port = data.port; };
+    export const load = (url, context, next) => {
+      if (url.startsWith("file:")) port.postMessage(url);
+      return next(url, context);
+    };`;
+  const { port1, port2 } = new MessageChannel();
+  const files = new Set<string>();
+  port1.on("message", (url) => files.add(url)).unref();
+  register(`data:text/javascript,${encodeURIComponent(hooks)}`, {
+    parentURL: import.meta.url,
+    data: { port: port2 },
+    transferList: [port2],
+  });
+  await import(subject.of === undefined ? subject.url : urlOf(subject.of));
+  // What was posted before the import ended has been taken when another turn has passed.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  return files.size;
+}
+
+/** MiB that the process grows by while `count` MiB are streamed, in chunks of 64 KiB. */
+async function streamMemory(subject: Subject): Promise<number> {
+  const { atomicWrite } = await load(subject);
+  const file = path.join(subject.dir, "file");
+  const chunk = new Uint8Array(65_536);
+  let most = 0;
+  async function* source(chunks: number) {
+    for (let i = 0; i < chunks; i++) {
+      if (i % 64 === 0) most = Math.max(most, process.memoryUsage().rss);
+      yield chunk;
+    }
+  }
+  await atomicWrite(file, source(256), { durability: "none" });
+  collect();
+  const before = most = process.memoryUsage().rss;
+  await atomicWrite(file, source(subject.count * 16), { durability: "none" });
+  fs.rmSync(file);
+  return (Math.max(most, process.memoryUsage().rss) - before) / 2 ** 20;
+}
+
+/** KiB of each of `count` waiters of a lock. */
+async function waiterMemory(subject: Subject): Promise<number> {
+  const { DirLock } = await load(subject);
+  const used = () => {
+    collect();
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external;
+  };
+  const crowd = async (count: number) => {
+    const held = await DirLock.acquire(subject.dir);
+    const waits = Array.from(
+      { length: count },
+      () => DirLock.acquire(subject.dir),
+    );
+    await nothing();
+    const full = used();
+    held.release();
+    for (const wait of waits) (await wait).release();
+    return full;
+  };
+  await crowd(100);
+  const before = used();
+  return (await crowd(subject.count) - before) / subject.count / 1_024;
+}
+
+/** Turns in `count` milliseconds, the lock held for 200 µs each time, from when all are told to begin. */
+async function contend(subject: Subject): Promise<number> {
+  const turn = await turnOf(subject);
+  for (let i = 0; i < 3; i++) await turn();
+  console.log("ready");
+  process.stdin.resume();
+  await once(process.stdin, "data");
+  const end = performance.now() + subject.count;
+  let turns = 0;
+  for (; performance.now() < end; turns++) await turn();
+  process.stdin.destroy();
+  return turns;
+}
+
+function hold(): void {
+  for (const held = performance.now() + 0.2; performance.now() < held;);
+}
+
+async function turnOf(subject: Subject): Promise<() => Promise<void>> {
+  if (subject.of === "proper-lockfile") {
+    const proper = peer("proper-lockfile")!;
+    const retries = { forever: true, minTimeout: 1, maxTimeout: 5 };
+    return async () => {
+      const release = await proper.lock(subject.dir, { retries });
+      hold();
+      await release();
+    };
+  }
+  const { DirLock } = await load(subject);
+  return async () => {
+    const lock = await DirLock.acquire(subject.dir);
+    hold();
+    lock.release();
+  };
+}
+
+function collect(): void {
+  const { gc, Bun } = globalThis as {
+    gc?: () => void;
+    Bun?: { gc(force: boolean): void };
+  };
+  for (let i = 0; i < 3; i++) gc === undefined ? Bun?.gc(true) : gc();
+}
+
+/** Lets all that is under way without the disk come to where it waits. */
+function nothing(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 50));
+}

@@ -1,0 +1,82 @@
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+/** What is used of https://github.com/npm/write-file-atomic. */
+export interface WriteFileAtomic {
+  (file: string, data: Uint8Array, options: { fsync: boolean }): Promise<void>;
+  sync(file: string, data: Uint8Array, options: { fsync: boolean }): void;
+}
+
+/** What is used of https://github.com/fabiospampinato/atomically. */
+export interface Atomically {
+  writeFile(
+    file: string,
+    data: Uint8Array,
+    options: { fsync: boolean },
+  ): Promise<void>;
+  writeFileSync(
+    file: string,
+    data: Uint8Array,
+    options: { fsync: boolean },
+  ): void;
+}
+
+/** What is used of https://github.com/mcollina/fast-write-atomic: it always syncs, and never keeps a mode. */
+export interface FastWriteAtomic {
+  promise(file: string, data: Uint8Array): Promise<void>;
+}
+
+/** What is used of https://github.com/typicode/steno: it never syncs, and never keeps a mode. */
+export interface Steno {
+  Writer: new (
+    file: string,
+  ) => { write(data: string | Uint8Array): Promise<void> };
+}
+
+/** What is used of https://github.com/moxystudio/node-proper-lockfile. */
+export interface ProperLockfile {
+  lock(
+    file: string,
+    options?: { retries?: unknown },
+  ): Promise<() => Promise<void>>;
+  lockSync(file: string): () => void;
+}
+
+/** What is used of https://github.com/npm/lockfile. */
+export interface Lockfile {
+  lockSync(file: string): void;
+  unlockSync(file: string): void;
+  lock(
+    file: string,
+    options: { wait: number; pollPeriod: number },
+    done: (error: Error | null) => void,
+  ): void;
+  unlock(file: string, done: (error: Error | null) => void): void;
+}
+
+/** The peers of bench/tools/package.json. */
+export interface Peers {
+  "write-file-atomic": WriteFileAtomic;
+  "atomically": Atomically;
+  "fast-write-atomic": FastWriteAtomic;
+  "steno": Steno;
+  "proper-lockfile": ProperLockfile;
+  "lockfile": Lockfile;
+}
+
+/** As code beside the package.json of the peers would: they need not be there. */
+const require = createRequire(new URL("tools/package.json", import.meta.url));
+
+/** The URL of a peer. */
+export function urlOf(name: string): string {
+  return pathToFileURL(require.resolve(name)).href;
+}
+
+/** A peer; undefined if this runtime cannot load it. */
+export function peer<N extends keyof Peers>(name: N): Peers[N] | undefined {
+  try {
+    return require(name);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,108 @@
+import * as fs from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Grown } from "./curves.ts";
+import { OURS } from "./contests.ts";
+import { C_PROGRAM } from "./rows.ts";
+import { compileFlock, type Runtime, runtimes } from "./setup.ts";
+import { type Bench, crowd, work } from "./work.ts";
+
+/** What a picture says beside its lines. */
+export interface Picture {
+  readonly title: string;
+  readonly x: string;
+  readonly y: string;
+  readonly grown: Grown;
+  /** Bytes are told in powers of 1024. */
+  readonly bytes?: boolean;
+}
+
+/** A curve, and how it is measured. */
+interface Drawn extends Omit<Picture, "grown"> {
+  measure(bench: Bench, node: Runtime): Promise<Grown>;
+}
+
+const byWorker = (name: string, shell?: string): Drawn["measure"] => (bench, node) =>
+  work(bench, node, name, { quick: bench.quick }, shell);
+
+const drawn: Record<string, Drawn> = {
+  "size": {
+    title: "Time of a call by the size of the file",
+    x: "bytes",
+    y: "milliseconds",
+    bytes: true,
+    measure: byWorker("curve-size"),
+  },
+  "parallel": {
+    title: "Time of parallel calls, at ulimit -n 1024",
+    x: "calls at once, 100 bytes each",
+    y: "milliseconds for all",
+    measure: byWorker("curve-parallel", "ulimit -n 1024"),
+  },
+  "waiters": {
+    title: "Time until all waiters of a lock have had it",
+    x: "waiters in one process",
+    y: "milliseconds for all",
+    measure: byWorker("curve-waiters"),
+  },
+  "processes": {
+    title: "Time of a turn with a lock held for 0.2 ms",
+    x: "processes that fight for it",
+    y: "milliseconds a turn",
+    measure: processes,
+  },
+  "files": {
+    title: "Time of a call by the files in the directory",
+    x: "other files in the directory",
+    y: "milliseconds",
+    measure: byWorker("curve-files"),
+  },
+};
+
+const pictures = fileURLToPath(new URL("../docs/bench/", import.meta.url));
+
+/** Measures how time grows, on Node, and draws it into docs/bench/. */
+export async function plot(
+  bench: Bench,
+  names: readonly string[] = Object.keys(drawn),
+): Promise<void> {
+  const [node] = await runtimes(["node"]);
+  if (node === undefined) throw new Error("Node is missing: the peers and the drawing need it");
+  fs.mkdirSync(pictures, { recursive: true });
+  for (const name of names) {
+    const curve = drawn[name];
+    if (curve === undefined) {
+      throw new Error(`There is no curve ${name}: there are ${Object.keys(drawn).join(", ")}`);
+    }
+    const { measure, ...picture } = curve;
+    const started = performance.now();
+    const grown = await measure(bench, node);
+    const svg = await work<string>(bench, node, "draw", { ...picture, grown });
+    fs.writeFileSync(`${pictures}${name}.svg`, svg);
+    const seconds = ((performance.now() - started) / 1_000).toFixed(1);
+    console.log(`docs/bench/${name}.svg: ${seconds} s`);
+    for (const [contender, end] of Object.entries(grown.ends)) {
+      console.log(`  ${contender} ends: ${end}`);
+    }
+  }
+}
+
+/** Time of a turn by how many processes there are. */
+async function processes(bench: Bench, node: Runtime): Promise<Grown> {
+  const program = compileFlock(bench.dir);
+  const milliseconds = bench.quick ? 300 : 2_000;
+  const contenders: Record<string, (count: number) => Promise<number[]>> = {
+    [OURS]: (count) => crowd(bench, node, count, milliseconds),
+    "proper-lockfile": (count) => crowd(bench, node, count, milliseconds, "proper-lockfile"),
+    ...program !== undefined && {
+      [C_PROGRAM]: (count: number) => crowd(bench, program, count, milliseconds),
+    },
+  };
+  const lines: Grown["lines"] = {};
+  for (const count of bench.quick ? [1, 4, 16] : [1, 2, 4, 8, 16, 32, 64]) {
+    for (const [name, contend] of Object.entries(contenders)) {
+      const turns = (await contend(count)).reduce((sum, n) => sum + n, 0);
+      (lines[name] ??= []).push([count, milliseconds / turns]);
+    }
+  }
+  return { lines, ends: {} };
+}

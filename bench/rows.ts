@@ -1,0 +1,284 @@
+import { type Measure, measureOf } from "./contest.ts";
+import { BY_HAND, contests, OURS } from "./contests.ts";
+import { compileFlock, type Runtime } from "./setup.ts";
+import { type Bench, crowd, work } from "./work.ts";
+
+/** What is to be reached: a ratio to something else in the row, or the number itself. */
+export interface Goal {
+  readonly runtime: Runtime["id"];
+  /** What it is compared with; nothing for the number itself. */
+  readonly against?: string;
+  readonly least?: number;
+  readonly most?: number;
+}
+
+/** One row of the table: what is measured, on which runtimes, and what is to be reached. */
+export interface Row {
+  readonly title: string;
+  readonly runtimes: readonly Runtime["id"][];
+  readonly unit: "time" | "MiB" | "KiB" | "files" | "turns";
+  /** What the goals are about; ours if nothing else is said. */
+  readonly subject?: string;
+  /** Peers: the ratio tells how many times faster ours is, not how many times slower. */
+  readonly faster?: readonly string[];
+  readonly goals: readonly Goal[];
+  measure(
+    bench: Bench,
+    runtime: Runtime,
+    id: string,
+  ): Promise<Record<string, Measure>>;
+}
+
+/** A number without a unit, in a row that has one. */
+export const JAIN = "Jain's index";
+/** What contention is compared with. */
+export const C_PROGRAM = "C, flock(2)";
+
+const ALL = ["deno", "node", "bun"] as const;
+const PEERS = [
+  "write-file-atomic",
+  "atomically",
+  "fast-write-atomic",
+  "proper-lockfile",
+  "lockfile",
+];
+const most = (
+  runtime: Runtime["id"],
+  against: string | undefined,
+  most: number,
+): Goal => ({
+  runtime,
+  ...against !== undefined && { against },
+  most,
+});
+const least = (
+  runtime: Runtime["id"],
+  against: string | undefined,
+  least: number,
+): Goal => ({
+  runtime,
+  ...against !== undefined && { against },
+  least,
+});
+
+function contest(
+  title: string,
+  goals: Goal[],
+  runtimes: readonly Runtime["id"][] = ALL,
+): Row {
+  return {
+    title,
+    runtimes,
+    unit: "time",
+    faster: PEERS,
+    goals,
+    measure: ({ quick, calls, ...bench }, runtime, id) =>
+      work(bench, runtime, id, { quick, calls }),
+  };
+}
+
+/** All rows, by the name that `--only` takes. */
+export const rows: Record<string, Row> = {
+  "async-none": contest('4 KiB, asynchronous, "none"', [
+    most("node", BY_HAND, 1.25),
+    least("node", "write-file-atomic", 4),
+    least("node", "atomically", 2.2),
+    least("node", "fast-write-atomic", 0.95),
+    most("deno", BY_HAND, 1.25),
+  ]),
+  "async-consistent": contest('4 KiB, asynchronous, "consistent"', [
+    most("node", BY_HAND, 1.2),
+    least("node", "write-file-atomic", 3),
+    least("node", "atomically", 1.6),
+  ]),
+  "sync-none": contest('4 KiB, synchronous, "none"', [
+    most("node", BY_HAND, 1.3),
+    least("node", "write-file-atomic", 2),
+    least("node", "atomically", 1.6),
+    most("deno", BY_HAND, 1.25),
+  ]),
+  "sync-consistent": contest('4 KiB, synchronous, "consistent"', [
+    least("node", "atomically", 1.2),
+  ]),
+  "lock-sync": contest("A free lock, synchronous", [
+    most("deno", BY_HAND, 1.25),
+    most("node", BY_HAND, 1.3),
+    least("node", "proper-lockfile", 9),
+    least("node", "lockfile", 1.3),
+  ]),
+  "lock-async": contest("A free lock, asynchronous", [
+    least("node", "proper-lockfile", 6),
+  ]),
+  "one-path-100": contest("100 calls on one path, none awaited", [
+    least("node", "write-file-atomic", 20),
+  ]),
+  "one-path-1000": contest("1,000 calls on one path, none awaited", [
+    most("node", "steno", 2),
+  ]),
+  "paths-100": contest("100 paths at once, 4 KiB each", [
+    least("node", "write-file-atomic", 4),
+  ]),
+  "paths-20MB": contest(
+    "100 paths at once, 20 MB each (10 paths with --quick)",
+    [
+      least("node", "write-file-atomic", 1),
+    ],
+  ),
+  "waiters": {
+    title: "Waiters of one lock, all served",
+    runtimes: ALL,
+    unit: "time",
+    subject: "100,000",
+    goals: [most("deno", "10,000", 12), most("node", "10,000", 12)],
+    measure: (bench, runtime) => growing(bench, runtime, "drain", [100_000, 10_000]),
+  },
+  "parallel": {
+    title: "Parallel writes of 100 bytes, ulimit -n 1024",
+    runtimes: ALL,
+    unit: "time",
+    subject: "40,000",
+    goals: [most("deno", "10,000", 5), most("node", "10,000", 5)],
+    measure: (bench, runtime) =>
+      growing(bench, runtime, "parallel", [40_000, 10_000], "ulimit -n 1024"),
+  },
+  "chunks": contest("1,000,000 chunks of one byte, async iterable", [
+    most("deno", undefined, 1_000),
+    most("node", undefined, 1_000),
+  ]),
+  "readable": contest("1,000,000 chunks of one byte, Node's Readable", [
+    most("node", "the bare stream", 1.5),
+  ]),
+  "writable": contest("1,000,000 chunks of one byte, AtomicFile.writable", [
+    most("deno", "the bare stream", 1.5),
+    most("node", "the bare stream", 1.5),
+  ]),
+  "import": {
+    title: "Import in a fresh process",
+    runtimes: ["node", "bun"],
+    unit: "time",
+    goals: [most("node", "write-file-atomic", 1.2)],
+    measure: (bench, runtime) => compared(bench, runtime, "import", bench.quick ? 7 : 31),
+  },
+  "files": {
+    title: "Files that an import loads",
+    runtimes: ["node"],
+    unit: "files",
+    goals: [most("node", undefined, 25)],
+    measure: (bench, runtime) => alone(bench, runtime, "files", 0, 1),
+  },
+  "stream-memory": {
+    title: "Growth of the process while 1 GiB is streamed",
+    runtimes: ALL,
+    unit: "MiB",
+    goals: [most("deno", undefined, 32), most("node", undefined, 32)],
+    measure: (bench, runtime) => alone(bench, runtime, "stream-memory", 1_024, bench.quick ? 1 : 3),
+  },
+  "waiter-memory": {
+    title: "Memory of each of 10,000 waiters",
+    runtimes: ALL,
+    unit: "KiB",
+    goals: [most("deno", undefined, 1), most("node", undefined, 1)],
+    measure: (bench, runtime) =>
+      alone(bench, runtime, "waiter-memory", 10_000, bench.quick ? 1 : 3),
+  },
+  "contention": {
+    title: "Turns of 8 processes in 2 s, 200 µs each",
+    runtimes: ALL,
+    unit: "turns",
+    goals: [
+      least("deno", C_PROGRAM, 0.9),
+      least("deno", JAIN, 0.95),
+      least("node", C_PROGRAM, 0.9),
+      least("node", JAIN, 0.95),
+    ],
+    measure: contention,
+  },
+};
+
+for (const id of Object.keys(contests)) {
+  if (rows[id] === undefined) throw new Error(`No row shows the contest ${id}`);
+}
+
+/** One measurement again and again. */
+async function alone(
+  bench: Bench,
+  runtime: Runtime,
+  name: string,
+  count: number,
+  rounds: number,
+): Promise<Record<string, Measure>> {
+  const samples: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    samples.push(await work(bench, runtime, name, { count }));
+  }
+  return { [OURS]: measureOf(samples) };
+}
+
+/** Ours and write-file-atomic in turns. */
+async function compared(
+  bench: Bench,
+  runtime: Runtime,
+  name: string,
+  rounds: number,
+): Promise<Record<string, Measure>> {
+  const [own, other]: [number[], number[]] = [[], []];
+  for (let round = 0; round < rounds; round++) {
+    own.push(await work(bench, runtime, name, { count: 0 }));
+    other.push(
+      await work(bench, runtime, name, { count: 0, of: "write-file-atomic" }),
+    );
+  }
+  return { [OURS]: measureOf(own), "write-file-atomic": measureOf(other) };
+}
+
+/** Ours with more and more to do. */
+async function growing(
+  bench: Bench,
+  runtime: Runtime,
+  name: string,
+  counts: readonly number[],
+  shell?: string,
+): Promise<Record<string, Measure>> {
+  const samples = counts.map(() => [] as number[]);
+  for (let round = 0; round < (bench.quick ? 1 : 5); round++) {
+    for (const [i, count] of counts.entries()) {
+      samples[i]!.push(await work(bench, runtime, name, { count }, shell));
+    }
+  }
+  return Object.fromEntries(
+    counts.map((
+      count,
+      i,
+    ) => [count.toLocaleString("en"), measureOf(samples[i]!)]),
+  );
+}
+
+async function contention(
+  bench: Bench,
+  runtime: Runtime,
+): Promise<Record<string, Measure>> {
+  const program = compileFlock(bench.dir);
+  const [own, fair, other]: number[][] = [[], [], []];
+  for (let round = 0; round < (bench.quick ? 1 : 5); round++) {
+    const turns = await crowd(bench, runtime, 8, 2_000);
+    own!.push(sum(turns));
+    fair!.push(jain(turns));
+    if (program !== undefined) {
+      other!.push(sum(await crowd(bench, program, 8, 2_000)));
+    }
+  }
+  return {
+    [OURS]: measureOf(own!),
+    ...program !== undefined && { [C_PROGRAM]: measureOf(other!) },
+    [JAIN]: measureOf(fair!),
+  };
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
+
+/** Jain's index of fairness: 1 if all have the same, 1/n if one has all. */
+function jain(turns: readonly number[]): number {
+  return sum(turns) ** 2 / (turns.length * sum(turns.map((n) => n * n)));
+}

@@ -1,0 +1,129 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { createInterface } from "node:readline";
+import type { Runtime } from "./setup.ts";
+
+/** Where and how it is measured. */
+export interface Bench {
+  /** Below it each measurement gets a directory of its own. */
+  readonly dir: string;
+  readonly quick: boolean;
+  /** How many calls a contender makes in its turn. */
+  readonly calls: number;
+}
+
+/** What a measurement that has hung is given, in milliseconds. */
+const PATIENCE = 300_000;
+
+let number = 0;
+
+/** Calls `fn` with an empty directory. */
+async function inNewDir<T>(
+  dir: string,
+  fn: (dir: string) => Promise<T>,
+): Promise<T> {
+  const own = path.join(dir, String(number++));
+  fs.mkdirSync(own);
+  try {
+    return await fn(own);
+  } finally {
+    fs.rmSync(own, { recursive: true });
+  }
+}
+
+/** Has a worker measure; what it says. `shell` is run first in its process. */
+export function work<T>(
+  bench: Pick<Bench, "dir">,
+  runtime: Runtime,
+  name: string,
+  given: Record<string, unknown>,
+  shell?: string,
+): Promise<T> {
+  return inNewDir(bench.dir, async (dir) => {
+    const child = start(runtime, name, { ...given, dir }, shell);
+    try {
+      return JSON.parse(await said(child, name));
+    } finally {
+      await ended(child);
+    }
+  });
+}
+
+/** Has `count` processes fight for a lock; how many turns each of them had. */
+export function crowd(
+  bench: Pick<Bench, "dir">,
+  who: Runtime | string,
+  count: number,
+  milliseconds: number,
+  of?: string,
+): Promise<number[]> {
+  return inNewDir(bench.dir, async (dir) => {
+    const children = Array.from({ length: count }, () => {
+      return typeof who === "string"
+        ? spawn(who, [path.join(dir, ".aperture.lock"), String(milliseconds)], {
+          stdio: ["pipe", "pipe", "inherit"],
+        })
+        : start(who, "contend", { dir, count: milliseconds, of });
+    });
+    const lines = children.map((child) => {
+      return createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+    });
+    const next = async (i: number) => {
+      const { done, value } = await lines[i]!.next();
+      if (done) throw new Error("a process that was to contend has ended");
+      return value as string;
+    };
+    try {
+      await Promise.all(children.map((_, i) => next(i)));
+      for (const child of children) child.stdin!.write("\n");
+      return await Promise.all(
+        children.map(async (_, i) => Number(await next(i))),
+      );
+    } finally {
+      await Promise.all(children.map(ended));
+    }
+  });
+}
+
+function start(
+  { command, exposeGc, library }: Runtime,
+  name: string,
+  given: Record<string, unknown>,
+  shell?: string,
+): ChildProcess {
+  const worker = command.at(-1)!;
+  let args = [
+    ...command.slice(0, -1),
+    ...exposeGc,
+    worker,
+    name,
+    JSON.stringify({ url: library, ...given }),
+  ];
+  if (shell !== undefined) {
+    args = ["bash", "-c", `${shell}; exec "$@"`, "bash", ...args];
+  }
+  return spawn(args[0]!, args.slice(1), {
+    stdio: ["pipe", "pipe", "inherit"],
+    timeout: PATIENCE,
+    killSignal: "SIGKILL",
+  });
+}
+
+async function said(child: ChildProcess, name: string): Promise<string> {
+  let output = "";
+  child.stdout!.setEncoding("utf8").on("data", (text) => output += text);
+  const [code, signal] = await once(child, "close");
+  if (code !== 0) throw new Error(`${name} ended with ${code ?? signal}`);
+  return output.trimEnd().split("\n").at(-1)!;
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  child.stdin!.destroy();
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  const timer = setTimeout(() => child.kill("SIGKILL"), 5_000);
+  await exit;
+  clearTimeout(timer);
+}

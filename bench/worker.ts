@@ -1,0 +1,19 @@
+// Measures in a process of its own: worker CONTEST|CURVE|MEASUREMENT|draw JSON. Ends with a line of JSON.
+
+import process from "node:process";
+import { contests } from "./contests.ts";
+import { curves } from "./curves.ts";
+import { draw } from "./draw.ts";
+import { measurements } from "./measures.ts";
+
+const [name, json] = process.argv.slice(2) as [string, string];
+const given = JSON.parse(json);
+
+async function result(): Promise<unknown> {
+  if (name === "draw") return await draw(given);
+  const run = contests[name] ?? curves[name];
+  if (run === undefined) return await measurements[name]!(given);
+  return await run({ ...given, library: await import(given.url) });
+}
+
+console.log(JSON.stringify(await result()));

@@ -1,0 +1,16 @@
+// Runs one part of the proof in the namespaces that ground.ts made: apart.ts MODULE SCALE
+// Writes its rows to standard output, and ends when its standard input does.
+
+import type { ProveApart } from "./ground.ts";
+
+const [module, scale] = Deno.args;
+
+(async () => {
+  for await (const _ of Deno.stdin.readable);
+  Deno.exit(1);
+})();
+
+const { prove } = await import(`./${module}.ts`) as { prove: ProveApart };
+const rows = await prove(JSON.parse(scale!));
+await new Response(JSON.stringify(rows)).body!.pipeTo(Deno.stdout.writable);
+Deno.exit(0);

@@ -1,0 +1,70 @@
+import { toNamespacedPath } from "node:path";
+import process from "node:process";
+import type { Koffi } from "./koffi.ts";
+
+/** The calls of kernel32.dll that Node has no own of. Each is true when it has succeeded. */
+export interface WindowsCalls {
+  /** CreateFileW of an existing file, shared with everybody; -1 when it has failed. */
+  open(path: string, access: number, flags: number): number;
+  /** GetFileInformationByHandle: {@link https://learn.microsoft.com/windows/win32/api/fileapi/ns-fileapi-by_handle_file_information} */
+  information(file: number, into: Uint8Array): boolean;
+  lock(file: number, flags: number): boolean;
+  unlock(file: number): boolean;
+  /** SetFileInformationByHandle. */
+  change(file: number, kind: number, data: Uint8Array): boolean;
+  close(file: number): void;
+  /** GetLastError of the call before. */
+  lastError(): number;
+}
+
+const SHARE_ALL = 7, OPEN_EXISTING = 3;
+/** The whole range of a file, as Deno and Rust lock it. */
+const ALL = 0xffff_ffff;
+const OVERLAPPED_BYTES = 32;
+
+/**
+ * Finds the calls by FFI.
+ *
+ * Structures are passed as bytes: koffi knows named types by process, so that a second copy of
+ * this module could not define them again.
+ */
+export function windowsCalls(koffi: Koffi): WindowsCalls {
+  const kernel32 = koffi.load("kernel32.dll");
+  const call = (prototype: string) => kernel32.func(prototype) as (...args: unknown[]) => number;
+  const createFile = call(
+    "intptr_t __stdcall CreateFileW(str16 name, uint32_t access, uint32_t share, " +
+      "void *security, uint32_t disposition, uint32_t flags, intptr_t template)",
+  );
+  const fileInformation = call(
+    "int __stdcall GetFileInformationByHandle(intptr_t file, void *information)",
+  );
+  const lockFileEx = call(
+    "int __stdcall LockFileEx(intptr_t file, uint32_t flags, uint32_t reserved, " +
+      "uint32_t low, uint32_t high, void *overlapped)",
+  );
+  const unlockFileEx = call(
+    "int __stdcall UnlockFileEx(intptr_t file, uint32_t reserved, " +
+      "uint32_t low, uint32_t high, void *overlapped)",
+  );
+  const setInformation = call(
+    "int __stdcall SetFileInformationByHandle(intptr_t file, int kind, void *data, uint32_t size)",
+  );
+  const closeHandle = call("int __stdcall CloseHandle(intptr_t file)");
+  const overlapped = () => new Uint8Array(OVERLAPPED_BYTES);
+
+  return {
+    open: (path, access, flags) =>
+      createFile(toNamespacedPath(path), access, SHARE_ALL, null, OPEN_EXISTING, flags, 0),
+    information: (file, into) => fileInformation(file, into) !== 0,
+    lock: (file, flags) => lockFileEx(file, flags, 0, ALL, ALL, overlapped()) !== 0,
+    unlock: (file) => unlockFileEx(file, 0, ALL, ALL, overlapped()) !== 0,
+    change: (file, kind, data) => setInformation(file, kind, data, data.byteLength) !== 0,
+    close: (file) => void closeHandle(file),
+    lastError: call("uint32_t __stdcall GetLastError()"),
+  };
+}
+
+/** How many bytes a pointer has. */
+export function pointerBytes(): 4 | 8 {
+  return process.arch === "ia32" ? 4 : 8;
+}

@@ -1,0 +1,86 @@
+import { assertEquals } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { wrongArrows } from "./arrows.ts";
+import { root } from "./setup.mjs";
+
+const GOOD = {
+  "mod.ts": 'export * from "./lock.ts";',
+  "lock.ts": 'import { a } from "./internal/a.ts"; import "@std/path/join"; import "node:fs";',
+  "internal/a.ts": 'import type { B } from "./b.ts"; import { c } from "../runtime/mod.ts";',
+  "internal/b.ts": "export interface B {}",
+  "runtime/mod.ts": 'import data from "../deno.json" with { type: "json" };',
+  "tests/lock_test.ts": 'import "../mod.ts"; import "../scripts/lib/x.ts";',
+  "scripts/lib/x.ts": "",
+};
+
+/** The check of a tree of these files. */
+function check(files: Record<string, string>): string[] {
+  const dir = Deno.makeTempDirSync();
+  try {
+    for (const [name, text] of Object.entries(files)) {
+      fs.mkdirSync(path.dirname(path.join(dir, name)), { recursive: true });
+      fs.writeFileSync(path.join(dir, name), text);
+    }
+    return wrongArrows(dir);
+  } finally {
+    fs.rmSync(dir, { recursive: true });
+  }
+}
+
+Deno.test("wrongArrows() is content with imports that go downwards", () => {
+  assertEquals(check(GOOD), []);
+});
+
+Deno.test("wrongArrows() finds an arrow that is turned round", () => {
+  const wrong = check({ ...GOOD, "internal/b.ts": 'import { DirLock } from "../lock.ts";' });
+  assertEquals(wrong, [
+    "internal/b.ts imports lock.ts: internal/ must not import from a public file",
+    "circle: internal/a.ts → internal/b.ts → lock.ts → internal/a.ts",
+  ]);
+});
+
+for (
+  const statement of [
+    'import type { B } from "../internal/b.ts";',
+    'export type { B } from "../internal/b.ts";',
+    'type B = import("../internal/b.ts").B;',
+    'const b = await import("../internal/b.ts");',
+    'const b = require("../internal/b.ts");',
+  ]
+) {
+  Deno.test(`wrongArrows() sees ${statement}`, () => {
+    assertEquals(
+      check({ ...GOOD, "runtime/mod.ts": statement }),
+      [
+        "runtime/mod.ts imports internal/b.ts: runtime/ must not import from internal/",
+        "circle: internal/a.ts → runtime/mod.ts → internal/a.ts",
+      ].slice(0, 1),
+    );
+  });
+}
+
+Deno.test("wrongArrows() finds a published file that imports a test", () => {
+  assertEquals(check({ ...GOOD, "mod.ts": 'import "./tests/support/x.ts";' }), [
+    "mod.ts imports tests/support/x.ts: a public file must not import from what is not published",
+  ]);
+});
+
+Deno.test("wrongArrows() finds a circle of types outside of the library", () => {
+  const circle = {
+    "prove/a.ts": 'import type { B } from "./b.ts";',
+    "prove/b.ts": 'import type { A } from "./a.ts";',
+  };
+  assertEquals(check({ ...GOOD, ...circle }), [
+    "circle: prove/a.ts → prove/b.ts → prove/a.ts",
+  ]);
+});
+
+Deno.test("wrongArrows() takes no comment and no string for an import", () => {
+  const text = '/** import { x } from "../mod.ts" */ const s = \'import "../mod.ts"\';';
+  assertEquals(check({ ...GOOD, "runtime/mod.ts": text }), []);
+});
+
+Deno.test("wrongArrows() reads the repository", () => {
+  assertEquals(wrongArrows(root).filter((line) => line.startsWith("scripts/")), []);
+});

@@ -1,0 +1,92 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import denoJson from "../../deno.json" with { type: "json" };
+import { root } from "./setup.mjs";
+
+/** The arguments, as JSON, for what is started from here. */
+const ARGS = "APERTURE_DENO_ARGS";
+
+/** The import map for where JSR cannot be reached; {@linkcode importArgs} writes it. */
+const NPM_IMPORTS = `${root}/scripts/npm_imports.json`;
+
+/**
+ * Arguments that give `deno check`, `run` and `test` imports that can be had: none where JSR
+ * answers, which is found out by asking, once; elsewhere those that take all from npm.
+ */
+export async function importArgs(): Promise<string[]> {
+  const known = Deno.env.get(ARGS);
+  if (known !== undefined) return JSON.parse(known);
+  const answers = await jsrAnswers();
+  if (!answers) writeNpmImports();
+  const args = answers ? [] : ["--import-map", NPM_IMPORTS];
+  Deno.env.set(ARGS, JSON.stringify(args));
+  console.error(
+    answers
+      ? "JSR answers: imports as in deno.json."
+      : "JSR does not answer: imports from npm, as in scripts/npm_imports.json.",
+  );
+  return args;
+}
+
+async function jsrAnswers(): Promise<boolean> {
+  try {
+    const registry = Deno.env.get("JSR_URL") ?? "https://jsr.io";
+    const response = await fetch(new URL("/@std/path/meta.json", registry), {
+      signal: AbortSignal.timeout(5_000),
+    });
+    await response.body?.cancel();
+    return response.ok;
+  } catch {
+    return false;
+  }
+}
+
+function writeNpmImports(): void {
+  const imports: Record<string, string> = {};
+  for (const [name, file] of Object.entries(denoJson.exports)) {
+    imports[denoJson.name + name.slice(1)] = `../${file.slice(2)}`;
+  }
+  for (const [name, target] of Object.entries(denoJson.imports)) {
+    if (target.startsWith("npm:")) imports[name] = target;
+  }
+  for (const specifier of stdSpecifiers()) {
+    const file = stdFile(specifier);
+    imports[specifier] = file.startsWith("scripts/")
+      ? `./${file.slice("scripts/".length)}`
+      : `npm:deno-std@^1/${file}`;
+  }
+  const text = `${JSON.stringify({ imports }, undefined, 2)}\n`;
+  // Not in place: several tasks may run at once, and each reads what it needs.
+  const temp = `${NPM_IMPORTS}.${crypto.randomUUID()}`;
+  fs.writeFileSync(temp, text);
+  fs.renameSync(temp, NPM_IMPORTS);
+}
+
+/** The modules of the standard library that the sources name, in their examples too. */
+function stdSpecifiers(): Set<string> {
+  const found = new Set<string>();
+  for (const dir of ["", "internal", "runtime", "tests", "tests/support", "prove", "examples"]) {
+    if (!fs.existsSync(path.join(root, dir))) continue;
+    for (const name of fs.readdirSync(path.join(root, dir))) {
+      if (!/\.(ts|md)$/.test(name)) continue;
+      const text = fs.readFileSync(path.join(root, dir, name), "utf8");
+      for (const [, specifier] of text.matchAll(/"(@std\/[a-z0-9/-]+)"/g)) found.add(specifier!);
+    }
+  }
+  return found;
+}
+
+/**
+ * The file of the npm package `deno-std` that a module of the standard library is; for
+ * `@std/fs/ensure-dir`, which is not in it, a stand-in from the top of the repository.
+ */
+export function stdFile(specifier: string): string {
+  if (specifier === "@std/fs/ensure-dir") return "scripts/lib/ensure_dir.ts";
+  const [, name, subpath] = specifier.split("/");
+  return `${name}/${subpath?.replaceAll("-", "_") ?? "mod"}.js`;
+}
+
+/** Runs this Deno; returns its exit code. */
+export async function deno(args: readonly string[]): Promise<number> {
+  return (await new Deno.Command(Deno.execPath(), { args: [...args] }).spawn().status).code;
+}

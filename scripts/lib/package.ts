@@ -1,0 +1,96 @@
+import denoJson from "../../deno.json" with { type: "json" };
+
+/** An entry point: its subpath, and its file without `./` and `.ts`. */
+export interface EntryPoint {
+  readonly name: string;
+  readonly file: string;
+  /** A command rather than something to import. */
+  readonly isCommand: boolean;
+}
+
+/** The entry points, as deno.json has them. */
+export const entryPoints: readonly EntryPoint[] = Object.entries(denoJson.exports)
+  .map(([name, path]) => ({
+    name,
+    file: path.replace(/^\.\/(.*)\.ts$/, "$1"),
+    isCommand: name === "./cli",
+  }));
+
+const modules = entryPoints.filter(({ isCommand }) => !isCommand);
+const commands = entryPoints.filter(({ isCommand }) => isCommand);
+
+/** The files that go along with the code. */
+export const extraFiles: readonly string[] = ["CHANGELOG.md", "LICENSE", "README.md"];
+
+/** What package.json says in the directory of each module kind. */
+export const nestedPackageJson = {
+  // Bundlers read the nearest package.json, so that of the package would not be seen.
+  esm: { type: "module", sideEffects: false },
+  script: { type: "commonjs", sideEffects: false },
+} as const;
+
+/** What a package.json says; more than is named here. */
+interface PackageJson extends Record<string, unknown> {
+  name: string;
+  version: string;
+  exports: Record<string, unknown>;
+  dependencies: Record<string, string>;
+}
+
+/** What package.json says of the npm package, whatever builds it. */
+export const packageJson: PackageJson = {
+  name: denoJson.name,
+  version: denoJson.version,
+  description:
+    "Replace files atomically and lock directories with a lock that the kernel frees when its holder dies.",
+  keywords: [
+    "atomic",
+    "write",
+    "file",
+    "rename",
+    "fsync",
+    "durability",
+    "lock",
+    "lockfile",
+    "flock",
+    "advisory-lock",
+    "mutex",
+    "concurrency",
+    "deno",
+    "node",
+    "bun",
+  ],
+  license: denoJson.license,
+  homepage: "https://jsr.io/@aperture/atomic",
+  repository: { type: "git", url: "git+https://github.com/aperture/atomic.git" },
+  bugs: { url: "https://github.com/aperture/atomic/issues" },
+  engines: { node: ">=20" },
+  type: "commonjs",
+  sideEffects: false,
+  main: "./script/mod.js",
+  module: "./esm/mod.js",
+  types: "./script/mod.d.ts",
+  exports: Object.fromEntries([
+    ...modules.map(({ name, file }) => {
+      const condition = (dir: string) => ({
+        types: `./${dir}/${file}.d.ts`,
+        default: `./${dir}/${file}.js`,
+      });
+      return [name, { import: condition("esm"), require: condition("script") }] as const;
+    }),
+    ["./package.json", "./package.json"] as const,
+  ]),
+  // For TypeScript's moduleResolution "node10", which knows no exports.
+  typesVersions: {
+    "*": Object.fromEntries(
+      modules.filter(({ name }) => name !== ".")
+        .map(({ name, file }) => [name.slice(2), [`./script/${file}.d.ts`]]),
+    ),
+  },
+  ...commands.length > 0 && {
+    bin: Object.fromEntries(commands.map(({ file }) => ["aperture-atomic", `esm/${file}.js`])),
+  },
+  files: ["esm", "script", ...extraFiles],
+  dependencies: { koffi: "^3.3.3" },
+  publishConfig: { access: "public", provenance: true },
+};

@@ -1,0 +1,86 @@
+import * as fs from "node:fs";
+import { output } from "./commands.ts";
+import { packageJson } from "./package.ts";
+import { nodeModules, root } from "./setup.mjs";
+
+/** A project of a user's, with the package in npm/ installed from its tarball. */
+export class Project {
+  readonly dir: string;
+  /** The packed package. */
+  readonly tarball: string;
+  /** The files in it. */
+  readonly files: readonly string[];
+
+  private constructor(dir: string, tarball: string, files: readonly string[]) {
+    this.dir = dir;
+    this.tarball = tarball;
+    this.files = files;
+  }
+
+  /** Packs npm/ and makes an empty project. */
+  static async create(): Promise<Project> {
+    const dir = fs.realpathSync(Deno.makeTempDirSync({ prefix: "aperture-project-" }));
+    const args = ["pack", "--json", "--pack-destination", dir];
+    const said = JSON.parse(await output("npm", args, `${root}/npm`));
+    // A list until npm 11, an object by the package's name from then on.
+    const { filename, files } = (Array.isArray(said) ? said[0] : said[packageJson.name]) as {
+      filename: string;
+      files: { path: string }[];
+    };
+    const tarball = `${dir}/${filename.replace("/", "-").replace("@", "")}`;
+    return new Project(dir, tarball, files.map(({ path }) => path));
+  }
+
+  /** Installs the package, and others. */
+  async install(...others: string[]): Promise<void> {
+    this.write("package.json", JSON.stringify({ private: true }));
+    await this.run("npm", ["install", "--no-audit", "--no-fund", this.tarball, ...others]);
+  }
+
+  /** Runs a command in the project; what it prints. */
+  run(command: string, args: readonly string[]): Promise<string> {
+    return output(command, args, this.dir);
+  }
+
+  /** Writes a file of the project. */
+  write(name: string, text: string): void {
+    fs.writeFileSync(`${this.dir}/${name}`, text);
+  }
+
+  /** Removes it all. */
+  remove(): void {
+    fs.rmSync(this.dir, { recursive: true });
+  }
+}
+
+/** A command of the tool chain. */
+export function tool(name: string): string {
+  return `${nodeModules}/.bin/${name}`;
+}
+
+/** A program of a user's, as an ES module or as CommonJS; it prints "used". */
+export function useProgram(kind: "esm" | "cjs", specifier: string = packageJson.name): string {
+  const imports = [["fs", "node:fs"], ["os", "node:os"], ["lib", specifier]] as const;
+  return imports.map(([name, from]) =>
+    kind === "esm"
+      ? `import * as ${name} from "${from}";\n`
+      : `const ${name} = require("${from}");\n`
+  ).join("") + `async function use() {
+  const dir = fs.mkdtempSync(os.tmpdir() + "/use-");
+  await lib.atomicWrite(dir + "/a", "x");
+  lib.atomicWriteSync(dir + "/a", "y");
+  await lib.atomicUpdate(dir + "/a", (bytes) => new TextDecoder().decode(bytes) + "z");
+  const lock = await lib.DirLock.acquire(dir);
+  if (await lib.DirLock.tryAcquire(dir) !== null) throw new Error("not locked");
+  lock.release();
+  lib.DirLock.acquireSync(dir).release();
+  if (fs.readFileSync(dir + "/a", "utf8") !== "yz") throw new Error("not written");
+  fs.rmSync(dir, { recursive: true });
+  console.log("used");
+}
+use().catch((error) => {
+  console.error(error);
+  process.exitCode = 1;
+});
+`;
+}

@@ -1,0 +1,52 @@
+import * as fs from "node:fs";
+
+interface JestReport {
+  testResults: {
+    assertionResults: { title: string; status: string; failureMessages: string[] }[];
+  }[];
+}
+
+/** Steps that pass by not throwing, and a last line that sums them up. */
+export class Steps {
+  #passed = 0;
+  #failed = 0;
+
+  /** One step. */
+  async run(name: string, work: () => unknown): Promise<void> {
+    try {
+      await work();
+      this.#passed++;
+      console.log(`ok: ${name}`);
+    } catch (error) {
+      this.#failed++;
+      console.log(`FAILED: ${name}\n${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  /** The tests that a runner told of in Jest's JSON, each a step; `names` are those to be had. */
+  async reported(of: string, report: string, names: readonly string[]): Promise<void> {
+    const read = () => JSON.parse(fs.readFileSync(report, "utf8")) as JestReport;
+    const tests = fs.existsSync(report)
+      ? read().testResults.flatMap(({ assertionResults }) => assertionResults)
+      : [];
+    for (const name of names) {
+      await this.run(`${of}: ${name}`, () => {
+        const found = tests.find(({ title }) => title === name);
+        if (found === undefined) throw new Error("It did not run");
+        if (found.status !== "passed") throw new Error(found.failureMessages.join("\n"));
+      });
+    }
+  }
+
+  /** Prints the last line; returns the exit code. */
+  end(): number {
+    console.log(`${this.#passed} passed, ${this.#failed} failed`);
+    return this.#failed === 0 ? 0 : 1;
+  }
+}
+
+/** Throws unless both are the same when written as JSON. */
+export function expect(actual: unknown, expected: unknown): void {
+  const [a, e] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (a !== e) throw new Error(`Expected ${e}: got ${a}`);
+}

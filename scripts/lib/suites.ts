@@ -1,0 +1,134 @@
+import * as fs from "node:fs";
+import denoJson from "../../deno.json" with { type: "json" };
+import { markdownFiles } from "./links.ts";
+import { root } from "./setup.mjs";
+
+/** A run of a test runner. */
+export interface Suite {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/** What a test runner says at its end. */
+interface Result {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** The test files, without `tests/` and `.ts`, that the arguments name; all if they name none. */
+export function testFiles(args: readonly string[]): string[] {
+  const all = fs.readdirSync(`${root}/tests`).filter((name) => name.endsWith("_test.ts"))
+    .map((name) => name.slice(0, -".ts".length)).sort();
+  const wanted = args.map((arg) =>
+    arg.replace(/^tests\//, "").replace(/(_test)?(\.ts)?$/, "_test")
+  );
+  for (const name of wanted) {
+    if (!all.includes(name)) throw new Error(`There is no tests/${name}.ts`);
+  }
+  return wanted.length === 0 ? all : wanted;
+}
+
+/** The tests as Deno runs them; all of them with the examples. */
+export function denoSuite(
+  version: string,
+  command: string,
+  imports: readonly string[],
+  files?: readonly string[],
+): Suite {
+  const examples = [...markdownFiles(root), ...Object.values(denoJson.exports)];
+  const what = files?.map((name) => `tests/${name}.ts`) ??
+    ["--doc", "tests/", "scripts/lib/", ...examples];
+  return { name: `Deno ${version}`, command, args: ["test", "-A", ...imports, ...what] };
+}
+
+/** The tests as Node runs them, as ES modules and as CommonJS. */
+export function nodeSuites(version: string, command: string, files: readonly string[]): Suite[] {
+  return [["ESM", "esm"], ["CommonJS", "script"]].map(([kind, dir]) => ({
+    name: `Node ${version}, ${kind}`,
+    command,
+    args: [
+      "--test",
+      "--test-reporter=spec",
+      ...files.map((name) => `npm_test/${dir}/tests/${name}.js`),
+    ],
+  }));
+}
+
+/** The tests as Bun runs them. */
+export function bunSuite(version: string, command: string, files: readonly string[]): Suite {
+  const args = ["test", ...files.map((name) => `./npm_test/esm/tests/${name}.js`)];
+  return { name: `Bun ${version}, ESM`, command, args };
+}
+
+/** A script that ends as {@linkcode Steps} does. */
+export function scriptSuite(
+  name: string,
+  imports: readonly string[],
+  script: string,
+  ...args: string[]
+): Suite {
+  return { name, command: Deno.execPath(), args: ["run", "-A", ...imports, script, ...args] };
+}
+
+/** Runs the suites one after the other, ends with a line that sums them up; the exit code. */
+export async function runSuites(suites: readonly Suite[]): Promise<number> {
+  const results: [string, Result][] = [];
+  for (const suite of suites) results.push([suite.name, await run(suite)]);
+  console.log();
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  for (const [name, result] of results) {
+    const { passed, failed, skipped } = result;
+    console.log(`${name}: ${passed} passed, ${failed} failed, ${skipped} skipped`);
+    for (const key of ["passed", "failed", "skipped"] as const) total[key] += result[key];
+  }
+  console.log(`${total.skipped} skipped`);
+  console.log(`${total.passed} passed, ${total.failed} failed`);
+  return total.failed === 0 ? 0 : 1;
+}
+
+/** Runs a suite, showing what it prints. */
+async function run({ name, command, args }: Suite): Promise<Result> {
+  console.log(`\n=== ${name}`);
+  const started = performance.now();
+  const child = new Deno.Command(command, {
+    args: [...args],
+    cwd: root,
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  let output = "";
+  const show = async (
+    from: ReadableStream<Uint8Array>,
+    to: { write: typeof Deno.stdout.write },
+  ) => {
+    const decoder = new TextDecoder();
+    for await (const chunk of from) {
+      await to.write(chunk);
+      output += decoder.decode(chunk, { stream: true });
+    }
+  };
+  await Promise.all([show(child.stdout, Deno.stdout), show(child.stderr, Deno.stderr)]);
+  const { success } = await child.status;
+  console.log(`(${((performance.now() - started) / 1000).toFixed(0)} s)`);
+  const result = counts(output);
+  // A runner that broke down, or ran no test, has failed, whatever it counted.
+  if (result.failed === 0 && (!success || result.passed === 0)) result.failed = 1;
+  return result;
+}
+
+/** What Deno, Node, Bun and {@linkcode Steps} say at their end. */
+function counts(output: string): Result {
+  // deno-lint-ignore no-control-regex
+  const plain = output.replace(/\x1b\[[0-9;]*m/g, "");
+  const count = (pattern: RegExp) => {
+    const found = [...plain.matchAll(pattern)].at(-1)?.slice(1).find((digits) => digits);
+    return Number(found ?? 0);
+  };
+  return {
+    passed: count(/\| (\d+) passed|^ℹ pass (\d+)|^ *(\d+) pass$|^(\d+) passed,/gm),
+    failed: count(/\| (\d+) failed|^ℹ fail (\d+)|^ *(\d+) fail$|, (\d+) failed$/gm),
+    skipped: count(/\| (\d+) ignored|^ℹ skipped (\d+)|^ *(\d+) skip$/gm),
+  };
+}

@@ -1,0 +1,194 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import ts from "typescript";
+import { stdFile } from "./imports.ts";
+import { entryPoints, nestedPackageJson } from "./package.ts";
+import { nodeModules, root, setUp } from "./setup.mjs";
+import { specifiersOf } from "./specifiers.ts";
+
+const STD = path.join(nodeModules, "deno-std");
+
+/** The options of the compiler, for dnt too; both kinds of build give the same files. */
+export const TARGET = "ES2022";
+export const LIBS = ["ES2022", "ESNext.Disposable"] as const;
+
+/** What is in the package in the place of what the library takes from the standard library. */
+export function stdMappings(): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const file of reach(packageFiles(), true).keys()) {
+    for (const { text } of specifiersOf(file, fs.readFileSync(file, "utf8"))) {
+      const mapped = stdMapping(text);
+      if (mapped !== undefined) found[text] = mapped;
+    }
+  }
+  return found;
+}
+
+/** Node's own module, or a file of ours. */
+function stdMapping(specifier: string): string | undefined {
+  if (specifier.startsWith("@std/path/")) return "node:path";
+  if (specifier === "@std/fs/ensure-dir") return `./${stdFile(specifier)}`;
+  return undefined;
+}
+
+/** Writes the library as ES modules and as CommonJS, with declarations, as dnt does. */
+export function transpilePackage(outDir: string): void {
+  setUp();
+  compile(outDir, packageFiles(), true);
+  for (const [dir, json] of Object.entries(nestedPackageJson)) writeJson(outDir, dir, json);
+}
+
+/** Writes the library together with its tests, and what they take from the standard library. */
+export function transpileTests(outDir: string): void {
+  setUp();
+  const tests = fs.readdirSync(path.join(root, "tests"))
+    .filter((name) => name.endsWith("_test.ts")).map((name) => path.join(root, "tests", name));
+  compile(outDir, tests, false);
+  for (const [dir, json] of Object.entries(nestedPackageJson)) writeJson(outDir, dir, json);
+  // Where `npm install` would put it.
+  fs.mkdirSync(path.join(outDir, "node_modules"));
+  const koffi = path.join("node_modules", "koffi");
+  fs.symlinkSync(path.join(nodeModules, "koffi"), path.join(outDir, koffi), "junction");
+}
+
+function packageFiles(): string[] {
+  return entryPoints.map(({ file }) => path.join(root, `${file}.ts`));
+}
+
+function writeJson(outDir: string, dir: string, json: object): void {
+  fs.writeFileSync(
+    path.join(outDir, dir, "package.json"),
+    `${JSON.stringify(json, undefined, 2)}\n`,
+  );
+}
+
+/** Compiles all that the files lead to; a package has declarations. */
+function compile(outDir: string, files: string[], isPackage: boolean): void {
+  const sources = reach(files, isPackage);
+  for (const [dir, module] of [["esm", ts.ModuleKind.ESNext], ["script", ts.ModuleKind.CommonJS]]) {
+    const texts = new Map<string, string>();
+    for (const [file, text] of sources) {
+      const isCommonJs = module === ts.ModuleKind.CommonJS;
+      texts.set(target(file), isPackage || !isCommonJs ? text : withoutImportMeta(text));
+    }
+    emit(texts, module as ts.ModuleKind, path.join(outDir, dir as string), isPackage);
+  }
+}
+
+/** What the files lead to, with the specifiers of the output, by their paths. */
+function reach(files: string[], isPackage: boolean): Map<string, string> {
+  const sources = new Map<string, string>();
+  const reached = new Set(files);
+  for (const file of reached) {
+    let text = fs.readFileSync(file, "utf8");
+    if (isPackage) refuse(file, text);
+    for (const { text: specifier, start, end } of specifiersOf(file, text).reverse()) {
+      const to = resolve(specifier, file, isPackage);
+      if (typeof to === "string") reached.add(to);
+      const written = typeof to === "string" ? relative(file, to) : to.external;
+      text = text.slice(0, start) + written + text.slice(end);
+    }
+    const command = entryPoints.find((entry) => path.join(root, `${entry.file}.ts`) === file);
+    if (command?.isCommand) text = `#!/usr/bin/env node\n${text.replace(/^#!.*\n/, "")}`;
+    sources.set(file, text);
+  }
+  return sources;
+}
+
+/**
+ * What dnt puts polyfills and shims in for, which differ from version to version; that of
+ * `import.meta` fails in `node -e` and in bundles.
+ */
+const POLYFILLED =
+  /\bimport\.meta\b|\bglobalThis\b|\bObject\.hasOwn\b|\bPromise\.withResolvers\b|\bArray\.fromAsync\b/;
+
+function refuse(file: string, text: string): void {
+  const lines = text.split("\n");
+  for (const [i, line] of lines.entries()) {
+    if (!POLYFILLED.test(line) || /^ *(\/\/|\/?\*)/.test(line)) continue;
+    if (lines[i - 1]?.includes("dnt-shim-ignore")) continue;
+    throw new Error(`${file}:${i + 1}: dnt would put a polyfill or a shim in for this`);
+  }
+}
+
+/** The file that a specifier leads to, or the module that stays outside of the output. */
+function resolve(
+  specifier: string,
+  from: string,
+  isPackage: boolean,
+): string | { external: string } {
+  if (specifier.startsWith(".")) return path.resolve(path.dirname(from), specifier);
+  if (!specifier.startsWith("@std/")) return { external: specifier };
+  const mapped = stdMapping(specifier);
+  if (mapped?.startsWith("./")) return path.join(root, mapped);
+  if (mapped !== undefined) return { external: mapped };
+  if (!isPackage) return path.join(STD, stdFile(specifier));
+  throw new Error(`${from}: the package carries no copy of ${specifier}`);
+}
+
+/** Where in the output the code of a file goes, with its own extension. */
+function target(file: string): string {
+  const inStd = path.relative(STD, file);
+  return inStd.startsWith("..") ? path.relative(root, file) : path.join("deps", "std", inStd);
+}
+
+function relative(from: string, to: string): string {
+  const between = path.relative(path.dirname(target(from)), target(to)).replaceAll("\\", "/");
+  return (between.startsWith(".") ? between : `./${between}`).replace(/\.ts$/, ".js");
+}
+
+/** `import.meta.url`, in tests, as CommonJS has it. */
+function withoutImportMeta(text: string): string {
+  return text.replaceAll("import.meta.url", 'require("node:url").pathToFileURL(__filename).href');
+}
+
+function emit(
+  texts: ReadonlyMap<string, string>,
+  module: ts.ModuleKind,
+  outDir: string,
+  declaration: boolean,
+): void {
+  const isCommonJs = module === ts.ModuleKind.CommonJS;
+  const options: ts.CompilerOptions = {
+    target: ts.ScriptTarget[TARGET],
+    lib: LIBS.map((name) => `lib.${name.toLowerCase()}.d.ts`),
+    module,
+    // As dnt has them.
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
+    esModuleInterop: isCommonJs,
+    allowSyntheticDefaultImports: true,
+    useDefineForClassFields: true,
+    isolatedModules: true,
+    strict: true,
+    allowJs: true,
+    types: [],
+    declaration,
+    // The types were checked from the sources.
+    noCheck: true,
+    rootDir: "/src",
+    outDir,
+  };
+  const sources = new Map([...texts].map(([name, text]) => [
+    `/src/${name.replaceAll("\\", "/")}`,
+    text,
+  ]));
+  const base = ts.createCompilerHost(options);
+  const host: ts.CompilerHost = {
+    ...base,
+    getCurrentDirectory: () => "/src",
+    fileExists: (name) => sources.has(name) || base.fileExists(name),
+    readFile: (name) => sources.get(name) ?? base.readFile(name),
+    getSourceFile: (name, ...rest) => {
+      const text = sources.get(name);
+      return text === undefined
+        ? base.getSourceFile(name, ...rest)
+        : ts.createSourceFile(name, text, rest[0]);
+    },
+    writeFile: (name, text) => {
+      fs.mkdirSync(path.dirname(name), { recursive: true });
+      fs.writeFileSync(name, text);
+    },
+  };
+  const { diagnostics } = ts.createProgram([...sources.keys()], options, host).emit();
+  if (diagnostics.length > 0) throw new Error(ts.formatDiagnostics(diagnostics, host));
+}

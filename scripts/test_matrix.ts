@@ -1,0 +1,53 @@
+// Runs the tests on more versions, in test runners and in bundles: deno task test:matrix [NAME...]
+//   NAME  node, deno, bun, package, jest, vitest, pnpm or bundlers; all if there is none
+// Ends with a line that sums them up.
+
+import { build, bun, version } from "./lib/commands.ts";
+import { importArgs } from "./lib/imports.ts";
+import { deno, node, setUpMatrix, versions } from "./lib/runtimes.ts";
+import {
+  bunSuite,
+  denoSuite,
+  nodeSuites,
+  runSuites,
+  scriptSuite,
+  type Suite,
+  testFiles,
+} from "./lib/suites.ts";
+
+const files = testFiles([]);
+const imports = await importArgs();
+if (!await build(imports, "--tests")) throw new Error("The matrix needs Node and npm");
+await build(imports);
+setUpMatrix();
+
+const script = (name: string) => scriptSuite(name, imports, `scripts/matrix/${name}.ts`);
+const parts: Record<string, () => Promise<Suite[]>> = {
+  async node() {
+    const suites: Suite[] = [];
+    for (const wanted of versions.node) {
+      suites.push(...nodeSuites(wanted, await node(wanted), files));
+    }
+    return suites;
+  },
+  async deno() {
+    const suites: Suite[] = [];
+    for (const wanted of versions.deno) suites.push(denoSuite(wanted, await deno(wanted), imports));
+    return suites;
+  },
+  bun: async () => [bunSuite(await version(bun), bun, files)],
+  package: () =>
+    Promise.resolve([scriptSuite("The packed package", imports, "scripts/smoke_npm.ts")]),
+  jest: () => Promise.resolve([script("jest")]),
+  vitest: () => Promise.resolve([script("vitest")]),
+  pnpm: () => Promise.resolve([script("pnpm")]),
+  bundlers: () => Promise.resolve([script("bundlers")]),
+};
+
+const suites: Suite[] = [];
+for (const name of Deno.args.length > 0 ? Deno.args : Object.keys(parts)) {
+  const part = parts[name];
+  if (part === undefined) throw new Error(`Expected one of ${Object.keys(parts).join(", ")}`);
+  suites.push(...await part());
+}
+Deno.exit(await runSuites(suites));

@@ -1,0 +1,291 @@
+/** Where no rename can do it: directories that are missing, and files that cannot be renamed over. */
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import {
+  AtomicFile,
+  atomicUpdate,
+  atomicWrite,
+  type AtomicWriteOptions,
+  atomicWriteSync,
+  isTempName,
+  sweepTempFiles,
+} from "../mod.ts";
+import { content, numberOf } from "./support/content.ts";
+import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
+import { intercepted, type Interceptor, recorded, systemError } from "./support/runtime.ts";
+import { isRoot, isWindows, test, testWithLinks } from "./support/test.ts";
+
+const NEW = content(2, 70_000);
+
+const ways: [string, (file: string, options: AtomicWriteOptions) => unknown][] = [
+  ["atomicWrite()", (file, options) => atomicWrite(file, NEW, options)],
+  ["atomicWriteSync()", (file, options) => atomicWriteSync(file, NEW, options)],
+  ["atomicWrite() of a stream", (file, options) =>
+    atomicWrite(
+      file,
+      (async function* () {
+        yield NEW.subarray(0, 30_000);
+        yield NEW.subarray(30_000);
+      })(),
+      options,
+    )],
+  ["AtomicFile", async (file, options) => {
+    await using draft = await AtomicFile.open(file, options);
+    await draft.write(NEW);
+    await draft.commit();
+  }],
+];
+const durabilities = ["none", "consistent", "durable"] as const;
+
+for (const [what, write] of ways) {
+  test(`${what} makes missing directories when told to, and only then`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "a", "b", "c", "file");
+      await assertRejects(() => Promise.resolve().then(() => write(file, {})), Error);
+      await assertRejects(
+        () => Promise.resolve().then(() => write(file, { parents: false })),
+        Error,
+      );
+      assertEquals(list(dir), []);
+      for (const createNew of [true, false]) {
+        for (const durability of durabilities) {
+          await write(file, { parents: true, createNew, durability });
+          assertEquals(numberOf(fs.readFileSync(file)), 2);
+          await write(file, { parents: true, durability });
+          assertEquals(list(path.dirname(file)), ["file"]);
+          fs.rmSync(path.join(dir, "a"), { recursive: true });
+        }
+      }
+    }));
+
+  test(`${what} makes no directory where a file is`, () =>
+    inTempDir(async (dir) => {
+      fs.writeFileSync(path.join(dir, "a"), "old");
+      const error = await assertRejects(
+        () =>
+          Promise.resolve().then(() => write(path.join(dir, "a", "b", "file"), { parents: true })),
+        Error,
+      );
+      assertEquals((error as Error & { code?: string }).code, "ENOTDIR");
+      assertEquals([list(dir), text(path.join(dir, "a"))], [["a"], "old"]);
+    }), { skip: isWindows && "other codes on Windows" });
+
+  test(
+    `${what} with durability "durable" syncs every directory that it made`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.mkdirSync(path.join(dir, "there"));
+        const made = ["there", "there/a", "there/a/b", "there/a/b/c"];
+        const options = { parents: true, durability: "durable" } as const;
+        const calls = await recorded(() => write(path.join(dir, `${made[3]}/file`), options));
+        const synced = calls.filter(({ name }) => name === "syncDir")
+          .map(({ args: [path] }) => String(path)).sort();
+        assertEquals(synced, made.map((name) => path.join(dir, name)));
+        const again = await recorded(() => write(path.join(dir, `${made[3]}/file`), options));
+        assertEquals(again.filter(({ name }) => name === "syncDir").length, 1);
+      }),
+    { skip: isWindows && "no sync of directories on Windows" },
+  );
+}
+
+test(
+  'atomicUpdate() with durability "durable" syncs every directory that it made',
+  () =>
+    inTempDir(async (dir) => {
+      const made = ["", "a", "a/b"].map((name) => path.join(dir, name));
+      const calls = await recorded(() =>
+        atomicUpdate(path.join(dir, "a/b/file"), () => "x", { durability: "durable" })
+      );
+      const synced = calls.filter(({ name }) => name === "syncDir")
+        .map(({ args: [path] }) => String(path));
+      assertEquals([...new Set(synced)].sort(), made);
+    }),
+  { skip: isWindows && "no sync of directories on Windows" },
+);
+
+/** A rename to `target` fails, and nothing else. */
+function refuses(target: string, code: string): Interceptor {
+  return ({ name, args }) => {
+    if (name === "rename" && args[1] === target) throw systemError(code);
+  };
+}
+
+const fallback = "in-place";
+for (const [what, write] of ways) {
+  for (const durability of durabilities) {
+    test(
+      `${what} writes in place what cannot be renamed over, with durability "${durability}"`,
+      () =>
+        inTempDir(async (dir) => {
+          const file = path.join(dir, "file");
+          // Longer than the new content, shorter, and empty.
+          for (const size of [200_000, 10, -8]) {
+            for (const code of ["EBUSY", "EXDEV"]) {
+              fs.writeFileSync(file, size < 0 ? "" : content(1, size));
+              fs.chmodSync(file, 0o640);
+              if (isRoot) fs.chownSync(file, 7, 8);
+              const before = fs.statSync(file);
+              const descriptors = openDescriptors(dir);
+              await intercepted(refuses(file, code), () => write(file, { fallback, durability }));
+              const { ino, mode, uid, gid } = fs.statSync(file);
+              assertEquals([ino, mode, uid, gid], [
+                before.ino,
+                before.mode,
+                before.uid,
+                before.gid,
+              ]);
+              assertEquals([numberOf(fs.readFileSync(file)), list(dir)], [2, ["file"]]);
+              assertEquals(openDescriptors(dir), descriptors);
+            }
+          }
+        }),
+      { skip: isWindows && "a rename over an open file is tried again on Windows" },
+    );
+  }
+
+  test(
+    `${what} writes nothing in place when it was not told to, or the rename fails otherwise`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        const cases: [string, AtomicWriteOptions][] = [
+          ["EBUSY", {}],
+          ["EXDEV", {}],
+          ["EIO", { fallback }],
+          ["ENOSPC", { fallback }],
+          ["EACCES", { fallback }],
+          ["EPERM", { fallback }],
+        ];
+        for (const [code, options] of cases) {
+          await intercepted(refuses(file, code), async () => {
+            const error = await assertRejects(
+              () => Promise.resolve().then(() => write(file, options)),
+              Error,
+            );
+            assertEquals((error as Error & { code?: string }).code, code);
+          });
+          assertEquals([text(file), list(dir)], ["old", ["file"]]);
+        }
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
+  test(
+    `${what} keeps the new content, and says where, when it cannot be written in place`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        const eio = systemError("EIO");
+        const descriptors = openDescriptors(dir);
+        await intercepted((call, index) => {
+          refuses(file, "EBUSY")(call, index);
+          if (call.name === "openExisting" && call.args[0] === file) throw eio;
+        }, async () => {
+          const error = await assertRejects(() =>
+            Promise.resolve().then(() => write(file, { fallback }))
+          );
+          assertStrictEquals(error, eio);
+        });
+        const { temp, target, replaced } = eio as Error & Record<string, unknown>;
+        const [kept, ...others] = list(dir);
+        assert(/^\.file\.[0-9a-f]{16}\.kept$/.test(kept!), kept);
+        assertEquals([others, text(file)], [["file"], "old"]);
+        assertEquals({ temp, target, replaced }, {
+          temp: path.join(dir, kept!),
+          target: file,
+          replaced: false,
+        });
+        assertEquals(numberOf(fs.readFileSync(String(temp))), 2);
+        // Nothing but its owner's hand may remove it.
+        assert(!isTempName(kept!));
+        assertEquals(await sweepTempFiles(dir, { olderThan: 0 }), []);
+        assertEquals(openDescriptors(dir), descriptors);
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
+  test(
+    `${what} keeps the new content when writing in place breaks off`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        for (const failing of ["file.write", "file.truncate", "file.sync", "file.close"]) {
+          fs.writeFileSync(file, "old");
+          const descriptors = openDescriptors(dir);
+          const eio = systemError("EIO");
+          let opened = false;
+          await intercepted((call, index) => {
+            refuses(file, "EBUSY")(call, index);
+            const { name, args } = call;
+            if (name === "openExisting" && args[0] === file && args[1] === "write") opened = true;
+            else if (opened && name === failing) throw eio;
+          }, async () => {
+            const error = await assertRejects(() =>
+              Promise.resolve().then(() => write(file, { fallback }))
+            );
+            assertStrictEquals(error, eio, failing);
+          });
+          const { temp } = eio as Error & { temp?: string };
+          assert(temp !== undefined, failing);
+          assertEquals(openDescriptors(dir), descriptors, failing);
+          assertEquals(numberOf(fs.readFileSync(temp!)), 2);
+          fs.rmSync(temp!);
+          assertEquals(list(dir), ["file"]);
+        }
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
+  testWithLinks(
+    `${what} writes in place to no other file than the one that it looked at`,
+    () =>
+      inTempDir(async (dir) => {
+        const [file, victim] = [path.join(dir, "file"), path.join(dir, "victim")];
+        for (const make of [fs.symlinkSync, fs.linkSync]) {
+          fs.rmSync(file, { force: true });
+          fs.writeFileSync(file, "old");
+          fs.writeFileSync(victim, "precious");
+          await intercepted((call, index) => {
+            if (call.name === "openExisting" && call.args[0] === file) {
+              fs.unlinkSync(file);
+              make(victim, file);
+            }
+            refuses(file, "EBUSY")(call, index);
+          }, async () => {
+            const error = await assertRejects(() =>
+              Promise.resolve().then(() => write(file, { fallback }))
+            );
+            const { temp } = error as Error & { temp?: string };
+            assertEquals(numberOf(fs.readFileSync(temp!)), 2);
+            fs.rmSync(temp!);
+          });
+          assertEquals([text(victim), list(dir)], ["precious", ["file", "victim"]]);
+        }
+      }),
+  );
+
+  test(`${what} rejects a fallback with createNew, and a bad one, before anything touches the disk`, () =>
+    inTempDir(async (dir) => {
+      const bad: [unknown, typeof TypeError | typeof RangeError][] = [
+        [{ fallback, createNew: true }, RangeError],
+        [{ fallback: "copy" }, RangeError],
+        [{ fallback: true }, TypeError],
+        [{ parents: 1 }, TypeError],
+      ];
+      for (const [options, failure] of bad) {
+        const made = await recorded(() =>
+          assertRejects(
+            () =>
+              Promise.resolve().then(() =>
+                write(path.join(dir, "file"), options as AtomicWriteOptions)
+              ),
+            failure,
+          )
+        );
+        assertEquals([made, list(dir)], [[], []]);
+      }
+    }));
+}

@@ -1,0 +1,27 @@
+import * as fs from "node:fs";
+import { createRequire } from "node:module";
+import * as path from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { isDeno } from "./test.ts";
+
+type Library = typeof import("../../mod.ts");
+
+/** Why there is no {@linkcode otherCopy}. */
+export const noOtherCopy: string | false = !isDeno && !import.meta.url.includes("/esm/") &&
+  "the tests of the ES modules load both kinds";
+
+/**
+ * A second copy of the library in this program: on Node and Bun the CommonJS one beside the ES
+ * modules, on Deno one of the sources in `dir`.
+ */
+export function otherCopy(dir: string): Promise<Library> {
+  if (!isDeno) {
+    return Promise.resolve(createRequire(import.meta.url)("../../../script/mod.js"));
+  }
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  for (const entry of fs.readdirSync(root)) {
+    if (!entry.endsWith(".ts") && entry !== "internal" && entry !== "runtime") continue;
+    fs.cpSync(path.join(root, entry), path.join(dir, entry), { recursive: true });
+  }
+  return import(pathToFileURL(path.join(dir, "mod.ts")).href);
+}

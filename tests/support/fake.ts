@@ -1,0 +1,64 @@
+import { runtime, useRuntime } from "../../runtime/mod.ts";
+import type { FileInfo, FileSystem, LockFile, Runtime } from "../../runtime/types.ts";
+import { LOCK_FILE_NAME } from "../../mod.ts";
+
+/** Calls `fn` on a platform that differs from this one in some parts. */
+export async function onPlatform<T>(
+  differences: (real: Runtime) => Partial<Runtime>,
+  fn: () => T | Promise<T>,
+): Promise<T> {
+  const real = runtime;
+  useRuntime({ ...real, ...differences(real) });
+  try {
+    return await fn();
+  } finally {
+    useRuntime(real);
+  }
+}
+
+/**
+ * Locks as `LockFileEx` gives them: a handle that holds an exclusive lock is refused another one,
+ * and who waits for it waits for itself.
+ */
+export function windowsLocks(real: Runtime): Partial<Runtime> {
+  const openLock = (path: string, access: "read-write" | "read"): LockFile => {
+    const file = real.openLock(path, access);
+    let held = false;
+    return {
+      id: file.id,
+      tryLock: (exclusive) => !held && (held = file.tryLock(exclusive)),
+      lock: async (exclusive) => {
+        if (held) await new Promise(() => {});
+        while (!file.tryLock(exclusive)) await new Promise((resolve) => setTimeout(resolve, 1));
+        held = true;
+      },
+      unlock: () => {
+        held = false;
+        file.unlock();
+      },
+      close: () => file.close(),
+    };
+  };
+  return { openLock, kernelWaits: 4 };
+}
+
+/** Files without an identity, as on a Windows file system that tells an index of 0. */
+export function noIdentity(real: Runtime): Partial<Runtime> {
+  const unknown = <T>(info: T): T => info && { ...info, id: "" };
+  const isLock = (path: string) => path.endsWith(LOCK_FILE_NAME);
+  const lstatSync = (path: string) => {
+    const info: FileInfo | undefined = real.sync.lstat(path);
+    return (isLock(path) ? unknown(info) : info) as FileInfo;
+  };
+  const lstat = (path: string) => {
+    const found = real.async.lstat(path);
+    if (!isLock(path)) return found;
+    return (found instanceof Promise ? found.then(unknown) : unknown(found)) as typeof found;
+  };
+  const async: FileSystem = { ...real.async, lstat };
+  return {
+    async,
+    sync: { ...real.sync, lstat: lstatSync },
+    openLock: (path, access) => ({ ...real.openLock(path, access), id: "" }),
+  };
+}

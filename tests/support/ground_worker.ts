@@ -1,0 +1,600 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import * as library from "../../mod.ts";
+import { content, numberOf } from "./content.ts";
+
+const { atomicUpdate, AtomicFile, atomicWrite, atomicWriteSync, DirLock, withDirLock } = library;
+
+type UpdateJson = (
+  path: string,
+  fn: (value: unknown) => unknown,
+  options: library.AtomicUpdateOptions,
+) => Promise<void>;
+const { updateJson } = library as { updateJson?: UpdateJson };
+
+/** What the proof on real ground has done in other processes: see `Child`. */
+const jobs: Record<string, (...args: string[]) => Promise<void>> = {
+  /**
+   * Writes versions of several files in every way until killed. What was begun and what is done
+   * goes into `journal`, which is on another file system: what is noted there has happened.
+   * `root` has directories `{durability}-{name}` and `shared-{durability}` already.
+   */
+  async writeUntilCut(root, journal, durability, name, variant) {
+    if (variant !== undefined) breakOnPurpose(variant);
+    const note = noteIn(journal!);
+    const own = (file: string) => `${durability}-${name}/${file}`;
+    const pause = () => new Promise((go) => setTimeout(go, Math.random() * 30));
+    const versions = async (file: string, write: (target: string, n: number) => unknown) => {
+      for (let n = 1;; n++) {
+        note("begun", file, n);
+        await write(path.join(root!, file), n);
+        note("done", file, n);
+        await pause();
+      }
+    };
+    const news = async (file: string, most: number, write: (target: string) => unknown) => {
+      for (let n = 1; n <= most; n++) {
+        const one = file.replace("*", String(n));
+        note("begun", one, 1);
+        await write(path.join(root!, one));
+        note("done", one, 1);
+        await pause();
+      }
+    };
+    console.log("writing");
+    if (durability === "bare") {
+      await Promise.all([
+        versions(own("replace"), async (target, n) => {
+          await fs.promises.writeFile(`${target}.new`, content(n, someSize()));
+          await fs.promises.rename(`${target}.new`, target);
+        }),
+        news(own("new-*"), 2_000, (target) => {
+          return fs.promises.writeFile(target, content(1, someSize() >> 2));
+        }),
+      ]);
+      return;
+    }
+    const options = { durability: durability as "none" | "consistent" | "durable" };
+    await Promise.all([
+      versions(own("replace"), (target, n) => {
+        return atomicWrite(target, content(n, someSize()), options);
+      }),
+      versions(own("sync"), (target, n) => {
+        atomicWriteSync(target, content(n, someSize() >> 4), options);
+      }),
+      // Every second version is empty.
+      versions(own("zero"), (target, n) => {
+        return atomicWrite(target, n % 2 === 0 ? "" : content(n, someSize()), options);
+      }),
+      versions(own("stream"), (target, n) => {
+        return atomicWrite(target, inPieces(content(n, someSize())), options);
+      }),
+      versions(own("pieces"), async (target, n) => {
+        const file = await AtomicFile.open(target, options);
+        for await (const piece of inPieces(content(n, someSize()))) await file.write(piece);
+        await file.commit();
+      }),
+      news(own("new-*"), 2_000, (target) => {
+        return atomicWrite(target, content(1, someSize() >> 2), { ...options, createNew: true });
+      }),
+      news(own("dir-*/made"), 500, (target) => {
+        return atomicUpdate(target, () => content(1, someSize() >> 6), options);
+      }),
+      await knows("parents") && news(own("deep-dir-*/with/more/made"), 500, (target) => {
+        const parents = { ...options, parents: true };
+        return atomicWrite(target, content(1, someSize() >> 4), parents);
+      }),
+      count(),
+      updateJson !== undefined && countJson(updateJson),
+    ]);
+
+    async function count(): Promise<void> {
+      const file = `shared-${durability}/count`;
+      for (;;) {
+        let n = 0;
+        await atomicUpdate(path.join(root!, file), (bytes) => {
+          n = bytes === null ? 1 : numberOf(bytes) + 1;
+          note("begun", file, n);
+          return content(n, someSize() >> 6);
+        }, options);
+        note("done", file, n);
+        await pause();
+      }
+    }
+
+    async function countJson(updateJson: UpdateJson): Promise<void> {
+      const file = `shared-${durability}/count.json`;
+      for (;;) {
+        let n = 0;
+        await updateJson(path.join(root!, file), (value) => {
+          n = value === undefined ? 1 : (value as { n: number }).n + 1;
+          note("begun", file, n);
+          return { n, padding: "p".repeat(n % 5_000) };
+        }, options);
+        note("done", file, n);
+        await pause();
+      }
+    }
+  },
+
+  /** Holds the lock until told to go on; says then whether it holds it still. */
+  async hold(dir) {
+    const lock = await DirLock.acquire(dir!);
+    console.log("held");
+    await line();
+    try {
+      (lock as { verify?: () => void }).verify?.();
+      console.log("verified");
+    } catch (error) {
+      console.log(codeOf(error));
+    }
+    lock.release();
+  },
+
+  /**
+   * Takes and frees the lock for `time` ms, every `shared`th time exclusively if that is not 0.
+   * Whoever finds another where nobody may be says so. `how` may be a lock that is none: a file
+   * that is there.
+   */
+  async contend(dir, time, shared, name, how) {
+    const locked = { flock: lockByKernel, existence: lockByExistence }[how!]!;
+    const end = performance.now() + Number(time);
+    let [turns, longest] = [0, 0];
+    for (; performance.now() < end; turns++) {
+      const asShared = Number(shared) > 0 && turns % Number(shared) > 0;
+      const mark = path.join(dir!, `mark-${name}-${asShared ? "shared" : "exclusive"}`);
+      const started = performance.now();
+      const release = await locked(dir!, asShared);
+      longest = Math.max(longest, performance.now() - started);
+      fs.closeSync(fs.openSync(mark, "wx"));
+      const inside = fs.readdirSync(dir!).filter((entry) => entry.startsWith("mark-"));
+      const bad = inside.length > 1 && inside.some((entry) => entry.endsWith("-exclusive"));
+      if (bad) console.log(`overlap ${inside.join(" ")}`);
+      fs.unlinkSync(mark);
+      release();
+    }
+    console.log(`turns ${turns} ${Math.round(longest)}`);
+  },
+
+  /** Adds to a counter `times` times with atomicUpdate; says how many failed, and how. */
+  async update(file, times) {
+    const failed: string[] = [];
+    for (let i = 0; i < Number(times); i++) {
+      try {
+        await atomicUpdate(
+          file!,
+          (bytes) => content(bytes === null ? 1 : numberOf(bytes) + 1, 999),
+        );
+      } catch (error) {
+        failed.push(codeOf(error));
+      }
+    }
+    console.log(`failed ${failed.length} ${[...new Set(failed)].join(" ")}`);
+  },
+
+  /** Adds to a counter by hand, in place, under the lock. */
+  async countInPlace(dir, times) {
+    const file = path.join(dir!, "counter");
+    for (let i = 0; i < Number(times); i++) {
+      await withDirLock(dir!, () => {
+        const count = Number(fs.readFileSync(file, "utf8"));
+        fs.writeFileSync(file, String(count + 1));
+      });
+    }
+    console.log("counted");
+  },
+
+  /**
+   * Reads until told to stop; says how many reads there were, all of them whole, and how many were
+   * refused because the file was replaced between its opening and its reading.
+   */
+  async read(file) {
+    let [reads, stale, last, stop] = [0, 0, 0, false];
+    line().then(() => stop = true);
+    console.log("reading");
+    while (!stop) {
+      await new Promise((go) => setTimeout(go, 0));
+      let bytes: Uint8Array;
+      try {
+        bytes = fs.readFileSync(file!);
+      } catch (error) {
+        if ((error as { errno?: number }).errno !== -ESTALE) throw error;
+        stale++;
+        continue;
+      }
+      const number = numberOf(bytes);
+      if (number < last) console.log(`back from ${last} to ${number}`);
+      last = number;
+      reads++;
+    }
+    console.log(`reads ${reads} ${stale}`);
+  },
+
+  /** Writes under the lock each time that it is told to; says how it went, and in how many ms. */
+  async writeWhenTold(file) {
+    console.log("ready");
+    for (let number = 1;; number++) {
+      await line();
+      const started = performance.now();
+      let outcome = "written";
+      try {
+        await atomicUpdate(file!, () => content(number, 5_000), {
+          durability: "durable",
+          lock: { timeout: 120_000 },
+        });
+      } catch (error) {
+        const { code, step } = error as { code?: string; step?: string };
+        outcome = `${code ?? (error as Error).name}${step === undefined ? "" : `/${step}`}`;
+      }
+      console.log(`${outcome} ${Math.round(performance.now() - started)}`);
+    }
+  },
+
+  /** Says as JSON how many ms each operation takes: the median of `times`, and the longest. */
+  async measure(dir, times) {
+    const file = path.join(dir!, "measured");
+    const bytes = content(1, 4_088);
+    const operations: Record<string, () => unknown> = {
+      "atomicWrite, none": () => atomicWrite(file, bytes, { durability: "none" }),
+      "atomicWrite, consistent": () => atomicWrite(file, bytes),
+      "atomicWrite, durable": () => atomicWrite(file, bytes, { durability: "durable" }),
+      "writeFile and rename by hand": async () => {
+        await fs.promises.writeFile(`${file}.new`, bytes);
+        await fs.promises.rename(`${file}.new`, file);
+      },
+      "lock and release, free": async () => (await DirLock.acquire(dir!)).release(),
+      "atomicUpdate, consistent": () => atomicUpdate(file, () => bytes),
+      "readFile": () => fs.promises.readFile(file),
+    };
+    const found: Record<string, [median: number, longest: number]> = {};
+    for (const [name, operation] of Object.entries(operations)) {
+      const took: number[] = [];
+      for (let i = 0; i < Number(times); i++) {
+        const started = performance.now();
+        await operation();
+        took.push(performance.now() - started);
+      }
+      took.sort((a, b) => a - b);
+      found[name] = [took[took.length >> 1]!, took.at(-1)!];
+    }
+    console.log(JSON.stringify(found));
+  },
+
+  /** Writes once; says as JSON how that went. */
+  async writeOnce(file, form, options) {
+    const bytes = content(2, 20_000);
+    let outcome = {};
+    try {
+      if (form === "sync") atomicWriteSync(file!, bytes, JSON.parse(options!));
+      else if (form === "stream") await atomicWrite(file!, inPieces(bytes), JSON.parse(options!));
+      else await atomicWrite(file!, bytes, JSON.parse(options!));
+    } catch (error) {
+      const { name, message, code, step, replaced, temp } = error as library.AtomicWriteError & {
+        temp?: string;
+      };
+      outcome = { name, message, code, step, replaced, temp };
+    }
+    console.log(JSON.stringify(outcome));
+  },
+
+  /** Writes a stream of so many MiB. */
+  async writeMuch(file, mebibytes) {
+    async function* source(): AsyncGenerator<Uint8Array> {
+      for (let i = 0; i < Number(mebibytes); i++) {
+        await new Promise((go) => setTimeout(go, 0));
+        yield new Uint8Array(2 ** 20).fill(i);
+      }
+    }
+    await atomicWrite(file!, source());
+    console.log("written");
+  },
+
+  /**
+   * Does all that the library can until told to stop: on `root`, a disk that may be full, with
+   * descriptors that run out, a clock that is set back, and locks in `locks`. Told "usage", it
+   * rests and says how many descriptors, threads, KiB of objects and MiB of memory there are.
+   * Says "bad" with what must not be.
+   */
+  async soak(root, journal, locks, name) {
+    const note = noteIn(journal!);
+    const expected = new Set(["ENOSPC", "EMFILE", "ETIMEDOUT", "AbortError"]);
+    const bad = (what: string) => console.log(`bad ${name}: ${what}`);
+    let [running, resting, done, refused] = [true, false, 0, 0];
+    const loops: Promise<void>[] = [];
+    let active = 0;
+    const repeat = (work: () => unknown, least: number, most: number) => {
+      loops.push((async () => {
+        while (running) {
+          await new Promise((go) => setTimeout(go, least + Math.random() * (most - least)));
+          if (resting) continue;
+          active++;
+          try {
+            await work();
+            done++;
+          } catch (error) {
+            refused++;
+            const code = codeOf(error);
+            if (!expected.has(code)) bad(`${code}: ${(error as Error).message}`);
+          } finally {
+            active--;
+          }
+        }
+      })());
+    };
+    /** Reads as a reader would; undefined if there is no descriptor for it. */
+    const look = (file: string): number | undefined => {
+      try {
+        return numberOf(fs.readFileSync(file));
+      } catch (error) {
+        if (codeOf(error) === "ENOENT") return 0;
+        if (codeOf(error) === "EMFILE") return undefined;
+        throw error;
+      }
+    };
+    const versions = (own: string, write: (file: string, n: number) => unknown) => {
+      const file = path.join(root!, `${name}-${own}`);
+      let last = look(file) ?? 0;
+      let n = last;
+      repeat(
+        async () => {
+          n++;
+          note("begun", `${name}-${own}`, n);
+          try {
+            await write(file, n);
+            last = n;
+            note("done", `${name}-${own}`, n);
+          } finally {
+            const found = look(file);
+            if (found !== undefined && found !== last) bad(`${own}: ${found}, not ${last}`);
+          }
+        },
+        1,
+        20,
+      );
+    };
+    const size = () => Math.floor(Math.random() ** 6 * 1_000_000);
+
+    for (const durability of ["none", "consistent", "durable"] as const) {
+      versions(durability, (file, n) => atomicWrite(file, content(n, size()), { durability }));
+    }
+    versions("sync", (file, n) => atomicWriteSync(file, content(n, size() >> 3)));
+    versions("stream", (file, n) => atomicWrite(file, inPieces(content(n, size()))));
+    versions("pieces", async (file, n) => {
+      await using replacement = await AtomicFile.open(file);
+      for await (const piece of inPieces(content(n, size()))) await replacement.write(piece);
+      await replacement.commit();
+    });
+    versions("crowd", async (file, n) => {
+      const calls = [1, 2, 3, 4, 5].map(() => atomicWrite(file, content(n, size() >> 4)));
+      const refused = (await Promise.allSettled(calls)).filter((one) => one.status === "rejected");
+      if (refused.length === calls.length) throw refused[0]!.reason;
+    });
+    for (let i = 0; i < 2; i++) {
+      repeat(
+        async () => {
+          let n = 0;
+          await atomicUpdate(path.join(root!, "count"), (bytes) => {
+            n = bytes === null ? 1 : numberOf(bytes) + 1;
+            note("begun", "count", n);
+            return content(n, 999);
+          }, { lock: { timeout: 5_000 } });
+          note("done", "count", n);
+        },
+        1,
+        50,
+      );
+    }
+    // One that a process of this name left when it was killed.
+    fs.rmSync(path.join(root!, `${name}-new`), { force: true });
+    repeat(
+      async () => {
+        const file = path.join(root!, `${name}-new`);
+        await atomicWrite(file, content(1, size()), { createNew: true });
+        try {
+          await atomicWrite(file, "", { createNew: true });
+          bad("createNew replaced a file");
+        } catch (error) {
+          if (codeOf(error) !== "EEXIST") throw error;
+        } finally {
+          fs.unlinkSync(file);
+        }
+      },
+      5,
+      50,
+    );
+    repeat(
+      async () => {
+        const signal = AbortSignal.timeout(1);
+        const aborted = atomicWrite(
+          path.join(root!, `${name}-none`),
+          inPieces(content(1, size())),
+          {
+            signal,
+          },
+        );
+        await aborted.catch((error) => {
+          if (error !== signal.reason) throw error;
+        });
+      },
+      5,
+      50,
+    );
+    let turn = 0;
+    for (let i = 0; i < 2; i++) {
+      repeat(
+        async () => {
+          const shared = Math.random() < 0.5;
+          const lock = await DirLock.acquire(locks!, { shared, timeout: 2_000 });
+          try {
+            const kind = shared ? "shared" : "exclusive";
+            const mark = path.join(locks!, `mark-${process.pid}-${turn++}-${kind}`);
+            fs.mkdirSync(mark);
+            try {
+              const inside = fs.readdirSync(locks!).filter((entry) => entry.startsWith("mark-"));
+              // Those of the dead are not inside.
+              const alive = inside.filter((entry) => isAlive(Number(entry.split("-")[1])));
+              if (alive.length > 1 && alive.some((entry) => entry.endsWith("-exclusive"))) {
+                bad(`overlap ${alive}`);
+              }
+            } finally {
+              fs.rmdirSync(mark);
+            }
+          } finally {
+            lock.release();
+          }
+        },
+        1,
+        20,
+      );
+    }
+    repeat(() => library.sweepTempFiles(root!, { olderThan: 20_000 }), 500, 1_000);
+    repeat(
+      async () => {
+        const held: number[] = [];
+        try {
+          for (;;) held.push(fs.openSync("/dev/null", "r"));
+        } catch (error) {
+          if (codeOf(error) !== "EMFILE") throw error;
+          await new Promise((go) => setTimeout(go, 200));
+        } finally {
+          for (const descriptor of held) fs.closeSync(descriptor);
+        }
+      },
+      2_000,
+      6_000,
+    );
+    const { now } = Date;
+    let back = 0;
+    repeat(
+      () => {
+        back += Math.random() * 600_000;
+        Date.now = () => now() - back;
+      },
+      1_000,
+      3_000,
+    );
+
+    console.log("soaking");
+    for (;;) {
+      if (await line() !== "usage") break;
+      resting = true;
+      while (active > 0) await new Promise((go) => setTimeout(go, 10));
+      // Threads of a pool that have nothing to do end after a while.
+      await new Promise((go) => setTimeout(go, 12_000));
+      (globalThis as { gc?: () => void }).gc?.();
+      const counts = ["fd", "task"].map((of) => fs.readdirSync(`/proc/self/${of}`).length);
+      const { heapUsed, rss } = process.memoryUsage();
+      console.log(`usage ${[...counts, heapUsed >> 10, rss >> 20].join(" ")}`);
+      resting = false;
+    }
+    running = false;
+    await Promise.all(loops);
+    console.log(`done ${done} ${refused}`);
+    process.exit();
+  },
+};
+
+/** Neither Node nor Deno knows its name. */
+const ESTALE = 116;
+
+function isAlive(pid: number): boolean {
+  return fs.existsSync(`/proc/${pid}/stat`) &&
+    !/^\d+ \(.*\) Z/.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8"));
+}
+
+async function lockByKernel(dir: string, shared: boolean): Promise<() => void> {
+  const lock = await DirLock.acquire(dir, { shared });
+  return () => lock.release();
+}
+
+/** What many programs do: go on when there is no lock file, and make one. */
+async function lockByExistence(dir: string): Promise<() => void> {
+  const file = path.join(dir, "lock");
+  while (fs.existsSync(file)) await new Promise((go) => setTimeout(go, 1));
+  try {
+    fs.writeFileSync(file, String(process.pid));
+  } catch {
+    return lockByExistence(dir); // Another machine has just removed it.
+  }
+  return () => fs.rmSync(file, { force: true });
+}
+
+function codeOf(error: unknown): string {
+  return (error as { code?: string }).code ?? (error as Error).name;
+}
+
+/** A journal that other processes append to too. */
+function noteIn(journal: string): (what: "begun" | "done", file: string, n: number) => void {
+  const descriptor = fs.openSync(journal, "a");
+  return (what, file, n) => void fs.writeSync(descriptor, `${what} ${file} ${n}\n`);
+}
+
+/** Whether writes have an option. */
+async function knows(option: string): Promise<boolean> {
+  try {
+    await AtomicFile.open("/proc/0/file", { [option]: true });
+  } catch (error) {
+    return !(error instanceof TypeError);
+  }
+  return true;
+}
+
+/** From nothing to 4 MB, most often little. */
+function someSize(): number {
+  return Math.floor(Math.random() ** 6 * 4_000_000);
+}
+
+async function* inPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  const size = 1 + Math.floor(Math.random() * 200_000);
+  for (let at = 0; at < bytes.byteLength; at += size) {
+    await new Promise((go) => setTimeout(go, 0));
+    yield bytes.subarray(at, at + size);
+  }
+}
+
+/** Breaks a promise of the library below it, on Deno, to show that this is noticed. */
+function breakOnPurpose(variant: string): void {
+  const { sync, syncSync } = Deno.FsFile.prototype;
+  const { link, linkSync, rename, renameSync } = Deno;
+  const skipped = variant === "no sync of the directory"
+    ? (info: Deno.FileInfo) => info.isDirectory
+    : (info: Deno.FileInfo) => info.isFile;
+  Deno.FsFile.prototype.sync = async function () {
+    if (!skipped(this.statSync())) await sync.call(this);
+  };
+  Deno.FsFile.prototype.syncSync = function () {
+    if (!skipped(this.statSync())) syncSync.call(this);
+  };
+  if (variant !== "sync after the rename") return;
+  const late = async (to: string | URL) => {
+    using file = Deno.openSync(to);
+    await sync.call(file);
+  };
+  const lateSync = (to: string | URL) => {
+    using file = Deno.openSync(to);
+    syncSync.call(file);
+  };
+  Deno.rename = (from, to) => rename(from, to).then(() => late(to));
+  Deno.link = (from, to) => link(from, to).then(() => late(to));
+  Deno.renameSync = (from, to) => (renameSync(from, to), lateSync(to));
+  Deno.linkSync = (from, to) => (linkSync(from, to), lateSync(to));
+}
+
+let lines: AsyncIterator<string> | undefined;
+
+/** Waits to be told to go on. */
+async function line(): Promise<string> {
+  lines ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+  const { done, value } = await lines.next();
+  if (done) process.exit();
+  return value;
+}
+
+if (process.argv[2] === "aperture-worker") {
+  jobs[process.argv[3]!]!(...process.argv.slice(4)).catch((error) => {
+    console.error(error);
+    process.exit(70);
+  });
+}

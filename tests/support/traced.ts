@@ -1,0 +1,92 @@
+/**
+ * Operations whose system calls are counted: a program of its own, which strace watches. Each
+ * begins and ends with a call that the trace shows.
+ *
+ * @module
+ */
+import { createHook } from "node:async_hooks";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import { atomicUpdate, atomicWrite, atomicWriteSync, DirLock } from "../../mod.ts";
+import { isDeno } from "./test.ts";
+
+/** A path that does not exist: who asks for it begins operation `index`. */
+export function beginning(index: number): string {
+  return `/aperture-begin-${index}`;
+}
+
+/** A path that does not exist: who asks for it ends an operation. */
+export const END = "/aperture-end";
+
+const bytes = new Uint8Array(4096);
+
+/** The operations, each on a directory of its own, with a file of mode 0644 and a lock file. */
+export const operations: Record<string, (file: string) => unknown> = {
+  'atomicWrite(), "none"': (file) => atomicWrite(file, bytes, { durability: "none" }),
+  'atomicWrite(), "consistent"': (file) => atomicWrite(file, bytes),
+  'atomicWrite(), "durable"': (file) => atomicWrite(file, bytes, { durability: "durable" }),
+  "atomicWrite() with createNew": (file) => {
+    return atomicWrite(`${file}-new`, bytes, { createNew: true, durability: "none" });
+  },
+  'atomicWriteSync(), "none"': (file) => atomicWriteSync(file, bytes, { durability: "none" }),
+  'atomicWriteSync(), "consistent"': (file) => atomicWriteSync(file, bytes),
+  'atomicWriteSync(), "durable"': (file) => {
+    atomicWriteSync(file, bytes, { durability: "durable" });
+  },
+  'atomicUpdate(), "none"': (file) => atomicUpdate(file, () => bytes, { durability: "none" }),
+  "DirLock.acquire() and release()": async (file) => {
+    (await DirLock.acquire(path.dirname(file))).release();
+  },
+  "DirLock.acquireSync() and release()": (file) => {
+    DirLock.acquireSync(path.dirname(file)).release();
+  },
+};
+
+let hops = 0;
+
+/** Counts what is handed to another thread: requests of libuv, and what Deno has a `Sync` twin of. */
+function countHops(): void {
+  if (!isDeno) {
+    createHook({ init: (_id, type) => void (type.startsWith("FSREQ") && hops++) }).enable();
+    return;
+  }
+  for (const owner of [Deno, Deno.FsFile.prototype] as unknown as Record<string, unknown>[]) {
+    for (const name of Object.getOwnPropertyNames(owner)) {
+      if (!(`${name}Sync` in owner)) continue;
+      const call = owner[name] as (...args: unknown[]) => unknown;
+      owner[name] = function (this: unknown, ...args: unknown[]) {
+        hops++;
+        return call.apply(this, args);
+      };
+    }
+  }
+}
+
+async function main(dir: string): Promise<void> {
+  countHops();
+  const counted: number[] = [];
+  for (const [index, operation] of Object.values(operations).entries()) {
+    const file = path.join(dir, `${index}`, "file");
+    fs.mkdirSync(path.dirname(file));
+    fs.writeFileSync(file, "old");
+    fs.chmodSync(file, 0o644);
+    // Once before, so that what is done a first time only is not counted.
+    await operation(file);
+    fs.rmSync(`${file}-new`, { force: true });
+    fs.existsSync(beginning(index));
+    const before = hops;
+    await operation(file);
+    counted.push(hops - before);
+    fs.existsSync(END);
+  }
+  console.log(JSON.stringify(counted));
+}
+
+// A test imports this file too; it does nothing then.
+if (process.argv[2] === "aperture-traced") {
+  main(process.argv[3]!).catch((error) => {
+    console.error(error);
+    process.exit(70);
+  });
+}

@@ -1,0 +1,32 @@
+import process from "node:process";
+import { isBun, isDeno, isRoot } from "./test.ts";
+
+/** Why a process cannot become another user here; false if it can. */
+export const cannotBecome: string | false = process.platform !== "linux"
+  ? "known for Linux"
+  : !isRoot
+  ? "needs root"
+  : isBun && typeof process.setuid !== "function" && "there is no setuid";
+
+/**
+ * Makes this process, all of its threads, another user's for good: the modules that it needs
+ * must be loaded already, since that user may not be able to read them.
+ */
+export function become(uid: number, gid: number, groups: number[] = []): void {
+  if (!isDeno) {
+    process.setgroups!(groups);
+    process.setgid!(gid);
+    process.setuid!(uid);
+    return;
+  }
+  const libc = Deno.dlopen("libc.so.6", {
+    setgroups: { parameters: ["usize", "buffer"], result: "i32" },
+    setgid: { parameters: ["u32"], result: "i32" },
+    setuid: { parameters: ["u32"], result: "i32" },
+  });
+  const { setgroups, setgid, setuid } = libc.symbols;
+  const failed = setgroups(BigInt(groups.length), new Uint32Array(groups)) || setgid(gid) ||
+    setuid(uid);
+  libc.close();
+  if (failed !== 0) throw new Error("Cannot become another user");
+}

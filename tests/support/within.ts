@@ -1,0 +1,12 @@
+/** Waits for a promise that may never be settled: a hang is a failure after `seconds`. */
+export async function within<T>(promise: Promise<T>, seconds = 5): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`Nothing came in ${seconds} s`)), seconds * 1_000);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
