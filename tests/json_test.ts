@@ -442,7 +442,7 @@ for (const { suffix, read, write, update } of forms) {
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
         let last = 0;
-        for (let i = 0; i < 12; i++) {
+        for (let i = 0; i < 8; i++) {
           const child = new Child("updateJson", [file, suffix === "" ? "async" : "sync"]);
           await child.says("updating");
           await new Promise((resolve) => setTimeout(resolve, 5 + 7 * i));
