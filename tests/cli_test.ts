@@ -14,7 +14,8 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 // It does nothing when it is imported.
 import "../cli.ts";
-import { HELP, readCommandLine, UsageError } from "../internal/cli_arguments.ts";
+import { readCommandLine, UsageError } from "../internal/cli_arguments.ts";
+import { HELP } from "../internal/cli_help.ts";
 import { VERSION } from "../internal/version.ts";
 import { DirLock, LOCK_FILE_NAME } from "../mod.ts";
 import { Child } from "./support/child.ts";
