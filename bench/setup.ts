@@ -4,7 +4,7 @@ import * as path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
-import { importArgs } from "../scripts/imports.ts";
+import { importArgs } from "../scripts/lib/imports.ts";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(here);

@@ -1,6 +1,5 @@
 import { parseArgs } from "node:util";
-
-type Durability = "none" | "consistent" | "durable";
+import type { WriteRequest } from "./request.ts";
 
 /** What a command line asks for. */
 export type CommandLine =
@@ -21,7 +20,7 @@ export type CommandLine =
     readonly command: Invocation | undefined;
     readonly options: {
       readonly mode?: number;
-      readonly durability?: Durability;
+      readonly durability?: WriteRequest["durability"];
       readonly createNew?: true;
       readonly parents?: true;
     };
@@ -233,7 +232,7 @@ function octal(text: string): number {
   return parseInt(text.replace("o", ""), 8);
 }
 
-function durabilityOf(text: string): Durability {
+function durabilityOf(text: string): WriteRequest["durability"] {
   if (text !== "none" && text !== "consistent" && text !== "durable") {
     throw new UsageError(`A durability must be none, consistent or durable: '${text}' is not`);
   }

@@ -9,6 +9,7 @@ let paths: Set<string> | undefined;
  * and a CommonJS one, so that there is one listener.
  */
 function unfinished(): Set<string> {
+  // dnt-shim-ignore
   const shared = globalThis as { [KEY]?: Set<string> };
   if (shared[KEY] === undefined) {
     const all = shared[KEY] = new Set<string>();

@@ -62,6 +62,7 @@ let own: Shared | undefined;
  * acquireSync() could block on a lock of its own thread.
  */
 function shared(): Shared {
+  // dnt-shim-ignore
   const holder = globalThis as { [KEY]?: Shared };
   return own ??= holder[KEY] ??= {
     queues: new Map(),

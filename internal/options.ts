@@ -1,6 +1,9 @@
 /** Throws a TypeError or RangeError when `value` is not good for the option `name`. */
 export type Check = (value: unknown, name: string) => void;
 
+/** Not `Object.hasOwn`, for which dnt would put a polyfill into the package. */
+const isOwn = Object.prototype.hasOwnProperty;
+
 /** A check for each option. */
 export type Checks<T> = { readonly [K in keyof Required<T>]: Check };
 
@@ -17,10 +20,8 @@ export function readOptions<T extends object>(
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError(`Options must be an object: received ${kindOf(options)}`);
   }
-  for (const name in options) {
-    if (!Object.hasOwn(checks, name) && Object.hasOwn(options, name)) {
-      throw new TypeError(`Unknown option '${name}'`);
-    }
+  for (const name of Object.keys(options)) {
+    if (!isOwn.call(checks, name)) throw new TypeError(`Unknown option '${name}'`);
   }
   for (const name in checks) {
     const value = options[name];

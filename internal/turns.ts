@@ -61,6 +61,7 @@ const KEY = Symbol.for("@aperture/atomic/turns/2");
 let own: Shared | undefined;
 
 function shared(): Shared {
+  // dnt-shim-ignore
   const holder = globalThis as { [KEY]?: Shared };
   return own ??= holder[KEY] ??= { queues: new Map(), underWay: 0, waiting: new LinkedList() };
 }

@@ -18,6 +18,7 @@ export function isNoFullSync(code: string | undefined, platform: string): boolea
 
 /** Whether `fsync` of this runtime leaves data in the drive's cache: Bun's, on macOS. */
 export function lacksFullSync(): boolean {
+  // dnt-shim-ignore
   return process.platform === "darwin" && "Bun" in globalThis;
 }
 

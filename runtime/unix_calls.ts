@@ -49,6 +49,7 @@ export function bunCalls(
 }
 
 function bunFfi(): BunFfi | undefined {
+  // dnt-shim-ignore
   if (!("Bun" in globalThis)) return undefined;
   return (process as { getBuiltinModule?: (name: string) => unknown })
     .getBuiltinModule?.("bun:ffi") as BunFfi | undefined;

@@ -9,6 +9,7 @@ import {
   atomicWrite,
   type AtomicWriteOptions,
   atomicWriteSync,
+  isTempName,
 } from "../mod.ts";
 import { assertBlocks } from "./support/blocks.ts";
 import { content, numberOf } from "./support/content.ts";
@@ -376,9 +377,10 @@ testWithLinks(
       fs.chmodSync(path.join(dir, "target"), 0o644);
       fs.symlinkSync("target", link);
       let later: Promise<void> | undefined;
-      await intercepted(({ name }) => {
+      await intercepted(({ name, args }) => {
         // The update has looked at the target.
         if (name !== "create" || later !== undefined) return;
+        if (!isTempName(path.basename(String(args[0])))) return;
         later = begun(atomicWrite(link, "later", { mode: 0o600 }));
       }, async () => {
         await atomicUpdate(link, () => new Uint8Array(60 << 20));
@@ -502,6 +504,32 @@ for (const isMade of [false, true]) {
         }));
     }
   }
+
+  test(`atomicWriteSync() takes no failure for a success ${when} each step of a call`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      for (const createNew of [false, true]) {
+        let outcome: string[] = [];
+        const takeOver = (at: number) => {
+          fs.writeFileSync(file, "old");
+          if (createNew) fs.rmSync(file);
+          return during(at, isMade, () =>
+            intercepted(({ name, args }) => {
+              if ((name !== "rename" && name !== "link") || args[1] !== file) return;
+              if (text(String(args[0])) === "async") throw systemError("EIO");
+            }, async () => {
+              outcome = await outcomes([atomicWrite(file, "async", { createNew })]);
+            }), () => atomicWriteSync(file, "sync"));
+        };
+        const count = await takeOver(-1);
+        for (let at = 0; at < count; at++) {
+          await takeOver(at);
+          assertEquals([outcome, text(file)], [["EIO"], "sync"], `call ${at}`);
+          // It rejects at once, and what it had begun is removed after that.
+          while (temps(dir).length > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+        }
+      }
+    }));
 
   test(`atomicWriteSync() takes a commit over ${when} each of its steps`, () =>
     inTempDir(async (dir) => {

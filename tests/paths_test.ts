@@ -105,18 +105,20 @@ for (const [what, write] of writes) {
     }), { skip: process.platform !== "linux" && "known for Linux" });
 }
 
-test("options that are an array are rejected", async () => {
-  // deno-lint-ignore no-explicit-any
-  const none = [] as any;
-  const made = await recorded(async () => {
-    await assertRejects(() => atomicWrite("x", "x", none), TypeError);
-    await assertRejects(() => AtomicFile.open("x", none), TypeError);
-    await assertRejects(() => sweepTempFiles("x", none), TypeError);
-    await assertRejects(() => atomicUpdate("x", () => "x", none), TypeError);
-    assertThrows(() => atomicWriteSync("x", "x", none), TypeError);
-  });
-  assertEquals(made, []);
-});
+test("options that are an array are rejected", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    // deno-lint-ignore no-explicit-any
+    const none = [] as any;
+    const made = await recorded(async () => {
+      await assertRejects(() => atomicWrite(file, "x", none), TypeError);
+      await assertRejects(() => AtomicFile.open(file, none), TypeError);
+      await assertRejects(() => sweepTempFiles(dir, none), TypeError);
+      await assertRejects(() => atomicUpdate(file, () => "x", none), TypeError);
+      assertThrows(() => atomicWriteSync(file, "x", none), TypeError);
+    });
+    assertEquals([made, list(dir)], [[], []]);
+  }));
 
 test(
   "sweepTempFiles() removes temporary files whose names are not UTF-8",
