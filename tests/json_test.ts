@@ -330,7 +330,7 @@ for (const { suffix, read, write, update } of forms) {
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const check = (value: unknown, ...more: unknown[]) => {
-        assertEquals(more, []);
+        assertEquals([typeof value, more], ["string", []]);
         return new Date(value as string);
       };
       assertStrictEquals(await read(file, { check }), undefined);
