@@ -164,7 +164,7 @@ function isProgram(): boolean {
   try {
     // dnt-shim-ignore
     const { Deno } = globalThis as { Deno?: { mainModule: string } };
-    return /[/\\]cli\.[jt]s$/.test(Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? ""));
+    return /[/\\]cli(\.[jt]s)?$/.test(Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? ""));
   } catch {
     return false; // `node -e` has no file.
   }

@@ -41,7 +41,7 @@ const chosen = Deno.args.includes("--only")
   : Object.keys(parts).filter((name) => name !== "soak" || soak > 0);
 
 const runtimes: Runtime[] = [{ name: "Deno", options: {} }];
-const worker = `${root}npm/esm/tests/support/worker.js`;
+const worker = `${root}npm_test/esm/tests/support/worker.js`;
 if (existsSync(worker)) runtimes.push({ name: "Node", options: { worker: ["node", worker] } });
 else console.log("The npm package is not built: Node takes no part.");
 

@@ -191,7 +191,7 @@ export const proveMutants: Part = async ({ short }) => {
     await tally.try(mutant.breaks, async () => {
       const dir = fs.mkdtempSync(path.join(base, "mutant-"));
       for (const name of fs.readdirSync(root)) {
-        if ([".git", "npm", "node_modules"].includes(name)) continue;
+        if ([".git", "npm", "npm_test", "node_modules"].includes(name)) continue;
         fs.cpSync(path.join(root, name), path.join(dir, name), {
           recursive: true,
           filter: (from) => !from.includes("node_modules"),
