@@ -18,7 +18,8 @@ import * as fs from "node:fs";
 import process from "node:process";
 import { isatty } from "node:tty";
 import { AtomicFile, atomicWrite, sweepTempFiles } from "./atomic.ts";
-import { type CommandLine, HELP, readCommandLine, UsageError } from "./internal/cli_arguments.ts";
+import { type CommandLine, readCommandLine, UsageError } from "./internal/cli_arguments.ts";
+import { HELP } from "./internal/cli_help.ts";
 import { onSignals, runCommand, signalCode, StartError } from "./internal/cli_process.ts";
 import { codeOf } from "./internal/errors.ts";
 import { VERSION } from "./internal/version.ts";
@@ -163,7 +164,7 @@ function isProgram(): boolean {
   try {
     // dnt-shim-ignore
     const { Deno } = globalThis as { Deno?: { mainModule: string } };
-    return /[/\\]cli\.[jt]s$/.test(Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? ""));
+    return /[/\\]cli(\.[jt]s)?$/.test(Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? ""));
   } catch {
     return false; // `node -e` has no file.
   }

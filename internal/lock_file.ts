@@ -1,5 +1,6 @@
 import { runtime } from "../runtime/mod.ts";
 import type { FileInfo, LockFile } from "../runtime/types.ts";
+import { missingDirectories } from "./directories.ts";
 import { codeOf, failedWith, withContext } from "./errors.ts";
 
 /** How often to try again with a lock file that was replaced in between each time. */
@@ -10,14 +11,23 @@ const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 /** What opening another user's lock file for writing fails with. */
 const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
+/** A lock file that somebody has open unshared, a virus scanner of Windows say. */
+export const IN_USE: unique symbol = Symbol("in use");
+
 /** Which lock file is meant. */
 export interface LockPath {
   readonly dir: string;
   readonly path: string;
 }
 
+/** A lock file that may have to be created. */
+export interface NewLockPath extends LockPath {
+  /** Where the directories are noted that are made for it. */
+  readonly made: string[];
+}
+
 /** The identity of the lock file, which is created if it is missing, and its directory too. */
-export function ensureLockFile(lock: LockPath): string {
+export function ensureLockFile(lock: NewLockPath): string {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const info = lookup(lock);
     if (info === undefined) create(lock);
@@ -33,7 +43,7 @@ export function leadsTo(lock: LockPath, id: string): boolean {
 }
 
 /** Opens the lock file; undefined if it is no longer the one that `id` identifies. */
-export function openLockFile(lock: LockPath, id: string): LockFile | undefined {
+export function openLockFile(lock: LockPath, id: string): LockFile | typeof IN_USE | undefined {
   for (const access of ["read-write", "read"] as const) {
     try {
       const file = runtime.openLock(lock.path, access);
@@ -42,6 +52,7 @@ export function openLockFile(lock: LockPath, id: string): LockFile | undefined {
       return undefined;
     } catch (error) {
       if (codeOf(error) === "ENOENT") return undefined;
+      if (codeOf(error) === "EBUSY") return IN_USE;
       // For writing first, since flock(2) wants that on NFS; for reading does elsewhere.
       if (access === "read" || !failedWith(error, NOT_WRITABLE)) throw lockFailure(error, lock);
     }
@@ -94,8 +105,14 @@ function identityOf(lock: LockPath, info: FileInfo): string {
 }
 
 function identity(lock: LockPath, { id }: { id: string }): string {
-  // Two paths to one file still meet where its file system tells no number.
-  return id === "" ? runtime.realPath(lock.path) : id;
+  if (id !== "") return id;
+  try {
+    // Two paths to one file still meet where its file system tells no number.
+    return runtime.realPath(lock.path);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return id; // Gone since; what is there next is another file.
+    throw lockFailure(error, lock);
+  }
 }
 
 function lookup(lock: LockPath): FileInfo | undefined {
@@ -107,7 +124,7 @@ function lookup(lock: LockPath): FileInfo | undefined {
 }
 
 /** Creates the lock file, exclusively: never where a link points that somebody planted. */
-function create(lock: LockPath): void {
+function create(lock: NewLockPath): void {
   try {
     runtime.sync.create(lock.path, undefined).close();
   } catch (error) {
@@ -115,6 +132,7 @@ function create(lock: LockPath): void {
     if (code === "EEXIST") return;
     if (code !== "ENOENT") throw lockFailure(error, lock);
     try {
+      lock.made.push(...missingDirectories(lock.dir));
       runtime.sync.ensureDir(lock.dir);
     } catch (error) {
       throw lockFailure(error, lock);

@@ -6,6 +6,7 @@ import type { Place } from "./linked_list.ts";
 import {
   ensureLockFile,
   holdersOf,
+  IN_USE,
   lockFailure,
   MAX_TRIES,
   openLockFile,
@@ -68,6 +69,7 @@ export function tryAcquire(request: LockRequest, overtake: boolean): Hold | unde
     }
     const file = openLockFile(request, id);
     if (file === undefined) continue;
+    if (file === IN_USE) return undefined;
     let held: Hold | undefined;
     try {
       if (!tryLock(request, file, request.shared)) return undefined;
@@ -120,7 +122,12 @@ async function wait(request: LockRequest): Promise<Hold | undefined> {
       if (!isNext(queue, place)) await pause(request, Infinity, place.value);
     }
     if (mustGiveWay(request.path)) await pause(request, GIVE_WAY);
-    const file = await whenOpened(request, () => openLockFile(request, id));
+    let file = await whenOpened(request, () => openLockFile(request, id));
+    for (let polls = 0; file === IN_USE; polls++) {
+      request.onWait();
+      await pause(request, pollInterval(polls));
+      file = await whenOpened(request, () => openLockFile(request, id));
+    }
     const held = file && await contend(request, queue, place, file);
     if (held === undefined) await pause(request, 1); // The lock file was replaced.
     return held;

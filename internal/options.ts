@@ -1,3 +1,5 @@
+import { runtime } from "../runtime/mod.ts";
+import { faultOnWindows } from "./names.ts";
 /** Throws a TypeError or RangeError when `value` is not good for the option `name`. */
 export type Check = (value: unknown, name: string) => void;
 
@@ -95,6 +97,8 @@ export const isFileName: Check = (value, name) => {
   if (value === "" || value === "." || value === ".." || /[/\\\0]/.test(value)) {
     throw new RangeError(`'${name}' must be one path component: received "${value}"`);
   }
+  const fault = runtime.windows ? faultOnWindows(value) : undefined;
+  if (fault !== undefined) throw new RangeError(`'${name}' ${fault}: received "${value}"`);
 };
 
 /** How to call the kind of a value in a message. */

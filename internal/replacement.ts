@@ -240,7 +240,7 @@ export class Replacement implements Turn {
       return;
     }
     try {
-      yield* this.#rename(temp.path, target.path);
+      yield* this.#rename(temp.path, target);
     } catch (error) {
       if (!this.#mayCopy(error, temp, target)) throw failure(error, request, "rename");
       attempt.state = "copying";
@@ -249,14 +249,16 @@ export class Replacement implements Turn {
     attempt.state = "landed";
   }
 
-  *#rename(from: string, to: string): Steps<void> {
+  *#rename(from: string, { path, info }: Target): Steps<void> {
+    // Windows never replaces a read-only file.
+    const mayWait = runtime.windows && (info === undefined || (info.mode & 0o200) !== 0);
     for (let end: number | undefined;;) {
       try {
-        return yield* call((fs) => fs.rename(from, to));
+        return yield* call((fs) => fs.rename(from, path));
       } catch (error) {
         const now = performance.now();
         end ??= now + RENAME_PATIENCE;
-        if (!runtime.windows || !failedWith(error, IN_USE) || now >= end) throw error;
+        if (!mayWait || !failedWith(error, IN_USE) || now >= end) throw error;
       }
       yield* pause(Math.random() * RENAME_PAUSE);
       this.#request.verify?.();

@@ -14,6 +14,9 @@ const MAX_NAMES = 16;
 /** A file system without owners or permissions, or a sandbox, refuses chown and chmod like this. */
 const REFUSALS = new Set(["EPERM", "EACCES", "EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
+/** What write(2) fails with, and open(2) hardly ever. */
+const OF_WRITES = new Set(["EDQUOT", "EFBIG", "EIO", "ENOSPC"]);
+
 /** What the new file is to be like. */
 export interface Attributes {
   /** Permission bits; undefined for those that open(2) gives. */
@@ -77,10 +80,9 @@ export function* createWhole(
       keepAtExit(temp.path); // Another's file, not to be removed.
       return undefined;
     }
-    const isThere = yield* exists(temp.path);
     yield* discardTemp(temp);
     if (mode !== undefined && failedWith(error, REFUSALS)) return undefined;
-    throw failure(error, request, isThere ? "write" : "open");
+    throw failure(error, request, failedWith(error, OF_WRITES) ? "write" : "open");
   }
   temp.attributes = attributes;
   if (owner === undefined) return temp;
@@ -93,14 +95,6 @@ export function* createWhole(
   }
   yield* discardTemp(temp);
   return undefined;
-}
-
-function* exists(path: string): Steps<boolean> {
-  try {
-    return (yield* call((fs) => fs.lstat(path))) !== undefined;
-  } catch {
-    return false;
-  }
 }
 
 /** Writes all of `content`, however few bytes each call takes. */

@@ -1,3 +1,4 @@
+import { runtime } from "../runtime/mod.ts";
 import { onAbort } from "./abort.ts";
 import { LinkedList, type Place } from "./linked_list.ts";
 
@@ -93,7 +94,7 @@ export function takeTurn(key: string, turn: Turn): Promise<Turn> {
 export function takeTurnSync(key: string, turn: Turn): void {
   const overtaken = finishWaiting(key);
   try {
-    if (overtaken.length > 0 && !turn.replaces) throw new Error(BLOB_WAITS);
+    if (overtaken.length > 0 && !turn.replaces) throw runtime.error("EBUSY", BLOB_WAITS, key);
     turn.carryOutSync();
     for (const call of overtaken) call.resolve(turn);
   } catch (error) {

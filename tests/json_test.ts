@@ -330,7 +330,7 @@ for (const { suffix, read, write, update } of forms) {
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const check = (value: unknown, ...more: unknown[]) => {
-        assertEquals(more, []);
+        assertEquals([typeof value, more], ["string", []]);
         return new Date(value as string);
       };
       assertStrictEquals(await read(file, { check }), undefined);
@@ -391,6 +391,7 @@ for (const { suffix, read, write, update } of forms) {
       const file = path.join(dir, "file");
       const wrong: [options: unknown, error: typeof TypeError | typeof RangeError][] = [
         [null, TypeError],
+        [[], TypeError],
         [{ check: 1 }, TypeError],
         [{ chek: () => {} }, TypeError],
         [Object.create({ check: 1 }), TypeError],
@@ -441,7 +442,7 @@ for (const { suffix, read, write, update } of forms) {
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
         let last = 0;
-        for (let i = 0; i < 12; i++) {
+        for (let i = 0; i < 8; i++) {
           const child = new Child("updateJson", [file, suffix === "" ? "async" : "sync"]);
           await child.says("updating");
           await new Promise((resolve) => setTimeout(resolve, 5 + 7 * i));

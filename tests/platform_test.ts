@@ -11,7 +11,7 @@ import { fileUrlPath } from "../internal/file_url.ts";
 import { faultOnWindows } from "../internal/names.ts";
 import { pathKey, resolveFrom } from "../internal/paths.ts";
 import { tempPath } from "../internal/temp_name.ts";
-import { atomicWrite, atomicWriteSync, DirLock, LockTimeoutError } from "../mod.ts";
+import { atomicWrite, atomicWriteSync, DeadlockError, DirLock, LockTimeoutError } from "../mod.ts";
 import { fileId } from "../runtime/file_id.ts";
 import { fullSync, isNoFullSync } from "../runtime/full_sync.ts";
 import type { Koffi } from "../runtime/koffi.ts";
@@ -25,7 +25,7 @@ import { lookAgain } from "../runtime/windows_refusal.ts";
 import { posixRename, renameInformation } from "../runtime/windows_rename.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
 import { systemError } from "./support/runtime.ts";
-import { isBun, isWindows, test } from "./support/test.ts";
+import { isBun, isWindows, test, testWithLinks } from "./support/test.ts";
 
 /** Calls of a Windows on which all that is tried succeeds, less `changes`. */
 function windows(changes: Partial<WindowsCalls> = {}): WindowsCalls {
@@ -449,6 +449,35 @@ test("DirLock refuses a name for its file that Windows would change", () =>
     });
     assertEquals(fs.readdirSync(dir), []);
   }));
+
+testWithLinks(
+  "DirLock knows a file without an identity by its real path",
+  () =>
+    inTempDir((dir) => {
+      const [one, other] = [path.join(dir, "one"), path.join(dir, "other")];
+      fs.mkdirSync(one);
+      fs.symlinkSync(one, other, "junction");
+      const real = runtime;
+      const lstat = (file: string) => {
+        const info = real.sync.lstat(file);
+        return info && { ...info, id: "" };
+      };
+      useRuntime({
+        ...real,
+        async: { ...real.async, lstat },
+        sync: { ...real.sync, lstat },
+        openLock: (file, access) => ({ ...real.openLock(file, access), id: "" }),
+      });
+      try {
+        const lock = DirLock.acquireSync(one);
+        assertThrows(() => DirLock.acquireSync(other, { timeout: 1_000 }), DeadlockError);
+        lock.release();
+        DirLock.acquireSync(other).release();
+      } finally {
+        useRuntime(real);
+      }
+    }),
+);
 
 const volumes = process.env.APERTURE_VOLUMES?.split(";") ?? [];
 

@@ -10,7 +10,7 @@ const STD = path.join(nodeModules, "deno-std");
 
 /** The options of the compiler, for dnt too; both kinds of build give the same files. */
 export const TARGET = "ES2022";
-export const LIBS = ["ES2022", "ESNext.Disposable"] as const;
+export const LIBS = ["ES2022", "ESNext.Disposable", "DOM", "DOM.AsyncIterable"] as const;
 
 /** What is in the package in the place of what the library takes from the standard library. */
 export function stdMappings(): Record<string, string> {

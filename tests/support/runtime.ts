@@ -94,7 +94,8 @@ function wrapMethods<T extends object>(
   form: "async" | "sync" = "sync",
 ): T {
   const wrapped: Record<string, unknown> = {};
-  for (const [name, method] of Object.entries(target)) {
+  for (const name of methodNames(target)) {
+    const method = target[name as keyof T];
     if (typeof method !== "function") continue;
     const isSync = form === "sync" || SYNC_CALLS.has(name);
     wrapped[name] = (...args: unknown[]) => {
@@ -111,6 +112,17 @@ function wrapMethods<T extends object>(
     };
   }
   return wrapped as T;
+}
+
+/** Own methods, and those of the classes that it is of. */
+function methodNames(target: object): Set<string> {
+  const names = new Set(Object.keys(target));
+  for (let proto = Object.getPrototypeOf(target); proto !== Object.prototype;) {
+    for (const name of Object.getOwnPropertyNames(proto)) names.add(name);
+    proto = Object.getPrototypeOf(proto);
+  }
+  names.delete("constructor");
+  return names;
 }
 
 /** An error as the runtime makes it for a failed call. */
