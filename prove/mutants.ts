@@ -78,7 +78,7 @@ const mutants: readonly Mutant[] = [
     file: "internal/stream_writer.ts",
     find: "await this.#discard({ error });\n      throw error;",
     replace: "throw error;",
-    caughtBy: ["stream_test.ts", "does not publish after a write has failed"],
+    caughtBy: ["atomic_file_test.ts", "does not publish after a write has failed"],
   },
   {
     breaks: "lets calls on one path overtake each other",
@@ -86,6 +86,27 @@ const mutants: readonly Mutant[] = [
     find: "if (queue.group === undefined) drive(key, queue);",
     replace: "drive(key, queue);",
     caughtBy: ["atomic_test.ts", "last call on a path win"],
+  },
+  {
+    breaks: "publishes what is left of bytes that went meanwhile",
+    file: "internal/content.ts",
+    find: "if (bytes.byteLength !== length) throw notWhole(bytes.byteLength, length);",
+    replace: "void length;",
+    caughtBy: ["bytes_test.ts", "transferred"],
+  },
+  {
+    breaks: "syncs only the innermost directory",
+    file: "internal/directories.ts",
+    find: "new Set([target, ...made].map((path) => dirname(path)))",
+    replace: "new Set([dirname(target)])",
+    caughtBy: ["place_test.ts", "syncs every directory"],
+  },
+  {
+    breaks: "takes a failure for a success when it takes over",
+    file: "internal/replacement.ts",
+    find: "if (attempt.failure !== undefined) return attempt.failure;",
+    replace: "",
+    caughtBy: ["order_test.ts", "takes no failure for a success"],
   },
   {
     breaks: "replaces a FIFO",
@@ -117,10 +138,10 @@ const mutants: readonly Mutant[] = [
   },
   {
     breaks: "has no queue",
-    file: "internal/lock_queue.ts",
-    find: "return queue.waiters.first === place && admits(queue, place.value.shared);",
-    replace: "return admits(queue, place.value.shared);",
-    caughtBy: ["lock_test.ts", "in the order in which they came"],
+    file: "internal/lock_wait.ts",
+    find: "if (!overtake && queue.waiters.first !== undefined) return undefined;",
+    replace: "",
+    caughtBy: ["lock_queue_test.ts", "leaves the lock to who waits"],
   },
   {
     breaks: "waits in the kernel with every waiter",
@@ -197,7 +218,10 @@ export const proveMutants: Part = async ({ short }) => {
           filter: (from) => !from.includes("node_modules"),
         });
       }
-      if (!await passes(dir, mutant)) throw new Error("its check fails on the sound library");
+      // `npm test`, of which the short form is a part, has run the checks of the sound library.
+      if (!short && !await passes(dir, mutant)) {
+        throw new Error("its check fails on the sound library");
+      }
       const file = path.join(dir, mutant.file);
       const source = fs.readFileSync(file, "utf8");
       if (source.split(mutant.find).length !== 2) throw new Error("there is no one place to break");
