@@ -34,7 +34,9 @@ export function blobContentOf(data: unknown): Content | undefined {
     isBlob: true,
     async slice(start) {
       const end = Math.min(length, start + SLICE_BYTES);
-      return takenBytes(new Uint8Array(await blob.slice(start, end).arrayBuffer()), end - start);
+      const bytes = new Uint8Array(await blob.slice(start, end).arrayBuffer());
+      if (bytes.byteLength !== end - start) throw notWhole(bytes.byteLength, end - start);
+      return bytes;
     },
   };
 }
@@ -58,7 +60,6 @@ export function bytesContent(bytes: Uint8Array): Content {
     isBlob: false,
     slice(start) {
       if (bytes.buffer.byteLength !== bufferLength) throw notWhole(bytes.byteLength, length);
-      takenBytes(bytes, length);
       return start === 0 && length <= SLICE_BYTES
         ? bytes
         : bytes.subarray(start, start + SLICE_BYTES);
@@ -77,11 +78,6 @@ function textContent(text: string): Content {
     isBlob: false,
     slice: (start) => encoded().subarray(start, start + SLICE_BYTES),
   };
-}
-
-function takenBytes(bytes: Uint8Array, length: number): Uint8Array {
-  if (bytes.byteLength !== length) throw notWhole(bytes.byteLength, length);
-  return bytes;
 }
 
 function notWhole(now: number, given: number): TypeError {

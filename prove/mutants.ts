@@ -55,8 +55,8 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "makes the temporary file wider than the target",
     file: "internal/temp_file.ts",
-    find: "return 0o600 | (mode & 0o700) | (both << 3) | both;",
-    replace: "return 0o666;",
+    find: "return 0o600 | (mode & 0o700) | others;",
+    replace: "return 0o666 | others;",
     caughtBy: ["atomic_test.ts", "no wider than the target"],
   },
   {
@@ -90,8 +90,8 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "publishes what is left of bytes that went meanwhile",
     file: "internal/content.ts",
-    find: "if (bytes.byteLength !== length) throw notWhole(bytes.byteLength, length);",
-    replace: "void length;",
+    find: "if (bytes.buffer.byteLength !== bufferLength) throw notWhole(bytes.byteLength, length);",
+    replace: "void bufferLength;",
     caughtBy: ["bytes_test.ts", "transferred"],
   },
   {
@@ -153,8 +153,8 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "takes an exclusive lock for a shared one",
     file: "runtime/deno.ts",
-    find: "tryLock: (exclusive) => file.tryLockSync(exclusive),",
-    replace: "tryLock: () => file.tryLockSync(false),",
+    find: "tryLock: (exclusive) => refusing(() => file.tryLockSync(exclusive)),",
+    replace: "tryLock: () => refusing(() => file.tryLockSync(false)),",
     caughtBy: ["interop_test.ts", "DirLock keeps flock(1) out"],
   },
   {
