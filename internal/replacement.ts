@@ -142,8 +142,13 @@ export class Replacement implements Turn {
 
   /** Takes its turn, and waits until the new content is as durable as asked for. */
   async write(): Promise<void> {
-    const carriedOut = await takeTurn(turnKey(this.#request), this);
-    if (!carriedOut.isFinished) await carriedOut.finish();
+    try {
+      const carriedOut = await takeTurn(turnKey(this.#request), this);
+      if (!carriedOut.isFinished) await carriedOut.finish();
+    } finally {
+      // When it has failed too, and when another has taken its place.
+      await this.#ended();
+    }
   }
 
   /** Carries it out now. */
@@ -161,13 +166,17 @@ export class Replacement implements Turn {
   }
 
   async #finish(): Promise<void> {
+    await this.#ended();
+    await run(this.#syncSteps());
+  }
+
+  /** One that was taken over removes what it has begun. */
+  async #ended(): Promise<void> {
     try {
-      // One that was taken over removes what it has begun.
       await this.#underWay;
     } catch {
-      // Its failure is that of nobody any more.
+      // It was told already, or is that of nobody any more.
     }
-    await run(this.#syncSteps());
   }
 
   *#syncSteps(): Steps<void> {
