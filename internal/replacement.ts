@@ -99,10 +99,6 @@ export class Replacement implements Turn {
     return this.#content !== undefined;
   }
 
-  get replaces(): boolean {
-    return !this.#request.createNew;
-  }
-
   get asyncOnly(): boolean {
     return this.#written === undefined && this.#content!.isBlob;
   }
