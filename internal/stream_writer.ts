@@ -78,6 +78,11 @@ export class StreamWriter {
         this.#onProgress();
         return this.write(chunk);
       },
+      close: () => {
+        // A chunk that comes after it is measured all the same, and never handed on.
+        this.#handedOn = Infinity;
+        this.#onProgress();
+      },
       abort: (reason) => reason === undefined ? this.discard() : this.fail(reason),
     }, {
       highWaterMark: 1,

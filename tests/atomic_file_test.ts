@@ -8,6 +8,7 @@ import { content, numberOf } from "./support/content.ts";
 import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
 import { intercepted, recorded, systemError } from "./support/runtime.ts";
 import { isRoot, isWindows, test, testWithLinks } from "./support/test.ts";
+import { within } from "./support/within.ts";
 
 /** Calls `fn` with a file that has old content; that and nothing else must be there after it. */
 function unchanged(fn: (file: string) => Promise<unknown>): Promise<void> {
@@ -200,6 +201,18 @@ test("AtomicFile.commit() comes after large chunks that a writer accepted before
     calls.push(file.commit());
     await Promise.all(calls);
     assertEquals(numberOf(fs.readFileSync(target)), 7);
+  }));
+
+test("AtomicFile.commit() does not wait for what a writer refused", () =>
+  inTempDir(async (dir) => {
+    const file = await AtomicFile.open(path.join(dir, "file"));
+    const writer = file.writable.getWriter();
+    writer.write(whole);
+    writer.close();
+    const refused = assertRejects(() => writer.write(whole), TypeError);
+    await within(file.commit());
+    await refused;
+    assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 7);
   }));
 
 test("AtomicFile keeps the order of calls of write() and of a writer", () =>
