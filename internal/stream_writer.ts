@@ -100,11 +100,14 @@ export class StreamWriter {
     while (this.#handedOn < accepted && this.#failure === undefined && this.#state === "open") {
       await new Promise<void>((resolve) => this.#onProgress = resolve);
     }
+    // Now, since the second half could come with a write that is called after this, and fails.
+    const rest = this.#gatherer.endText();
     await this.#next(() =>
       this.#orFail(async () => {
         this.#mustBeOpen("commit");
         const [request, temp, target] = [this.#request, this.#temp, this.#target];
-        await run(append(request, temp, bytesContent(this.#gatherer.end())), request.signal);
+        await this.#append(bytesContent(rest), rest);
+        await run(append(request, temp, bytesContent(this.#gatherer.flush())), request.signal);
         await run(seal(request, temp, target.attributes), request.signal);
         await run(setAside(request, temp));
         await new Replacement(request, undefined, { temp, target }).write();

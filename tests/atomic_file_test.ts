@@ -298,6 +298,18 @@ test("AtomicFile.write() takes strings as one text: a surrogate pair may be spli
     assertEquals(text(target), "a𝄞b😀");
   }));
 
+for (const late of ["\ud83d", "\ude00"]) {
+  test(`AtomicFile.commit() has nothing of a write() after it: ${JSON.stringify(late)}`, () =>
+    inTempDir(async (dir) => {
+      const file = await AtomicFile.open(path.join(dir, "file"));
+      await file.write(late === "\ude00" ? "a\ud83d" : "a");
+      const committed = file.commit();
+      await assertRejects(() => file.write(late), TypeError);
+      await committed;
+      assertEquals(text(path.join(dir, "file")), late === "\ude00" ? "a\ufffd" : "a");
+    }));
+}
+
 test("AtomicFile.write() replaces a surrogate that stays alone", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
