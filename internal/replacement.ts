@@ -99,10 +99,6 @@ export class Replacement implements Turn {
     return this.#content !== undefined;
   }
 
-  get replaces(): boolean {
-    return !this.#request.createNew;
-  }
-
   get asyncOnly(): boolean {
     return this.#written === undefined && this.#content!.isBlob;
   }
@@ -170,7 +166,7 @@ export class Replacement implements Turn {
     try {
       await this.#underWay;
     } catch {
-      // Its failure is that of nobody any more.
+      // It was told already, or is that of nobody any more.
     }
   }
 
