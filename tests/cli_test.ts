@@ -449,6 +449,19 @@ test(
   onUnix,
 );
 
+test(
+  "aperture-atomic write does not take a directory as standard input for an empty one",
+  () =>
+    inTempDir((dir) => {
+      const file = path.join(dir, "file");
+      fs.writeFileSync(file, "old");
+      const args = ["-c", '"$@" <.', "sh", ...command(), "write", file];
+      const { status } = spawnSync("sh", args, { cwd: dir });
+      assertEquals([status, text(file)], [74, "old"]);
+    }),
+  onUnix,
+);
+
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
   test(
     `aperture-atomic write leaves nothing of an endless input after ${signal}`,
