@@ -172,7 +172,8 @@ function isProgram(): boolean {
   try {
     // dnt-shim-ignore
     const { Deno } = globalThis as { Deno?: { mainModule: string } };
-    return /[/\\]cli\.[jt]s$/.test(Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? ""));
+    // Deno tells it as it was asked for, be it `jsr:@aperture/atomic/cli`.
+    return /[/\\]cli(?:\.[jt]s)?$/.test(Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? ""));
   } catch {
     return false; // `node -e` has no file.
   }
