@@ -85,8 +85,10 @@ export function tryAcquire(request: LockRequest, overtake: boolean): Hold | unde
 /** Blocks the thread until the lock is free. Who waits asynchronously cannot go on meanwhile, and is overtaken. */
 export function acquireSync(request: LockRequest): Hold {
   const descriptors = descriptorPauses(1_000);
+  let left = request.deadline - performance.now();
+  if (left > 0 && mustGiveWay(request.path)) runtime.sleep(Math.min(left, GIVE_WAY));
   for (let polls = 0;; polls++) {
-    let left = request.deadline - performance.now();
+    left = request.deadline - performance.now();
     let time: number;
     try {
       const held = tryAcquire(request, true);
