@@ -157,6 +157,8 @@ async function contend(
       // It is the lock: to ask for it again on the same handle would be refused on Windows.
       if (await waitInKernel(request, queue, file)) break;
     }
+    // The lock may have been freed and the signal aborted in one go.
+    throwIfAborted(request.signal);
     held = hold(request, request.shared, queue.id, file);
     return held;
   } finally {

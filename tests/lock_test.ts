@@ -417,6 +417,17 @@ test("DirLock.acquire() rejects with the reason of its signal and keeps its plac
     (await patient).release();
   }));
 
+test("DirLock.acquire() gives up when its signal is aborted while the lock is freed", () =>
+  inTempDir(async (dir) => {
+    const first = await DirLock.acquire(dir);
+    const controller = new AbortController();
+    const waiting = DirLock.acquire(dir, { signal: controller.signal });
+    first.release();
+    controller.abort(new Error("enough"));
+    await assertRejects(() => waiting, Error, "enough");
+    (await DirLock.tryAcquire(dir))!.release();
+  }));
+
 test("DirLock.acquire() lets the next waiter on when a shared one behind an exclusive one gives up", () =>
   inTempDir(async (dir) => {
     const reader = await DirLock.acquire(dir, { shared: true });
