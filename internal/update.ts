@@ -128,6 +128,7 @@ function directoryOf(request: WriteRequest): { dir: string; made: string[] } {
 
 /** The file that is to be changed, whose directory's lock must be the one that is held. */
 function lockedTarget(request: WriteRequest, hold: Hold): string {
+  if (!isHeld(hold)) throw new LockLostError(hold.path);
   const target = targetOf(request);
   const dir = dirname(target);
   const path = `${dir}/${basename(hold.path)}`;
