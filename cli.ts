@@ -96,7 +96,7 @@ async function write({ file, command, options }: Asked<"write">): Promise<number
       controller.abort();
     });
     try {
-      await atomicWrite(file, process.stdin, { ...options, signal: controller.signal });
+      await atomicWrite(file, standardInput(), { ...options, signal: controller.signal });
     } catch (error) {
       if (code === 0) throw error;
     } finally {
@@ -114,6 +114,15 @@ async function write({ file, command, options }: Asked<"write">): Promise<number
   } finally {
     await draft.discard();
   }
+}
+
+/** Standard input. Of a directory or a disk Node and Deno have nothing, as if it were empty. */
+function standardInput(): AsyncIterable<Uint8Array> {
+  if (process.platform === "win32") return process.stdin;
+  const info = fs.fstatSync(0);
+  return info.isDirectory() || info.isBlockDevice()
+    ? fs.createReadStream("", { fd: 0 })
+    : process.stdin;
 }
 
 async function sweep({ dir, olderThan }: Asked<"sweep">): Promise<number> {
@@ -164,7 +173,8 @@ function isProgram(): boolean {
   try {
     // dnt-shim-ignore
     const { Deno } = globalThis as { Deno?: { mainModule: string } };
-    return /[/\\]cli(\.[jt]s)?$/.test(Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? ""));
+    // Deno tells it as it was asked for, be it `jsr:@aperture/atomic/cli`.
+    return /[/\\]cli(?:\.[jt]s)?$/.test(Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? ""));
   } catch {
     return false; // `node -e` has no file.
   }

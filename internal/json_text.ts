@@ -70,13 +70,14 @@ export function parseText(text: string): unknown {
 }
 
 function write(value: unknown, indent: string): string {
-  if (value === undefined) {
+  // It takes 10 characters at most.
+  const isLong = indent.length > 10;
+  const text: string | undefined = JSON.stringify(value, refuseLoss, isLong ? "\t" : indent);
+  // Of undefined, and of what has a toJSON() that returns it.
+  if (text === undefined) {
     throw new TypeError("JSON cannot hold undefined: return or pass null for an empty value");
   }
-  // It takes 10 characters at most.
-  if (indent.length <= 10) return JSON.stringify(value, refuseLoss, indent);
-  return JSON.stringify(value, refuseLoss, "\t")
-    .replaceAll(/^\t+/gm, (tabs) => indent.repeat(tabs.length));
+  return isLong ? text.replaceAll(/^\t+/gm, (tabs) => indent.repeat(tabs.length)) : text;
 }
 
 /** A replacer that throws where JSON.stringify() would write something else without a word. */
@@ -89,6 +90,9 @@ function refuseLoss(this: unknown, key: string, value: unknown): unknown {
       if (!Number.isFinite(value)) throw unholdable(key, `${value}`, "null");
       return value;
     case "object": {
+      if (value === null && isInvalidDate((this as Record<string, unknown>)[key])) {
+        throw unholdable(key, "an invalid Date", "null");
+      }
       if (value === null || Array.isArray(value)) return value;
       const prototype = Object.getPrototypeOf(value);
       if (prototype === null || prototype === Object.prototype) return value;
@@ -105,6 +109,10 @@ function refuseLoss(this: unknown, key: string, value: unknown): unknown {
     default:
       throw unholdable(key, `a ${typeof value}`, typeof value === "bigint" ? undefined : "nothing");
   }
+}
+
+function isInvalidDate(value: unknown): boolean {
+  return Object.prototype.toString.call(value) === "[object Date]" && Number.isNaN(Number(value));
 }
 
 function isBoxed(value: object): boolean {

@@ -119,6 +119,7 @@ function lookup(lock: LockPath): FileInfo | undefined {
   try {
     return runtime.sync.lstat(lock.path);
   } catch (error) {
+    if (codeOf(error) === "ENOTDIR") return undefined; // A file has taken the directory's place.
     throw lockFailure(error, lock);
   }
 }

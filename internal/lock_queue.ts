@@ -18,6 +18,8 @@ export interface Hold extends NewLockPath {
   readonly file: LockFile;
   readonly queue: Queue;
   released: boolean;
+  /** Since when this thread has had the lock, with no gap for others. */
+  readonly since: number;
   /** What updates that were handed this lock wait for, by the path of their target. */
   readonly updates: Map<string, Promise<unknown>>;
 }
@@ -48,12 +50,12 @@ interface Shared {
   readonly queues: Map<string, Queue>;
   /** Who holds which lock, by the public object: that of another copy of the module is one too. */
   readonly holds: WeakMap<object, Hold>;
-  /** The time since which this thread has had one lock again and again, with no gap for others. */
-  readonly streak: { path: string; since: number; freed: number };
+  /** By the path of a lock that was freed a moment ago, since when and until when this thread had it. */
+  readonly streaks: Map<string, { since: number; freed: number }>;
   warned: boolean;
 }
 
-const KEY = Symbol.for("@aperture/atomic/locks/2");
+const KEY = Symbol.for("@aperture/atomic/locks/3");
 
 let own: Shared | undefined;
 
@@ -67,7 +69,7 @@ function shared(): Shared {
   return own ??= holder[KEY] ??= {
     queues: new Map(),
     holds: new WeakMap(),
-    streak: { path: "", since: 0, freed: 0 },
+    streaks: new Map(),
     warned: false,
   };
 }
@@ -133,22 +135,20 @@ export function hold(
   const queue = queueOf(id);
   if (shared) queue.shared++;
   else queue.exclusive = true;
-  beginStreak(lock.path);
   const { dir, path, made } = lock;
-  return { dir, path, made, shared, id, file, queue, released: false, updates: new Map() };
+  const since = streakOf(path)?.since ?? performance.now();
+  return { dir, path, made, shared, id, file, queue, released: false, since, updates: new Map() };
 }
 
 /** Frees a lock, and lets the next one have it; does nothing the second time. */
 export function release(hold: Hold): void {
   if (hold.released) return;
   hold.released = true;
-  const { queue, file, path } = hold;
+  const { queue, file } = hold;
   if (hold.shared) queue.shared--;
   else queue.exclusive = false;
-  const { streak } = shared();
-  const now = performance.now();
-  if (streak.path === path) streak.freed = now;
-  queue.freed = now;
+  queue.freed = performance.now();
+  noteStreak(hold, queue.freed);
   freeLockFile(file);
   advance(queue);
 }
@@ -183,18 +183,25 @@ export function holdOf(lock: unknown): Hold | undefined {
  * always quicker than those of other processes, whom the kernel has to wake or who poll.
  */
 export function mustGiveWay(path: string): boolean {
-  const { streak } = shared();
-  if (path !== streak.path) return false;
-  const now = performance.now();
-  return now - streak.freed < GAP && now - streak.since > LONGEST_STREAK;
+  const streak = streakOf(path);
+  return streak !== undefined && performance.now() - streak.since > LONGEST_STREAK;
 }
 
-function beginStreak(path: string): void {
-  const { streak } = shared();
-  const now = performance.now();
-  if (streak.path !== path || now - streak.freed >= GAP) {
-    streak.path = path;
-    streak.since = now;
+/** How long this thread has had a lock, if there was no gap since. */
+function streakOf(path: string): { since: number; freed: number } | undefined {
+  const streak = shared().streaks.get(path);
+  return streak && performance.now() - streak.freed < GAP ? streak : undefined;
+}
+
+/** Of several locks: who holds one within another has both again and again. */
+function noteStreak({ path, since }: Hold, freed: number): void {
+  const { streaks } = shared();
+  streaks.delete(path);
+  streaks.set(path, { since, freed });
+  // The oldest come first.
+  for (const [path, streak] of streaks) {
+    if (freed - streak.freed < GAP) break;
+    streaks.delete(path);
   }
 }
 

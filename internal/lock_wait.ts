@@ -85,8 +85,10 @@ export function tryAcquire(request: LockRequest, overtake: boolean): Hold | unde
 /** Blocks the thread until the lock is free. Who waits asynchronously cannot go on meanwhile, and is overtaken. */
 export function acquireSync(request: LockRequest): Hold {
   const descriptors = descriptorPauses(1_000);
+  let left = request.deadline - performance.now();
+  if (left > 0 && mustGiveWay(request.path)) runtime.sleep(Math.min(left, GIVE_WAY));
   for (let polls = 0;; polls++) {
-    let left = request.deadline - performance.now();
+    left = request.deadline - performance.now();
     let time: number;
     try {
       const held = tryAcquire(request, true);
@@ -155,6 +157,8 @@ async function contend(
       // It is the lock: to ask for it again on the same handle would be refused on Windows.
       if (await waitInKernel(request, queue, file)) break;
     }
+    // The lock may have been freed and the signal aborted in one go.
+    throwIfAborted(request.signal);
     held = hold(request, request.shared, queue.id, file);
     return held;
   } finally {

@@ -1,5 +1,6 @@
 import { basename } from "@std/path/basename";
 import { dirname } from "@std/path/dirname";
+import { onAbort, throwIfAborted } from "./abort.ts";
 import { withContext } from "./errors.ts";
 import { DeadlockError, LockLostError } from "./lock_errors.ts";
 import { leadsTo } from "./lock_file.ts";
@@ -70,19 +71,23 @@ async function underHeldLock(
   fn: (current: Uint8Array | null) => unknown,
   hold: Hold,
 ): Promise<void> {
+  const { path, signal } = request;
   const key = pathKey(lockedTarget(request, hold));
-  const work = async () => {
-    await waitForTurn(request.path, request.signal);
-    await change(request, lockedTarget(request, hold), hold, fn);
-  };
-  const before = hold.updates.get(key);
-  const done = before === undefined ? work() : before.then(work, work);
-  hold.updates.set(key, done);
-  try {
-    await done;
-  } finally {
-    if (hold.updates.get(key) === done) hold.updates.delete(key);
-  }
+  await new Promise<void>((resolve, reject) => {
+    const stopListening = onAbort(signal, () => reject(signal!.reason));
+    const work = async () => {
+      stopListening();
+      throwIfAborted(signal);
+      await waitForTurn(path, signal);
+      await change(request, lockedTarget(request, hold), hold, fn);
+    };
+    const before = hold.updates.get(key);
+    const done = (before === undefined ? work() : before.then(work, work)).finally(() => {
+      if (hold.updates.get(key) === done) hold.updates.delete(key);
+    });
+    hold.updates.set(key, done);
+    done.then(resolve, reject);
+  });
 }
 
 async function change(
@@ -135,6 +140,7 @@ function targetOf(request: WriteRequest): string {
 
 /** The file that is to be changed, whose directory's lock must be the one that is held. */
 function lockedTarget(request: WriteRequest, hold: Hold): string {
+  if (!isHeld(hold)) throw new LockLostError(hold.path);
   const target = targetOf(request);
   const dir = dirname(target);
   const path = `${dir}/${basename(hold.path)}`;

@@ -8,6 +8,8 @@ import {
 } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -451,6 +453,19 @@ test(
   onUnix,
 );
 
+test(
+  "aperture-atomic write does not take a directory as standard input for an empty one",
+  () =>
+    inTempDir((dir) => {
+      const file = path.join(dir, "file");
+      fs.writeFileSync(file, "old");
+      const args = ["-c", '"$@" <.', "sh", ...command(), "write", file];
+      const { status } = spawnSync("sh", args, { cwd: dir });
+      assertEquals([status, text(file)], [74, "old"]);
+    }),
+  onUnix,
+);
+
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
   test(
     `aperture-atomic write leaves nothing of an endless input after ${signal}`,
@@ -603,6 +618,30 @@ test("aperture-atomic runs through the link that npm makes", () =>
     const { status, stdout } = spawnSync(file, [...args, "--version"]);
     assertEquals([status, String(stdout)], [0, `${VERSION}\n`]);
   }), { skip: isDeno ? "Deno makes a script instead" : onUnix.skip });
+
+test(
+  "aperture-atomic runs from a URL without an extension, as that of JSR is",
+  () =>
+    inTempDir(async (dir) => {
+      const root = path.dirname(cli);
+      const server = createServer(({ url }, response) => {
+        const file = path.join(root, url === "/cli" ? "cli.ts" : url!);
+        response.writeHead(200, { "content-type": "application/typescript" });
+        response.end(fs.readFileSync(file));
+      });
+      await once(server.listen(0, "127.0.0.1"), "listening");
+      try {
+        const { port } = server.address() as AddressInfo;
+        const [deno, run, ...more] = command(`http://127.0.0.1:${port}/cli`);
+        const imports = `--allow-import=127.0.0.1:${port}`;
+        const started = new Run([deno, run!, imports, ...more, "--version"], dir);
+        assertEquals([await started.line(), await started.exit()], [VERSION, 0]);
+      } finally {
+        server.close();
+      }
+    }),
+  { skip: !isDeno && "only Deno runs URLs" },
+);
 
 test("aperture-atomic lock on a terminal says who is waited for", () =>
   inTempDir(async (dir) => {

@@ -292,6 +292,8 @@ for (const { suffix, read, write, update } of forms) {
         [{ all: new Set([1]) }, "a Set at 'all'"],
         [{ later: Promise.resolve(1) }, "a Promise at 'later'"],
         [new Private(), "a Private"],
+        [{ toJSON: () => undefined }, "undefined"],
+        [{ at: new Date(NaN) }, "an invalid Date at 'at'"],
         [cycle, ""],
       ];
       for (const [value, message] of refused) {

@@ -39,6 +39,19 @@ test("DirLock.verify() is content with a lock file without an identity", () =>
     })
   ));
 
+test(
+  "DirLock.verify() throws a LockLostError when a file takes the directory's place",
+  () =>
+    inTempDir((root) => {
+      const lock = DirLock.acquireSync(path.join(root, "dir"));
+      fs.renameSync(lock.dir, `${lock.dir}.old`);
+      fs.writeFileSync(lock.dir, "");
+      assertThrows(() => lock.verify(), LockLostError);
+      lock.release();
+    }),
+  { skip },
+);
+
 for (const [what, lose] of LOSSES) {
   test(`DirLock.verify() throws a LockLostError when ${what}`, () =>
     inTempDir((root) => {
@@ -53,6 +66,23 @@ for (const [what, lose] of LOSSES) {
 
   for (const form of ["atomicUpdate", "atomicUpdateSync"]) {
     const update = form === "atomicUpdate" ? atomicUpdate : atomicUpdateSync;
+
+    test(
+      `${form}() throws a LockLostError when ${what} before it is handed on`,
+      () =>
+        inTempDir(async (root) => {
+          const lock = DirLock.acquireSync(path.join(root, "dir"));
+          lose(lock);
+          fs.mkdirSync(lock.dir, { recursive: true });
+          let called = false;
+          const fn = () => (called = true, "mine");
+          const file = path.join(lock.dir, "file");
+          await assertRejects(async () => await update(file, fn, { lock }), LockLostError);
+          assert(!called);
+          lock.release();
+        }),
+      { skip },
+    );
 
     test(
       `${form}() writes nothing when ${what} under the lock that it is handed`,

@@ -7,6 +7,7 @@ import { pathToFileURL } from "node:url";
 import { DeadlockError, DirLock, LOCK_FILE_NAME, LockTimeoutError, withDirLock } from "../mod.ts";
 import { runtime } from "../runtime/mod.ts";
 import { inTempDir, openDescriptors } from "./support/dir.ts";
+import { onPlatform } from "./support/fake.ts";
 import { intercepted, recorded, systemError } from "./support/runtime.ts";
 import { isDeno, isRoot, isWindows, test, testWithLinks } from "./support/test.ts";
 import { assertBlocks } from "./support/blocks.ts";
@@ -332,6 +333,35 @@ test("DirLock.acquire() gives others a chance after a streak, and says then that
     next.release();
   }));
 
+test("DirLock.acquire() gives others a chance after a streak with another lock in it", () =>
+  inTempDir(async (dir) => {
+    const lock = await DirLock.acquire(dir);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+    (await DirLock.acquire(`${dir}/inner`)).release();
+    lock.release();
+    const again = DirLock.acquire(dir);
+    const other = runtime.openLock(lock.path, "read-write");
+    assert(other.tryLock(true));
+    const next = await assertBlocks(again, () => other.close());
+    next.release();
+  }));
+
+test("DirLock.acquireSync() gives others a chance after a streak", () =>
+  inTempDir((dir) => {
+    const pauses: number[] = [];
+    const sleep = (time: number) => void pauses.push(time);
+    return onPlatform(() => ({ sleep }), async () => {
+      DirLock.acquireSync(dir).release();
+      DirLock.acquireSync(dir).release();
+      assertEquals(pauses, []);
+      const lock = DirLock.acquireSync(dir);
+      await new Promise((resolve) => setTimeout(resolve, 25));
+      lock.release();
+      DirLock.acquireSync(dir).release();
+      assertEquals(pauses, [2]);
+    });
+  }));
+
 test("DirLock.acquire() gives up when onWait throws", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
@@ -385,6 +415,17 @@ test("DirLock.acquire() rejects with the reason of its signal and keeps its plac
     await assertRejects(() => DirLock.acquire(dir, { signal: controller.signal }), Error, "enough");
     first.release();
     (await patient).release();
+  }));
+
+test("DirLock.acquire() gives up when its signal is aborted while the lock is freed", () =>
+  inTempDir(async (dir) => {
+    const first = await DirLock.acquire(dir);
+    const controller = new AbortController();
+    const waiting = DirLock.acquire(dir, { signal: controller.signal });
+    first.release();
+    controller.abort(new Error("enough"));
+    await assertRejects(() => waiting, Error, "enough");
+    (await DirLock.tryAcquire(dir))!.release();
   }));
 
 test("DirLock.acquire() lets the next waiter on when a shared one behind an exclusive one gives up", () =>

@@ -524,3 +524,24 @@ test("atomicUpdateSync() settles the writes that it carries out first", () =>
     assertEquals((await rejected as Coded).code, "EEXIST");
     assertEquals([text(file), list(dir)], ["one, updated", ["file"]]);
   }));
+
+test("atomicUpdate() that waits for another with the same lock gives up when aborted", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const lock = await DirLock.acquire(dir);
+    let go!: (data: string) => void;
+    const data = new Promise<string>((resolve) => go = resolve);
+    const updates = [atomicUpdate(file, () => data, { lock })];
+    const controller = new AbortController();
+    let called = false;
+    const fn = () => (called = true, "never");
+    const aborted = atomicUpdate(file, fn, { lock, signal: controller.signal });
+    updates.push(atomicUpdate(file, increment, { lock }));
+    const outcome = assertRejects(() => aborted, Error, "enough");
+    controller.abort(new Error("enough"));
+    await within(outcome, 10);
+    go("1");
+    await Promise.all(updates);
+    assertEquals([text(file), called], ["2", false]);
+    lock.release();
+  }));
