@@ -173,8 +173,9 @@ function isProgram(): boolean {
   try {
     // dnt-shim-ignore
     const { Deno } = globalThis as { Deno?: { mainModule: string } };
-    // Deno tells it as it was asked for, be it `jsr:@aperture/atomic/cli`.
-    return /[/\\]cli(?:\.[jt]s)?$/.test(Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? ""));
+    const main = Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? "");
+    // Deno tells it as it was asked for: `jsr:@aperture/atomic/cli`, `node_modules/.bin/aperture-atomic`.
+    return /[/\\](?:cli(?:\.[jt]s)?|aperture-atomic)$/.test(main);
   } catch {
     return false; // `node -e` has no file.
   }

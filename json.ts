@@ -359,7 +359,7 @@ export async function updateJson<T = unknown>(
  * @throws {RangeError} If an option's value is out of range, or the lock is released or shared.
  * @throws {JsonFileError} If the file is empty or corrupt, or `check` throws at what it holds.
  * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
- * @throws {DeadlockError} If this thread holds the lock itself.
+ * @throws {DeadlockError} If this thread holds the lock itself, or on Deno waits for it already.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
  * its `code`.
  * @throws {Error} If the file cannot be read or locked, and what `fn` throws, or `check` at what

@@ -191,7 +191,8 @@ export class DirLock implements Disposable, AsyncDisposable {
    * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
    * @throws {RangeError} If an option's value is out of range.
    * @throws {LockTimeoutError} If the lock is not free within `timeout`.
-   * @throws {DeadlockError} If this thread holds the lock itself, so that it could never be free.
+   * @throws {DeadlockError} If this thread holds the lock itself, so that it could never be free, or
+   * on Deno waits for it already, so that it may be the next to have it.
    * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own
    * error class, with its `code`. `ENOTSUP`, `ENOLCK` or the like if the file system has no locks.
    * @returns The lock.

@@ -62,8 +62,8 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  *
  * The lock is not re-entrant: a function that needs the lock of the same directory, to update
  * another file, must hand on the one that is held, as the option `lock`. Updates of one file that
- * are handed one lock are carried out one after another. If the lock is released or lost
- * meanwhile, nothing is written.
+ * are handed one lock are carried out one after another, and so a function must not wait for another
+ * one of its own file. If the lock is released or lost meanwhile, nothing is written.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
@@ -139,7 +139,7 @@ export async function atomicUpdate(
  * that of another directory.
  * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new content was in place.
- * @throws {DeadlockError} If this thread holds the lock itself.
+ * @throws {DeadlockError} If this thread holds the lock itself, or on Deno waits for it already.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class,
  * with its `code`.
  * @throws {Error} If the file cannot be read or locked, and what `fn` throws.

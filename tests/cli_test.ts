@@ -619,29 +619,31 @@ test("aperture-atomic runs through the link that npm makes", () =>
     assertEquals([status, String(stdout)], [0, `${VERSION}\n`]);
   }), { skip: isDeno ? "Deno makes a script instead" : onUnix.skip });
 
-test(
-  "aperture-atomic runs from a URL without an extension, as that of JSR is",
-  () =>
-    inTempDir(async (dir) => {
-      const root = path.dirname(cli);
-      const server = createServer(({ url }, response) => {
-        const file = path.join(root, url === "/cli" ? "cli.ts" : url!);
-        response.writeHead(200, { "content-type": "application/typescript" });
-        response.end(fs.readFileSync(file));
-      });
-      await once(server.listen(0, "127.0.0.1"), "listening");
-      try {
-        const { port } = server.address() as AddressInfo;
-        const [deno, run, ...more] = command(`http://127.0.0.1:${port}/cli`);
-        const imports = `--allow-import=127.0.0.1:${port}`;
-        const started = new Run([deno, run!, imports, ...more, "--version"], dir);
-        assertEquals([await started.line(), await started.exit()], [VERSION, 0]);
-      } finally {
-        server.close();
-      }
-    }),
-  { skip: !isDeno && "only Deno runs URLs" },
-);
+for (const name of ["cli", "aperture-atomic"]) {
+  test(
+    `aperture-atomic runs from a URL that ends in "/${name}", as JSR's and npm's links do`,
+    () =>
+      inTempDir(async (dir) => {
+        const root = path.dirname(cli);
+        const server = createServer(({ url }, response) => {
+          const file = path.join(root, url === `/${name}` ? "cli.ts" : url!);
+          response.writeHead(200, { "content-type": "application/typescript" });
+          response.end(fs.readFileSync(file));
+        });
+        await once(server.listen(0, "127.0.0.1"), "listening");
+        try {
+          const { port } = server.address() as AddressInfo;
+          const [deno, run, ...more] = command(`http://127.0.0.1:${port}/${name}`);
+          const imports = `--allow-import=127.0.0.1:${port}`;
+          const started = new Run([deno, run!, imports, ...more, "--version"], dir);
+          assertEquals([await started.line(), await started.exit()], [VERSION, 0]);
+        } finally {
+          server.close();
+        }
+      }),
+    { skip: !isDeno && "only Deno runs URLs" },
+  );
+}
 
 test("aperture-atomic lock on a terminal says who is waited for", () =>
   inTempDir(async (dir) => {
