@@ -74,7 +74,8 @@ export class Replacement implements Turn {
   /** Written and sealed, and not this replacement's to discard while it may be taken over. */
   #written: { readonly temp: TempFile; readonly target: Target } | undefined;
   #attempt: Attempt = newAttempt();
-  #underWay: Promise<void> | undefined;
+  /** Those that were begun with asynchronous calls, each cut short but the last. */
+  readonly #begun: Promise<void>[] = [];
   #wasTakenOver = false;
   #finished: Promise<void> | undefined;
 
@@ -110,7 +111,9 @@ export class Replacement implements Turn {
   carryOut(): Promise<void> {
     const attempt = this.#attempt = newAttempt();
     const isTakenOver = () => attempt.takenOver;
-    return this.#underWay = run(this.#steps(attempt), this.#request.signal, isTakenOver);
+    const underWay = run(this.#steps(attempt), this.#request.signal, isTakenOver);
+    this.#begun.push(underWay);
+    return underWay;
   }
 
   carryOutSync(): void {
@@ -161,13 +164,9 @@ export class Replacement implements Turn {
     return this.#finished ??= run(this.#syncSteps());
   }
 
-  /** Waits until an attempt that was taken over has removed what it had begun. */
+  /** Waits until attempts that were taken over have removed what they had begun. */
   async #cleanedUp(): Promise<void> {
-    try {
-      await this.#underWay;
-    } catch {
-      // It was told already, or is that of nobody any more.
-    }
+    await Promise.allSettled(this.#begun);
   }
 
   *#syncSteps(): Steps<void> {

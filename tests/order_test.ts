@@ -617,6 +617,24 @@ test("a synchronous call lets nothing overtake a Blob that it cannot write", () 
     assertEquals(text(file), "new+");
   }));
 
+test("a write of a Blob that is begun anew leaves nothing of the first time", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    let [reads, release] = [0, () => {}];
+    const read = new Promise<void>((resolve) => release = resolve);
+    const blob = Object.assign(blobOf("blob"), {
+      async arrayBuffer() {
+        if (++reads === 1) await read;
+        return new TextEncoder().encode("blob").buffer;
+      },
+    });
+    const write = begun(atomicWrite(file, blob));
+    while (reads === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    assertThrows(() => atomicWriteSync(file, "x", { createNew: true }));
+    await assertBlocks(write, release);
+    assertEquals([text(file), list(dir), reads], ["blob", ["file"], 2]);
+  }));
+
 test("at most 64 writes of data in memory are under way at once", () =>
   inTempDir(async (dir) => {
     const most = await mostTemps(dir, () =>
