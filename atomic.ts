@@ -180,12 +180,15 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration };
  * Replaces the content of a file atomically, or creates the file.
  *
  * Readers see the old content or the new, whole. If the write fails, the target is
- * as it was and the temporary file is gone. Calls of this process on one path take
- * effect in the order in which they are made, though their data is written in
- * parallel: the last call wins.
+ * as it was and the temporary file is gone.
  *
- * The parent directory must exist. Bytes must not be changed until the promise is
- * settled. A hard link to the old file keeps the old content, and extended
+ * Calls of one thread on one path take effect one after another: data in memory, a Blob
+ * too, in the order of the calls; a stream when its source has ended. Of calls with the
+ * same options that wait side by side, only the newest is written, and the others are
+ * settled with it.
+ *
+ * The parent directory must exist, unless `parents` is true. Bytes must not be changed until
+ * the promise is settled: if they are transferred, detached or resized, the write fails. A hard link to the old file keeps the old content, and extended
  * attributes and access control lists are not carried over.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the
@@ -238,8 +241,10 @@ export async function atomicWrite(
  * Replaces the content of a file atomically, or creates the file: the synchronous
  * form of {@linkcode atomicWrite}.
  *
- * It takes effect after the calls of {@linkcode atomicWrite} on the path that were made
- * before, unless one is at its rename at this very moment: that one may come last.
+ * It first carries out, with synchronous calls, the calls of {@linkcode atomicWrite} on the path
+ * that were made before and are not done, and so takes effect after them. A Blob that waits
+ * there, which cannot be read synchronously, is settled with this call instead: with `createNew`
+ * the call fails with `EBUSY`.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the
  * file, of the file that it points to if it is a symbolic link.
@@ -359,13 +364,15 @@ export class AtomicFile implements AsyncDisposable {
   /**
    * Appends to the replacement. Calls that are not awaited take effect in order.
    *
-   * When a write fails, all is discarded, and so nothing incomplete can be committed.
+   * Small chunks are copied and gathered: the promise is resolved at once, and a failure to
+   * write them is that of a later call. After a failure all is discarded, and so nothing
+   * incomplete can be committed. All strings are one text: a surrogate pair may be split.
    *
    * @param chunk What to append. It must not be changed until the promise is settled.
    * @throws {TypeError} If the chunk is of the wrong type, or the file is committed or
    * discarded already.
    * @throws {AtomicWriteError} If a file call fails.
-   * @returns A promise that is resolved when the chunk is written.
+   * @returns A promise that is resolved when the chunk is written or copied.
    *
    * @example Usage
    * ```ts

@@ -35,6 +35,10 @@ import {
 } from "./internal/json_text.ts";
 import { type Checks, isFunction, kindOf, readOptions } from "./internal/options.ts";
 import { absolutePath } from "./internal/paths.ts";
+import {
+  WRITE_OPTIONS as ATOMIC_WRITE_OPTIONS,
+  WRITE_SYNC_OPTIONS as ATOMIC_WRITE_SYNC_OPTIONS,
+} from "./internal/request.ts";
 import { readInTurn, readInTurnSync } from "./internal/read.ts";
 import {
   atomicUpdate,
@@ -143,7 +147,7 @@ export async function readJson<T = unknown>(
   path: string | URL,
   options?: ReadJsonOptions<T>,
 ): Promise<T | undefined> {
-  const { check } = readOptions<ReadJsonOptions<T>>(options, READ_CHECKS);
+  const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
   const absolute = absolutePath(path);
   return valueOf(absolute, await readInTurn({ path: absolute }), check);
 }
@@ -177,7 +181,7 @@ export function readJsonSync<T = unknown>(
   path: string | URL,
   options?: ReadJsonOptions<T>,
 ): T | undefined {
-  const { check } = readOptions<ReadJsonOptions<T>>(options, READ_CHECKS);
+  const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
   const absolute = absolutePath(path);
   return valueOf(absolute, readInTurnSync({ path: absolute }), check);
 }
@@ -225,8 +229,8 @@ export async function writeJson(
   value: unknown,
   options?: WriteJsonOptions,
 ): Promise<void> {
-  const { format, rest } = split(options);
-  await atomicWrite(path, textOf(value, DEFAULT_STYLE, format), rest);
+  const { check, indent, ...write } = readOptions(options, WRITE_OPTIONS);
+  await atomicWrite(path, textOf(value, DEFAULT_STYLE, { check, indent }), write);
 }
 
 /**
@@ -261,8 +265,8 @@ export function writeJsonSync(
   value: unknown,
   options?: WriteJsonSyncOptions,
 ): void {
-  const { format, rest } = split(options);
-  atomicWriteSync(path, textOf(value, DEFAULT_STYLE, format), rest);
+  const { check, indent, ...write } = readOptions(options, WRITE_SYNC_OPTIONS);
+  atomicWriteSync(path, textOf(value, DEFAULT_STYLE, { check, indent }), write);
 }
 
 /**
@@ -330,12 +334,12 @@ export async function updateJson<T = unknown>(
   options?: UpdateJsonOptions<T>,
 ): Promise<void> {
   isFunction(fn, "fn");
-  const { format, rest } = split(options);
+  const { check, indent, ...update } = readOptions<UpdateJsonOptions<T>>(options, UPDATE_OPTIONS);
   const absolute = absolutePath(path);
   await atomicUpdate(absolute, async (bytes) => {
-    const { value, write } = changeOf<T>(absolute, bytes, format);
+    const { value, write } = changeOf<T>(absolute, bytes, { check, indent });
     return write(await fn(value));
-  }, rest);
+  }, update);
 }
 
 /**
@@ -377,19 +381,37 @@ export function updateJsonSync<T = unknown>(
   options?: UpdateJsonSyncOptions<T>,
 ): void {
   isFunction(fn, "fn");
-  const { format, rest } = split(options);
+  const { check, indent, ...update } = readOptions<UpdateJsonSyncOptions<T>>(
+    options,
+    UPDATE_SYNC_OPTIONS,
+  );
   const absolute = absolutePath(path);
   atomicUpdateSync(absolute, (bytes) => {
-    const { value, write } = changeOf<T>(absolute, bytes, format);
+    const { value, write } = changeOf<T>(absolute, bytes, { check, indent });
     return write(fn(value));
-  }, rest);
+  }, update);
 }
 
-/** The options of {@linkcode readJson}. */
-const READ_CHECKS: Checks<ReadJsonOptions<unknown>> = { check: isFunction };
+const READ_OPTIONS: Checks<ReadJsonOptions<unknown>> = { check: isFunction };
 
-/** The options that are not those of {@linkcode atomicWrite} or {@linkcode atomicUpdate}. */
-const FORMAT_CHECKS: Checks<JsonFormatOptions> = { check: isFunction, indent: isIndent };
+const FORMAT_OPTIONS: Checks<JsonFormatOptions> = { check: isFunction, indent: isIndent };
+
+const WRITE_OPTIONS: Checks<WriteJsonOptions> = { ...ATOMIC_WRITE_OPTIONS, ...FORMAT_OPTIONS };
+
+const WRITE_SYNC_OPTIONS: Checks<WriteJsonSyncOptions> = {
+  ...ATOMIC_WRITE_SYNC_OPTIONS,
+  ...FORMAT_OPTIONS,
+};
+
+const UPDATE_OPTIONS: Checks<UpdateJsonOptions<unknown>> = { ...WRITE_OPTIONS, lock: isAnything };
+
+const UPDATE_SYNC_OPTIONS: Checks<UpdateJsonSyncOptions<unknown>> = {
+  ...WRITE_SYNC_OPTIONS,
+  lock: isAnything,
+};
+
+/** Leaves the check to the function that the option is handed on to. */
+function isAnything(): void {}
 
 function isIndent(value: unknown, name: string): void {
   if (typeof value !== "number" && typeof value !== "string") {
@@ -404,21 +426,6 @@ function isIndent(value: unknown, name: string): void {
         JSON.stringify(value),
     );
   }
-}
-
-/** Reads how to write, and leaves all other options to the function that they belong to. */
-function split<T extends JsonFormatOptions>(
-  options: T | undefined,
-): { format: JsonFormatOptions; rest: Omit<T, keyof JsonFormatOptions> | undefined } {
-  // That function refuses it.
-  if (typeof options !== "object" || options === null) return { format: {}, rest: options };
-  const rest = {} as T;
-  const format: Record<string, unknown> = {};
-  for (const name in options) {
-    if (name in FORMAT_CHECKS) format[name] = options[name];
-    else rest[name] = options[name];
-  }
-  return { format: readOptions<JsonFormatOptions>(format, FORMAT_CHECKS), rest };
 }
 
 function valueOf<T>(
@@ -446,8 +453,11 @@ function checked<T>(
   return result;
 }
 
+/** {@linkcode JsonFormatOptions} as they were read. */
+type Format = { readonly [K in keyof JsonFormatOptions]-?: JsonFormatOptions[K] | undefined };
+
 /** The text of a value in a style, after it was checked as it will be read. */
-function textOf(value: unknown, style: JsonStyle, { check, indent }: JsonFormatOptions): string {
+function textOf(value: unknown, style: JsonStyle, { check, indent }: Format): string {
   const text = stringifyJson(value, {
     ...style,
     ...indent !== undefined && { indent: typeof indent === "number" ? " ".repeat(indent) : indent },
@@ -460,7 +470,7 @@ function textOf(value: unknown, style: JsonStyle, { check, indent }: JsonFormatO
 function changeOf<T>(
   path: string,
   bytes: Uint8Array | null,
-  format: JsonFormatOptions,
+  format: Format,
 ): { value: T | undefined; write(next: unknown): string | null } {
   if (bytes === null) {
     return { value: undefined, write: (next) => textOf(next, DEFAULT_STYLE, format) };

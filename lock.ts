@@ -118,7 +118,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    * Waits until the directory's lock is free and takes it.
    *
    * The directory and the lock file are created when they are missing. Callers of one
-   * process are served in the order in which they came, shared ones together; among
+   * thread are served in the order in which they came, shared ones together; among
    * processes the kernel decides.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.

@@ -124,7 +124,8 @@ export async function atomicUpdate(
  * Changes a file under its directory's lock: the synchronous form of {@linkcode atomicUpdate}.
  *
  * It carries out the calls on the path that were made before, and blocks the thread until the
- * lock is free. The function must return its data, not a promise.
+ * lock is free. If one of those writes a Blob, which cannot be read synchronously, it fails with
+ * `EBUSY`. The function must return its data, not a promise.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *

@@ -20,9 +20,14 @@ export class Gatherer {
       this.#high = text.slice(end);
       return this.#encoder.encode(text.slice(0, end));
     }
-    if (this.#high === "" || chunk.byteLength === 0) return chunk;
+    return this.#high === "" || chunk.byteLength === 0 ? chunk : joined(this.endText(), chunk);
+  }
+
+  /** The bytes of a first half that stays alone; none if there is none. */
+  endText(): Uint8Array {
+    const bytes = Uint8Array.from(this.#high === "" ? [] : REPLACEMENT);
     this.#high = "";
-    return joined(REPLACEMENT, chunk);
+    return bytes;
   }
 
   /** Takes a copy of bytes; false if there is no room for them. */
@@ -40,19 +45,12 @@ export class Gatherer {
     this.#used = 0;
     return bytes;
   }
-
-  /** As {@linkcode Gatherer.flush}, when nothing more will come. */
-  end(): Uint8Array {
-    if (this.#high === "") return this.flush();
-    this.#high = "";
-    return joined(this.flush(), REPLACEMENT);
-  }
 }
 
-function joined(first: ArrayLike<number>, second: ArrayLike<number>): Uint8Array {
-  const bytes = new Uint8Array(first.length + second.length);
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(first.byteLength + second.byteLength);
   bytes.set(first);
-  bytes.set(second, first.length);
+  bytes.set(second, first.byteLength);
   return bytes;
 }
 

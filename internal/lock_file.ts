@@ -1,5 +1,6 @@
 import { runtime } from "../runtime/mod.ts";
 import type { FileInfo, LockFile } from "../runtime/types.ts";
+import { missingDirectories } from "./directories.ts";
 import { codeOf, failedWith, withContext } from "./errors.ts";
 
 /** How often to try again with a lock file that was replaced in between each time. */
@@ -19,8 +20,14 @@ export interface LockPath {
   readonly path: string;
 }
 
+/** A lock file that may have to be created. */
+export interface NewLockPath extends LockPath {
+  /** Where the directories are noted that are made for it. */
+  readonly made: string[];
+}
+
 /** The identity of the lock file, which is created if it is missing, and its directory too. */
-export function ensureLockFile(lock: LockPath): string {
+export function ensureLockFile(lock: NewLockPath): string {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const info = lookup(lock);
     if (info === undefined) create(lock);
@@ -118,7 +125,7 @@ function lookup(lock: LockPath): FileInfo | undefined {
 }
 
 /** Creates the lock file, exclusively: never where a link points that somebody planted. */
-function create(lock: LockPath): void {
+function create(lock: NewLockPath): void {
   try {
     runtime.sync.create(lock.path, undefined).close();
   } catch (error) {
@@ -126,6 +133,7 @@ function create(lock: LockPath): void {
     if (code === "EEXIST") return;
     if (code !== "ENOENT") throw lockFailure(error, lock);
     try {
+      lock.made.push(...missingDirectories(lock.dir));
       runtime.sync.ensureDir(lock.dir);
     } catch (error) {
       throw lockFailure(error, lock);

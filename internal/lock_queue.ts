@@ -1,7 +1,7 @@
 import { runtime } from "../runtime/mod.ts";
 import type { LockFile } from "../runtime/types.ts";
 import { LinkedList, type Place } from "./linked_list.ts";
-import { freeLockFile, leadsTo, type LockPath } from "./lock_file.ts";
+import { freeLockFile, leadsTo, type NewLockPath } from "./lock_file.ts";
 
 /** How long a thread may have a lock again and again before it lets others have a chance, in milliseconds. */
 const LONGEST_STREAK = 20;
@@ -11,7 +11,7 @@ const GAP = 1;
 const SILENCE = 10_000;
 
 /** A lock that is held. */
-export interface Hold extends LockPath {
+export interface Hold extends NewLockPath {
   readonly shared: boolean;
   /** The identity of the lock file. */
   readonly id: string;
@@ -126,7 +126,7 @@ export function isNext(queue: Queue, place: Place<Waiter>): boolean {
  * removed or replaced it before the lock was granted, and may hold the new one's.
  */
 export function hold(
-  lock: LockPath,
+  lock: NewLockPath,
   shared: boolean,
   id: string,
   file: LockFile,
@@ -135,9 +135,9 @@ export function hold(
   const queue = queueOf(id);
   if (shared) queue.shared++;
   else queue.exclusive = true;
-  const { dir, path } = lock;
+  const { dir, path, made } = lock;
   const since = streakOf(path)?.since ?? performance.now();
-  return { dir, path, shared, id, file, queue, released: false, since, updates: new Map() };
+  return { dir, path, made, shared, id, file, queue, released: false, since, updates: new Map() };
 }
 
 /** Frees a lock, and lets the next one have it; does nothing the second time. */

@@ -1,4 +1,4 @@
-import type { LockPath } from "./lock_file.ts";
+import type { NewLockPath } from "./lock_file.ts";
 import { type Checks, isBoolean, isDuration, isFileName, isFunction, isSignal } from "./options.ts";
 import { absolutePath, joinPath } from "./paths.ts";
 
@@ -37,7 +37,7 @@ export const ACQUIRE_OPTIONS: Checks<AcquireOptions> = {
 };
 
 /** A call to acquire, checked. */
-export interface LockRequest extends LockPath {
+export interface LockRequest extends NewLockPath {
   readonly shared: boolean;
   readonly timeout: number;
   /** When the timeout is over, by performance.now(). */
@@ -56,6 +56,7 @@ export function lockRequest(dir: string | URL, options: AcquireOptions): LockReq
   return {
     dir: absolute,
     path: joinPath(absolute, lockFileName),
+    made: [],
     shared,
     timeout,
     deadline: performance.now() + timeout,

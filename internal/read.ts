@@ -40,7 +40,6 @@ class EmptyTurn implements Turn {
   readonly merge: string | undefined = undefined;
   readonly counted: boolean = false;
   readonly asyncOnly: boolean = false;
-  readonly replaces: boolean = false;
   readonly signal: AbortSignal | undefined;
 
   constructor(signal: AbortSignal | undefined) {

@@ -99,10 +99,6 @@ export class Replacement implements Turn {
     return this.#content !== undefined;
   }
 
-  get replaces(): boolean {
-    return !this.#request.createNew;
-  }
-
   get asyncOnly(): boolean {
     return this.#written === undefined && this.#content!.isBlob;
   }
@@ -123,6 +119,7 @@ export class Replacement implements Turn {
 
   takeOver(): TakeOver {
     const attempt = this.#attempt;
+    this.#wasTakenOver = true;
     if (attempt.failure !== undefined) return attempt.failure;
     if (attempt.state === "copying") {
       const message = "Another write is copying over it in place, which cannot be cut short";
@@ -134,7 +131,7 @@ export class Replacement implements Turn {
     }
     const landed = attempt.state === "landed" ||
       (attempt.state === "publishing" && runSync(this.#moveAside(attempt)));
-    attempt.takenOver = this.#wasTakenOver = true;
+    attempt.takenOver = true;
     // Whether its mode was changed by now is not known.
     if (this.#written !== undefined) this.#written.temp.attributes = undefined;
     return landed ? "landed" : "unfinished";
@@ -142,8 +139,12 @@ export class Replacement implements Turn {
 
   /** Takes its turn, and waits until the new content is as durable as asked for. */
   async write(): Promise<void> {
-    const carriedOut = await takeTurn(turnKey(this.#request), this);
-    if (!carriedOut.isFinished) await carriedOut.finish();
+    try {
+      const carriedOut = await takeTurn(turnKey(this.#request), this);
+      if (!carriedOut.isFinished) await carriedOut.finish();
+    } finally {
+      if (this.#wasTakenOver) await this.#cleanedUp();
+    }
   }
 
   /** Carries it out now. */
@@ -153,21 +154,20 @@ export class Replacement implements Turn {
   }
 
   get isFinished(): boolean {
-    return this.#request.durability !== "durable" && !this.#wasTakenOver;
+    return this.#request.durability !== "durable";
   }
 
   finish(): Promise<void> {
-    return this.#finished ??= this.#finish();
+    return this.#finished ??= run(this.#syncSteps());
   }
 
-  async #finish(): Promise<void> {
+  /** Waits until an attempt that was taken over has removed what it had begun. */
+  async #cleanedUp(): Promise<void> {
     try {
-      // One that was taken over removes what it has begun.
       await this.#underWay;
     } catch {
-      // Its failure is that of nobody any more.
+      // It was told already, or is that of nobody any more.
     }
-    await run(this.#syncSteps());
   }
 
   *#syncSteps(): Steps<void> {

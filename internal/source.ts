@@ -1,4 +1,5 @@
 import { onAbort } from "./abort.ts";
+import { isBlob } from "./content.ts";
 import { kindOf } from "./options.ts";
 import type { WriteRequest } from "./request.ts";
 import { StreamWriter } from "./stream_writer.ts";
@@ -24,6 +25,7 @@ export function sourceOf(data: unknown): Source {
       ? nodeSource(given as AsyncIterable<unknown> & NodeStream)
       : iteratorSource(iterable[Symbol.asyncIterator]());
   }
+  if (isBlob(data)) return readerSource(data.stream().getReader());
   throw new TypeError(
     "Data must be a string, an ArrayBuffer or a view of one, a Blob, a ReadableStream " +
       `or an AsyncIterable: received ${kindOf(data)}`,

@@ -78,6 +78,11 @@ export class StreamWriter {
         this.#onProgress();
         return this.write(chunk);
       },
+      close: () => {
+        // A chunk that comes after it is measured all the same, and never handed on.
+        this.#handedOn = Infinity;
+        this.#onProgress();
+      },
       abort: (reason) => reason === undefined ? this.discard() : this.fail(reason),
     }, {
       highWaterMark: 1,
@@ -95,11 +100,14 @@ export class StreamWriter {
     while (this.#handedOn < accepted && this.#failure === undefined && this.#state === "open") {
       await new Promise<void>((resolve) => this.#onProgress = resolve);
     }
+    // Now, since the second half could come with a write that is called after this, and fails.
+    const rest = this.#gatherer.endText();
     await this.#next(() =>
       this.#orFail(async () => {
         this.#mustBeOpen("commit");
         const [request, temp, target] = [this.#request, this.#temp, this.#target];
-        await run(append(request, temp, bytesContent(this.#gatherer.end())), request.signal);
+        await this.#append(bytesContent(rest), rest);
+        await run(append(request, temp, bytesContent(this.#gatherer.flush())), request.signal);
         await run(seal(request, temp, target.attributes), request.signal);
         await run(setAside(request, temp));
         await new Replacement(request, undefined, { temp, target }).write();

@@ -100,6 +100,8 @@ export function* createWhole(
 /** Writes all of `content`, however few bytes each call takes. */
 export function* append(request: WriteRequest, temp: TempFile, content: Content): Steps<void> {
   const file = temp.file!;
+  // Of a missing file Bun makes an empty Blob, which cannot be read.
+  if (content.isBlob && content.length === 0) yield* call(() => content.slice(0));
   for (let offset = 0; offset < content.length;) {
     throwIfAborted(request.signal);
     const slice = content.slice(offset);

@@ -1,3 +1,4 @@
+import { runtime } from "../runtime/mod.ts";
 import { onAbort } from "./abort.ts";
 import { LinkedList, type Place } from "./linked_list.ts";
 
@@ -12,8 +13,6 @@ export interface Turn {
   readonly counted: boolean;
   /** Whether it cannot be carried out synchronously: a Blob's bytes come as a promise. */
   readonly asyncOnly: boolean;
-  /** Whether one that is {@linkcode Turn.asyncOnly} has nothing left to do once this one has been carried out. */
-  readonly replaces: boolean;
   readonly signal: AbortSignal | undefined;
   carryOut(): Promise<void>;
   carryOutSync(): void;
@@ -91,20 +90,25 @@ export function takeTurn(key: string, turn: Turn): Promise<Turn> {
 
 /** Carries out a turn now, after all that were taken before it on the path, with synchronous calls. */
 export function takeTurnSync(key: string, turn: Turn): void {
-  const overtaken = finishWaiting(key);
+  const left = finishWaiting(key);
   try {
-    if (overtaken.length > 0 && !turn.replaces) throw new Error(BLOB_WAITS);
+    // As if they had waited side by side: with what is not equal, more than a version would be lost.
+    const isEqual = (call: Call) => turn.merge !== undefined && call.turn.merge === turn.merge;
+    if (!left.every(isEqual)) throw runtime.error("EBUSY", BLOB_WAITS, key);
     turn.carryOutSync();
-    for (const call of overtaken) call.resolve(turn);
+    for (const call of left) call.resolve(turn);
   } catch (error) {
-    if (overtaken.length > 0) putBack(key, overtaken);
+    if (left.length > 0) putBack(key, left);
     throw error;
   }
 }
 
 function putBack(key: string, calls: Call[]): void {
   const queue: Queue = { waiting: new LinkedList(), group: undefined };
-  for (const call of calls) queue.waiting.push({ ...call, started: false });
+  for (const call of calls) {
+    call.started = false;
+    queue.waiting.push(call);
+  }
   shared().queues.set(key, queue);
   drive(key, queue);
 }
@@ -144,14 +148,13 @@ async function drive(key: string, queue: Queue): Promise<void> {
 }
 
 /**
- * Carries out synchronously what is under way and what waits on a path.
+ * Carries out synchronously what is under way and what waits on a path, as far as that can be.
  *
- * @returns Those that cannot be: the caller settles them.
+ * @returns Those that are left, from the first on that cannot be: the caller settles them.
  */
 function finishWaiting(key: string): Call[] {
   const queue = shared().queues.get(key);
   if (queue === undefined) return [];
-  const overtaken: Call[] = [];
   const underWay = queue.group?.at(-1);
   let group = queue.group ?? [];
   const state = underWay?.started ? underWay.turn.takeOver() : "unfinished";
@@ -169,10 +172,7 @@ function finishWaiting(key: string): Call[] {
   for (; group.length > 0; group = nextGroup(queue.waiting)) {
     while (group.length > 0) {
       const { turn, reject } = group.at(-1)!;
-      if (turn.asyncOnly) {
-        overtaken.push(...group);
-        break;
-      }
+      if (turn.asyncOnly) return [...group, ...rest(queue.waiting)];
       try {
         turn.carryOutSync();
         for (const { resolve } of group) resolve(turn);
@@ -183,7 +183,11 @@ function finishWaiting(key: string): Call[] {
       }
     }
   }
-  return overtaken;
+  return [];
+}
+
+function* rest(waiting: LinkedList<Call>): Generator<Call> {
+  for (let call = waiting.shift(); call !== undefined; call = waiting.shift()) yield call;
 }
 
 /** Takes the calls off a queue's front that are carried out by the newest of them. */

@@ -1,7 +1,6 @@
 import { basename } from "@std/path/basename";
 import { dirname } from "@std/path/dirname";
 import { onAbort, throwIfAborted } from "./abort.ts";
-import { missingDirectories } from "./directories.ts";
 import { withContext } from "./errors.ts";
 import { DeadlockError, LockLostError } from "./lock_errors.ts";
 import { leadsTo } from "./lock_file.ts";
@@ -25,15 +24,14 @@ export async function update(
 ): Promise<void> {
   if (typeof lock !== "function") return await underHeldLock(request, fn, lock);
   for (;;) {
-    const { dir, made } = directoryOf(request);
+    const dir = dirname(targetOf(request));
     const hold = await acquire(lock(dir));
     try {
       await waitForTurn(request.path, request.signal);
       const target = targetOf(request);
       // A link was pointed elsewhere meanwhile: the lock is the one of another directory.
       if (dirname(target) !== dir) continue;
-      await change({ ...writeRequest(request, target, hold), made }, fn);
-      return;
+      return await change(request, target, hold, fn);
     } finally {
       release(hold);
     }
@@ -51,16 +49,16 @@ export function updateSync(
     const target = lockedTarget(request, lock);
     // It waits for a promise, which cannot be settled while this thread is blocked.
     if (lock.updates.has(pathKey(target))) throw new DeadlockError(lock.path);
-    return changeSync(writeRequest(request, target, lock), fn);
+    return changeSync(request, target, lock, fn);
   }
   for (;;) {
-    const { dir, made } = directoryOf(request);
+    const dir = dirname(targetOf(request));
     const hold = acquireSync(lock(dir));
     try {
       waitForTurnSync(request.path);
       const target = targetOf(request);
       if (dirname(target) !== dir) continue;
-      return changeSync({ ...writeRequest(request, target, hold), made }, fn);
+      return changeSync(request, target, hold, fn);
     } finally {
       release(hold);
     }
@@ -81,7 +79,7 @@ async function underHeldLock(
       stopListening();
       throwIfAborted(signal);
       await waitForTurn(path, signal);
-      await change(writeRequest(request, lockedTarget(request, hold), hold), fn);
+      await change(request, lockedTarget(request, hold), hold, fn);
     };
     const before = hold.updates.get(key);
     const done = (before === undefined ? work() : before.then(work, work)).finally(() => {
@@ -94,18 +92,33 @@ async function underHeldLock(
 
 async function change(
   request: WriteRequest,
+  target: string,
+  hold: Hold,
   fn: (current: Uint8Array | null) => unknown,
 ): Promise<void> {
-  const data = await fn(await readInTurn(request));
-  if (data !== null) await write(request, data);
+  const underLock = writeRequest(request, target, hold);
+  const data = await fn(await readInTurn(underLock));
+  if (data === null) return;
+  await write(underLock, data);
+  madeIsDurable(underLock, hold);
 }
 
 function changeSync(
   request: WriteRequest,
+  target: string,
+  hold: Hold,
   fn: (current: Uint8Array | null) => unknown,
 ): void {
-  const data = fn(readInTurnSync(request));
-  if (data !== null) writeSync(request, data);
+  const underLock = writeRequest(request, target, hold);
+  const data = fn(readInTurnSync(underLock));
+  if (data === null) return;
+  writeSync(underLock, data);
+  madeIsDurable(underLock, hold);
+}
+
+/** Directories that were made for a lock are synced by the first durable update under it. */
+function madeIsDurable({ durability, made }: WriteRequest, hold: Hold): void {
+  if (durability === "durable") hold.made.splice(0, made!.length);
 }
 
 /** The write of an update: to the file that was read, if the lock is held still. */
@@ -113,7 +126,7 @@ function writeRequest(request: WriteRequest, target: string, hold: Hold): WriteR
   const verify = () => {
     if (!isHeld(hold)) throw new LockLostError(hold.path);
   };
-  return { ...request, path: target, calledAs: request.path, verify };
+  return { ...request, path: target, calledAs: request.path, verify, made: [...hold.made] };
 }
 
 /** The file that is to be changed, links followed. */
@@ -123,12 +136,6 @@ function targetOf(request: WriteRequest): string {
   } catch (error) {
     throw withContext(error, `Cannot update '${request.path}'`);
   }
-}
-
-function directoryOf(request: WriteRequest): { dir: string; made: string[] } {
-  const dir = dirname(targetOf(request));
-  // Acquiring makes those that are missing.
-  return { dir, made: request.durability === "durable" ? missingDirectories(dir) : [] };
 }
 
 /** The file that is to be changed, whose directory's lock must be the one that is held. */

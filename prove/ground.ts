@@ -90,7 +90,7 @@ export async function groundRuntimes(): Promise<Runtime[]> {
   const source = `${root}tests/support/ground_worker.ts`;
   const deno = [Deno.execPath(), "run", "-A", "--no-check", "--quiet", ...imports, source];
   const runtimes: Runtime[] = [{ name: "Deno", options: { worker: deno } }];
-  const dir = `${root}npm/esm/tests/support`;
+  const dir = `${root}npm_test/esm/tests/support`;
   if (!fs.existsSync(`${dir}/content.js`)) return runtimes;
   const { default: ts } = await import("typescript");
   const { outputText } = ts.transpileModule(fs.readFileSync(source, "utf8"), {

@@ -125,7 +125,7 @@ async function cutAll(base: string, runtimes: Runtime[], short: boolean): Promis
         ...Object.values(fresh),
       ]);
     }
-    say(`${ground.name}: ${promised.trials} cuts`);
+    for (const line of lines.slice(-durabilities.length)) say(line.join(" "));
     const count = (durability: Durability, what: keyof Found) => {
       const { replaced, fresh } = found.get(durability)!;
       return replaced[what] + fresh[what];

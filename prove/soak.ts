@@ -21,7 +21,7 @@ export const proveSoak: Part = apart("soak", "A soak of all at once", {
   devices: ["/dev/loop-control"],
 });
 
-const built = `${root}npm/esm/tests/support/ground_worker.js`;
+const built = `${root}npm_test/esm/tests/support/ground_worker.js`;
 
 /** What a process says that it uses. */
 interface Usage {

@@ -5,6 +5,7 @@ import { holdersOf } from "./linux_locks.ts";
 import { loadedWindowsCalls } from "./native.ts";
 import { creation, existing, isRestricted, openFile, openFileSync, settled } from "./node_file.ts";
 import { openLock } from "./node_lock.ts";
+import { nameOf, nativePath } from "./node_names.ts";
 import { infoAt } from "./node_stat.ts";
 import { sleepSync } from "./sleep.ts";
 import type { Runtime } from "./types.ts";
@@ -22,7 +23,7 @@ const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
 export const nodeRuntime: Runtime = {
   async: {
     ...lookups,
-    readDir: (path) => fs.promises.readdir(path),
+    readDir: async (path) => (await fs.promises.readdir(path, "buffer")).map(nameOf),
     readFile: async (path) => plain(await fs.promises.readFile(path)),
     create: (path, mode) => openFile(path, creation(), writable(mode)),
     openExisting: (path, access) => openFile(path, existing(access)),
@@ -34,7 +35,7 @@ export const nodeRuntime: Runtime = {
       const linked = settled((done) => fs.link(from, to, done));
       return isWindows() ? linked.catch(noLinks) : linked;
     },
-    remove: (path) => settled((done) => fs.unlink(path, done)),
+    remove: (path) => settled((done) => fs.unlink(nativePath(path), done)),
     ensureDir: async (path) => void await fs.promises.mkdir(path, { recursive: true }),
     syncDir: async (path) => {
       // Not forbidden to a FileHandle, at least until Node 24: `node --permission` has no other way.
@@ -50,7 +51,7 @@ export const nodeRuntime: Runtime = {
   },
   sync: {
     ...lookups,
-    readDir: (path) => fs.readdirSync(path),
+    readDir: (path) => fs.readdirSync(path, "buffer").map(nameOf),
     readFile: (path) => plain(fs.readFileSync(path)),
     create: (path, mode) => openFileSync(path, creation(), writable(mode)),
     openExisting: (path, access) => openFileSync(path, existing(access)),
@@ -68,7 +69,7 @@ export const nodeRuntime: Runtime = {
         noLinks(error);
       }
     },
-    remove: (path) => fs.unlinkSync(path),
+    remove: (path) => fs.unlinkSync(nativePath(path)),
     ensureDir: (path) => void fs.mkdirSync(path, { recursive: true }),
     syncDir: (path) => {
       const descriptor = fs.openSync(path, "r");

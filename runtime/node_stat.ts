@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import process from "node:process";
 import { fileId } from "./file_id.ts";
+import { nativePath } from "./node_names.ts";
 import type { FileInfo } from "./types.ts";
 import { lookAgain } from "./windows_refusal.ts";
 
@@ -8,10 +9,12 @@ type Lookup = typeof fs.lstatSync | typeof fs.statSync;
 
 /** What a lookup by path finds; undefined if there is nothing. */
 export function infoAt(path: string, lookup: Lookup): FileInfo | undefined {
-  return isWindows() ? lookAgain(() => found(path, lookup), codeOf) : found(path, lookup);
+  return isWindows()
+    ? lookAgain(() => found(path, lookup), codeOf)
+    : found(nativePath(path), lookup);
 }
 
-function found(path: string, lookup: Lookup): FileInfo | undefined {
+function found(path: fs.PathLike, lookup: Lookup): FileInfo | undefined {
   if (!isWindows()) {
     const found = lookup(path, { throwIfNoEntry: false });
     if (found === undefined || isExact(found)) return found && info(found);

@@ -13,7 +13,7 @@ for (
   const args of [
     ["fmt", "--check"],
     ["lint"],
-    ["check", ...imports, "."],
+    ["check", "--doc", ...imports, ".", ...markdownFiles(root)],
     ["doc", "--lint", ...imports, ...Object.values(denoJson.exports)],
   ]
 ) {

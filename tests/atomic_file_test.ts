@@ -8,6 +8,7 @@ import { content, numberOf } from "./support/content.ts";
 import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
 import { intercepted, recorded, systemError } from "./support/runtime.ts";
 import { isRoot, isWindows, test, testWithLinks } from "./support/test.ts";
+import { within } from "./support/within.ts";
 
 /** Calls `fn` with a file that has old content; that and nothing else must be there after it. */
 function unchanged(fn: (file: string) => Promise<unknown>): Promise<void> {
@@ -202,6 +203,18 @@ test("AtomicFile.commit() comes after large chunks that a writer accepted before
     assertEquals(numberOf(fs.readFileSync(target)), 7);
   }));
 
+test("AtomicFile.commit() does not wait for what a writer refused", () =>
+  inTempDir(async (dir) => {
+    const file = await AtomicFile.open(path.join(dir, "file"));
+    const writer = file.writable.getWriter();
+    writer.write(whole);
+    writer.close();
+    const refused = assertRejects(() => writer.write(whole), TypeError);
+    await within(file.commit());
+    await refused;
+    assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 7);
+  }));
+
 test("AtomicFile keeps the order of calls of write() and of a writer", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
@@ -284,6 +297,18 @@ test("AtomicFile.write() takes strings as one text: a surrogate pair may be spli
     await file.commit();
     assertEquals(text(target), "a𝄞b😀");
   }));
+
+for (const late of ["\ud83d", "\ude00"]) {
+  test(`AtomicFile.commit() has nothing of a write() after it: ${JSON.stringify(late)}`, () =>
+    inTempDir(async (dir) => {
+      const file = await AtomicFile.open(path.join(dir, "file"));
+      await file.write(late === "\ude00" ? "a\ud83d" : "a");
+      const committed = file.commit();
+      await assertRejects(() => file.write(late), TypeError);
+      await committed;
+      assertEquals(text(path.join(dir, "file")), late === "\ude00" ? "a\ufffd" : "a");
+    }));
+}
 
 test("AtomicFile.write() replaces a surrogate that stays alone", () =>
   inTempDir(async (dir) => {

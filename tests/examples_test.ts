@@ -24,7 +24,6 @@ function run(name: string, ...args: string[]): { code: number | null; out: strin
 test("examples/shared_settings.ts loses no change", () => {
   const { code, out, err } = run("shared_settings");
   assertEquals(code, 0, err);
-  // Either of its two processes may come first.
   assertEquals(JSON.parse(out), { changes: { editor: 50, service: 50 } });
 }, onDeno);
 

@@ -18,7 +18,7 @@ import { DirLock } from "../lock.ts";
 import { Child } from "./support/child.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
 import { recorded } from "./support/runtime.ts";
-import { isRoot, isWindows, test } from "./support/test.ts";
+import { isDeno, isRoot, isWindows, test } from "./support/test.ts";
 
 /** Makes what a synchronous form throws a rejection. */
 function later<A extends unknown[], R>(fn: (...args: A) => R): (...args: A) => Promise<R> {
@@ -332,7 +332,7 @@ for (const { suffix, read, write, update } of forms) {
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const check = (value: unknown, ...more: unknown[]) => {
-        assertEquals(more, []);
+        assertEquals([typeof value, more], ["string", []]);
         return new Date(value as string);
       };
       assertStrictEquals(await read(file, { check }), undefined);
@@ -393,6 +393,7 @@ for (const { suffix, read, write, update } of forms) {
       const file = path.join(dir, "file");
       const wrong: [options: unknown, error: typeof TypeError | typeof RangeError][] = [
         [null, TypeError],
+        [[], TypeError],
         [{ check: 1 }, TypeError],
         [{ chek: () => {} }, TypeError],
         [Object.create({ check: 1 }), TypeError],
@@ -443,7 +444,7 @@ for (const { suffix, read, write, update } of forms) {
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
         let last = 0;
-        for (let i = 0; i < 12; i++) {
+        for (let i = 0; i < 8; i++) {
           const child = new Child("updateJson", [file, suffix === "" ? "async" : "sync"]);
           await child.says("updating");
           await new Promise((resolve) => setTimeout(resolve, 5 + 7 * i));
@@ -458,28 +459,32 @@ for (const { suffix, read, write, update } of forms) {
   );
 }
 
-test("updateJson() changes a file of 200 MB, and finds a fault at its end", () =>
-  inTempDir(async (dir) => {
-    const file = path.join(dir, "file");
-    const value: string[] = Array.from({ length: 2_000 }, (_, i) => String(i).padEnd(100_000));
-    await writeJson(file, value, { indent: 0, durability: "none" });
-    const size = fs.statSync(file).size;
-    assert(size > 200_000_000);
-    await updateJson<string[]>(file, (all) => all!.with(-1, "last"), { durability: "none" });
-    const changed = (await readJson<string[]>(file))!;
-    assertEquals([changed.length, changed[1_998]!.trim(), changed.at(-1)], [
-      2_000,
-      "1998",
-      "last",
-    ]);
-    fs.truncateSync(file, 150_000_000);
-    const error = await assertRejects(
-      () => readJson(file),
-      JsonFileError,
-      "the string does not end",
-    );
-    assertEquals(error.column, 150_000_001);
-  }));
+test(
+  "updateJson() changes a file of 200 MB, and finds a fault at its end",
+  () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const value: string[] = Array.from({ length: 2_000 }, (_, i) => String(i).padEnd(100_000));
+      await writeJson(file, value, { indent: 0, durability: "none" });
+      const size = fs.statSync(file).size;
+      assert(size > 200_000_000);
+      await updateJson<string[]>(file, (all) => all!.with(-1, "last"), { durability: "none" });
+      const changed = (await readJson<string[]>(file))!;
+      assertEquals([changed.length, changed[1_998]!.trim(), changed.at(-1)], [
+        2_000,
+        "1998",
+        "last",
+      ]);
+      fs.truncateSync(file, 150_000_000);
+      const error = await assertRejects(
+        () => readJson(file),
+        JsonFileError,
+        "the string does not end",
+      );
+      assertEquals(error.column, 150_000_001);
+    }),
+  { skip: !isDeno && "takes long; what it asks of an engine is the same on all" },
+);
 
 test("updateJson() and updateJsonSync() of several processes lose no update", () =>
   inTempDir(async (dir) => {

@@ -12,7 +12,7 @@ import {
   isTempName,
 } from "../mod.ts";
 import { assertBlocks } from "./support/blocks.ts";
-import { content, numberOf } from "./support/content.ts";
+import { blobOf, content, numberOf } from "./support/content.ts";
 import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
 import { intercepted, recorded, type SeamCall, systemError } from "./support/runtime.ts";
 import { mostTemps, temps, writes } from "./support/temps.ts";
@@ -524,9 +524,7 @@ for (const isMade of [false, true]) {
         const count = await takeOver(-1);
         for (let at = 0; at < count; at++) {
           await takeOver(at);
-          assertEquals([outcome, text(file)], [["EIO"], "sync"], `call ${at}`);
-          // It rejects at once, and what it had begun is removed after that.
-          while (temps(dir).length > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+          assertEquals([outcome, text(file), list(dir)], [["EIO"], "sync", ["file"]], `call ${at}`);
         }
       }
     }));
@@ -576,6 +574,47 @@ test("atomicWriteSync() takes a call over at whatever moment it is", () =>
       await first;
       assertEquals([numberIn(file), list(dir)], [2, ["file"]]);
     }
+  }));
+
+test("atomicWriteSync() takes the place of a Blob that waits with equal options", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const blobs = [begun(atomicWrite(file, blobOf("1"))), begun(atomicWrite(file, blobOf("2")))];
+    atomicWriteSync(file, "3");
+    assertEquals(text(file), "3");
+    await Promise.all(blobs);
+    assertEquals([text(file), list(dir)], ["3", ["file"]]);
+  }));
+
+const besideBlobs: [string, AtomicWriteOptions][] = [
+  ["with another durability", { durability: "durable" }],
+  ["with another mode", { mode: 0o600 }],
+];
+for (const [what, options] of besideBlobs) {
+  test(`atomicWriteSync() does not take the place of a Blob ${what}`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const blob = begun(atomicWrite(file, blobOf("blob"), options));
+      const { code } = assertThrows(() => atomicWriteSync(file, "x")) as Error & { code: string };
+      assertEquals(code, "EBUSY");
+      await blob;
+      assertEquals([text(file), list(dir)], ["blob", ["file"]]);
+    }));
+}
+
+test("a synchronous call lets nothing overtake a Blob that it cannot write", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "old");
+    const blob = begun(atomicWrite(file, blobOf("blob")));
+    const update = begun(atomicUpdate(file, (bytes) => `${new TextDecoder().decode(bytes!)}+`));
+    const write = begun(atomicWrite(file, "new", { durability: "none" }));
+    assertThrows(() => atomicWriteSync(file, "x", { createNew: true }));
+    assertThrows(() => atomicWriteSync(file, "x"));
+    await Promise.all([blob, write]);
+    assertEquals(text(file), "new");
+    await update;
+    assertEquals(text(file), "new+");
   }));
 
 test("at most 64 writes of data in memory are under way at once", () =>

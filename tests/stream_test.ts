@@ -58,6 +58,33 @@ for (const [what, make] of sources) {
     }));
 }
 
+/** A Blob that tells another size than it has, as Bun's of files and of S3 do. */
+function blobOfSize(size: number): Blob {
+  const blob = Object.defineProperty(blobOf(whole), "size", { value: size });
+  // Deno's own would go by the size.
+  return Object.assign(blob, { arrayBuffer: () => Promise.resolve(whole.slice().buffer) });
+}
+
+for (const size of [NaN, Infinity, 3 * 2 ** 30]) {
+  test(`atomicWrite() streams a Blob of the size ${size}`, () =>
+    inTempDir(async (dir) => {
+      await atomicWrite(path.join(dir, "file"), blobOfSize(size));
+      assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 7);
+    }));
+}
+
+for (const size of [0, whole.byteLength - 1, whole.byteLength + 1]) {
+  test(`atomicWrite() refuses a Blob that tells ${size} bytes and has ${whole.byteLength}`, () =>
+    unchanged((file) => assertRejects(() => atomicWrite(file, blobOfSize(size)), TypeError)));
+}
+
+test("atomicWrite() fails with what the reading of an empty Blob fails with", () =>
+  unchanged(async (file) => {
+    const reason = new Error("missing");
+    const blob = Object.assign(blobOf(), { arrayBuffer: () => Promise.reject(reason) });
+    assertStrictEquals(await assertRejects(() => atomicWrite(file, blob)), reason);
+  }));
+
 test("atomicWrite() writes strings and bytes of an AsyncIterable", () =>
   inTempDir(async (dir) => {
     await atomicWrite(

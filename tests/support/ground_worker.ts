@@ -2,17 +2,11 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { updateJson } from "../../json.ts";
 import * as library from "../../mod.ts";
 import { content, numberOf } from "./content.ts";
 
 const { atomicUpdate, AtomicFile, atomicWrite, atomicWriteSync, DirLock, withDirLock } = library;
-
-type UpdateJson = (
-  path: string,
-  fn: (value: unknown) => unknown,
-  options: library.AtomicUpdateOptions,
-) => Promise<void>;
-const { updateJson } = library as { updateJson?: UpdateJson };
 
 /** What the proof on real ground has done in other processes: see `Child`. */
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
@@ -82,12 +76,11 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       news(own("dir-*/made"), 500, (target) => {
         return atomicUpdate(target, () => content(1, someSize() >> 6), options);
       }),
-      await knows("parents") && news(own("deep-dir-*/with/more/made"), 500, (target) => {
-        const parents = { ...options, parents: true };
-        return atomicWrite(target, content(1, someSize() >> 4), parents);
+      news(own("deep-dir-*/with/more/made"), 500, (target) => {
+        return atomicWrite(target, content(1, someSize() >> 4), { ...options, parents: true });
       }),
       count(),
-      updateJson !== undefined && countJson(updateJson),
+      countJson(),
     ]);
 
     async function count(): Promise<void> {
@@ -104,7 +97,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       }
     }
 
-    async function countJson(updateJson: UpdateJson): Promise<void> {
+    async function countJson(): Promise<void> {
       const file = `shared-${durability}/count.json`;
       for (;;) {
         let n = 0;
@@ -125,7 +118,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("held");
     await line();
     try {
-      (lock as { verify?: () => void }).verify?.();
+      lock.verify();
       console.log("verified");
     } catch (error) {
       console.log(codeOf(error));
@@ -271,9 +264,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       else if (form === "stream") await atomicWrite(file!, inPieces(bytes), JSON.parse(options!));
       else await atomicWrite(file!, bytes, JSON.parse(options!));
     } catch (error) {
-      const { name, message, code, step, replaced, temp } = error as library.AtomicWriteError & {
-        temp?: string;
-      };
+      const { name, message, code, step, replaced, temp } = error as library.AtomicWriteError;
       outcome = { name, message, code, step, replaced, temp };
     }
     console.log(JSON.stringify(outcome));
@@ -529,16 +520,6 @@ function codeOf(error: unknown): string {
 function noteIn(journal: string): (what: "begun" | "done", file: string, n: number) => void {
   const descriptor = fs.openSync(journal, "a");
   return (what, file, n) => void fs.writeSync(descriptor, `${what} ${file} ${n}\n`);
-}
-
-/** Whether writes have an option. */
-async function knows(option: string): Promise<boolean> {
-  try {
-    await AtomicFile.open("/proc/0/file", { [option]: true });
-  } catch (error) {
-    return !(error instanceof TypeError);
-  }
-  return true;
 }
 
 /** From nothing to 4 MB, most often little. */
