@@ -157,11 +157,11 @@ export class Replacement implements Turn {
   }
 
   get isFinished(): boolean {
-    return this.#request.durability !== "durable";
+    return this.#request.durability !== "durable" && !this.#wasTakenOver;
   }
 
   finish(): Promise<void> {
-    return this.#finished ??= run(this.#syncSteps());
+    return this.#finished ??= this.#cleanedUp().then(() => run(this.#syncSteps()));
   }
 
   /** Waits until all that was taken over has removed what it had begun; its failures are nobody's any more. */
