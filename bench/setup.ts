@@ -36,7 +36,7 @@ export function installPeers(): void {
     "--no-audit",
     "--no-fund",
     "--loglevel=error",
-  ], here);
+  ], tools);
   fs.writeFileSync(stamp, wanted);
 }
 

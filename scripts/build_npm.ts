@@ -8,7 +8,7 @@ import { buildWithDnt } from "./lib/dnt.ts";
 import { importArgs } from "./lib/imports.ts";
 import { extraFiles, packageJson } from "./lib/package.ts";
 import { root } from "./lib/setup.mjs";
-import { transpilePackage, transpileTests } from "./lib/transpile.ts";
+import { linkKoffi, transpilePackage, transpileTests } from "./lib/transpile.ts";
 import { differences } from "./lib/trees.ts";
 
 Deno.chdir(root);
@@ -22,9 +22,10 @@ if (Deno.args.includes("--tests")) {
   if (jsr) await buildWithDnt(`${root}/npm`);
   else transpilePackage(`${root}/npm`);
   complete(`${root}/npm`);
+  if (Deno.args.includes("--compare")) compare(jsr);
+  linkKoffi(`${root}/npm`);
   const { name, version } = packageJson;
   console.log(`Built npm/ with ${jsr ? "dnt" : "TypeScript"}: ${name}@${version}`);
-  if (Deno.args.includes("--compare")) compare(jsr);
 }
 
 function empty(dir: string): void {

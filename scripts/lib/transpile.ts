@@ -45,10 +45,14 @@ export function transpileTests(outDir: string): void {
     .filter((name) => name.endsWith("_test.ts")).map((name) => path.join(root, "tests", name));
   compile(outDir, tests, false);
   for (const [dir, json] of Object.entries(nestedPackageJson)) writeJson(outDir, dir, json);
-  // Where `npm install` would put it.
-  fs.mkdirSync(path.join(outDir, "node_modules"));
-  const koffi = path.join("node_modules", "koffi");
-  fs.symlinkSync(path.join(nodeModules, "koffi"), path.join(outDir, koffi), "junction");
+  linkKoffi(outDir);
+}
+
+/** Puts koffi where `npm install` would put it, for who runs what was built; npm packs none of it. */
+export function linkKoffi(outDir: string): void {
+  fs.mkdirSync(path.join(outDir, "node_modules"), { recursive: true });
+  const koffi = path.join(outDir, "node_modules", "koffi");
+  if (!fs.existsSync(koffi)) fs.symlinkSync(path.join(nodeModules, "koffi"), koffi, "junction");
 }
 
 function packageFiles(): string[] {
