@@ -17,10 +17,21 @@ export function infoAt(path: string, lookup: Lookup): FileInfo | undefined {
 function found(path: fs.PathLike, lookup: Lookup): FileInfo | undefined {
   if (!isWindows()) {
     const found = lookup(path, { throwIfNoEntry: false });
-    if (found === undefined || isExact(found)) return found && info(found);
+    // Since Node 22 that stands for ENOTDIR too, which is no absence.
+    if (found === undefined) return lookup === fs.statSync ? statOrThrow(path) : undefined;
+    if (isExact(found)) return info(found);
   }
   const exact = lookup(path, { bigint: true, throwIfNoEntry: false });
   return exact && info(exact);
+}
+
+function statOrThrow(path: fs.PathLike): FileInfo | undefined {
+  try {
+    return info(fs.statSync(path, { bigint: true }));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 const KINDS: Partial<Record<number, FileInfo["kind"]>> = {

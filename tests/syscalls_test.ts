@@ -1,5 +1,5 @@
 /** Which system calls each operation makes, in order, and on which thread: that none creeps in. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -143,6 +143,10 @@ function skipped(): string | false {
 const skip = skipped();
 for (const [index, name] of Object.keys(operations).entries()) {
   test(`${name} makes no more system calls and thread hops than it needs`, async () => {
-    assertEquals((await traced())[index], EXPECTED[name]?.[isDeno ? "deno" : "node"]);
+    const [calls, hops] = (await traced())[index]!;
+    const [expected, most] = EXPECTED[name]![isDeno ? "deno" : "node"];
+    assertEquals(calls, expected);
+    // Newer runtimes may need fewer.
+    assert(hops <= most, `${hops} hops`);
   }, { skip });
 }
