@@ -454,7 +454,10 @@ function checked<T>(
 }
 
 /** {@linkcode JsonFormatOptions} as they were read. */
-type Format = { readonly [K in keyof JsonFormatOptions]-?: JsonFormatOptions[K] | undefined };
+interface Format {
+  readonly check: JsonFormatOptions["check"] | undefined;
+  readonly indent: JsonFormatOptions["indent"] | undefined;
+}
 
 /** The text of a value in a style, after it was checked as it will be read. */
 function textOf(value: unknown, style: JsonStyle, { check, indent }: Format): string {
