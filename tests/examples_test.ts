@@ -9,7 +9,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Child } from "./support/child.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
-import { isDeno, isWindows, test } from "./support/test.ts";
+import { isDeno, isDeno27, isWindows, test } from "./support/test.ts";
 
 const onDeno = { skip: !isDeno && "the examples are programs for Deno" };
 const more: string[] = JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]");
@@ -99,6 +99,7 @@ test(
       }
     }),
   {
-    skip: onDeno.skip || (isWindows && "it is started by a shell"),
+    skip: onDeno.skip || (isWindows && "it is started by a shell") ||
+      (isDeno27 && "destroy() of its node:http leaves the connection open"),
   },
 );

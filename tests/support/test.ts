@@ -16,6 +16,9 @@ export interface TestOptions {
 // dnt-shim-ignore
 export const isDeno: boolean = "Deno" in globalThis;
 
+/** Whether the tests run on Deno 2.7, some of whose node: modules the tests cannot use. */
+export const isDeno27: boolean = isDeno && /^2\.7\./.test(Deno.version.deno);
+
 /** Whether the tests run on Bun. */
 // dnt-shim-ignore
 export const isBun: boolean = "Bun" in globalThis;
