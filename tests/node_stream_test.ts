@@ -11,7 +11,14 @@ import { atomicWrite, type AtomicWriteOptions } from "../mod.ts";
 import { content, numberOf } from "./support/content.ts";
 import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
 import { intercepted, systemError } from "./support/runtime.ts";
-import { test } from "./support/test.ts";
+import { isDeno27, test as anyTest, type TestOptions } from "./support/test.ts";
+
+/** A read that destroy() cuts short is an uncaught error in node:fs of Deno 2.7. */
+function test(name: string, fn: () => void | Promise<void>, options: TestOptions = {}): void {
+  const skip = options.skip ||
+    (isDeno27 && "destroy() of its node:fs streams is an uncaught error");
+  anyTest(name, fn, { ...options, skip });
+}
 import { writer } from "./support/write_worker.ts";
 
 /** Waits until a stream has let go what it holds. */

@@ -6,7 +6,7 @@ import * as path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { inTempDir } from "./support/dir.ts";
-import { isBun, isDeno, test } from "./support/test.ts";
+import { isBun, isDeno, isDeno27, test } from "./support/test.ts";
 import { beginning, END, operations } from "./support/traced.ts";
 
 /** Of a runtime: the calls, with a star for those of another thread, and how often one was asked. */
@@ -135,6 +135,7 @@ function callsOf(lines: readonly string[], index: number, dir: string): string {
 
 function skipped(): string | false {
   if (isBun) return "Bun's threads are its own affair";
+  if (isDeno27) return "Deno 2.7 opens files on the thread that asks";
   if (process.platform !== "linux") return "strace is Linux's";
   const { status } = spawnSync("strace", ["-f", "--seccomp-bpf", "-o", "/dev/null", "true"]);
   return status !== 0 && "strace is missing";
