@@ -21,7 +21,7 @@ export interface Hold extends NewLockPath {
   /** Since when this thread has had the lock, with no gap for others. */
   readonly since: number;
   /** What updates that were handed this lock wait for, by the path of their target. */
-  readonly updates: Map<string, Promise<unknown>>;
+  updates: Map<string, Promise<unknown>> | undefined;
 }
 
 /** One who waits for a lock. */
@@ -136,8 +136,20 @@ export function hold(
   if (shared) queue.shared++;
   else queue.exclusive = true;
   const { dir, path, made } = lock;
-  const since = streakOf(path)?.since ?? performance.now();
-  return { dir, path, made, shared, id, file, queue, released: false, since, updates: new Map() };
+  const now = performance.now();
+  const since = streakOf(path, now)?.since ?? now;
+  return {
+    dir,
+    path,
+    made,
+    shared,
+    id,
+    file,
+    queue,
+    released: false,
+    since,
+    updates: undefined,
+  };
 }
 
 /** Frees a lock, and lets the next one have it; does nothing the second time. */
@@ -183,14 +195,15 @@ export function holdOf(lock: unknown): Hold | undefined {
  * always quicker than those of other processes, whom the kernel has to wake or who poll.
  */
 export function mustGiveWay(path: string): boolean {
-  const streak = streakOf(path);
-  return streak !== undefined && performance.now() - streak.since > LONGEST_STREAK;
+  const now = performance.now();
+  const streak = streakOf(path, now);
+  return streak !== undefined && now - streak.since > LONGEST_STREAK;
 }
 
 /** How long this thread has had a lock, if there was no gap since. */
-function streakOf(path: string): { since: number; freed: number } | undefined {
+function streakOf(path: string, now: number): { since: number; freed: number } | undefined {
   const streak = shared().streaks.get(path);
-  return streak && performance.now() - streak.freed < GAP ? streak : undefined;
+  return streak && now - streak.freed < GAP ? streak : undefined;
 }
 
 /** Of several locks: who holds one within another has both again and again. */

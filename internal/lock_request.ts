@@ -59,7 +59,7 @@ export function lockRequest(dir: string | URL, options: AcquireOptions): LockReq
     made: [],
     shared,
     timeout,
-    deadline: performance.now() + timeout,
+    deadline: timeout === Infinity ? Infinity : performance.now() + timeout,
     signal,
     onWait() {
       if (told) return;

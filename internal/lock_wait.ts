@@ -37,7 +37,7 @@ const MAX_TIMER = 2 ** 31 - 1;
 /** Waits for the lock. The call joins the queue before it returns, so that all are served in order. */
 export async function acquire(request: LockRequest): Promise<Hold> {
   throwIfAborted(request.signal);
-  const isOver = () => request.deadline - performance.now() <= 0;
+  const isOver = () => timeLeft(request) <= 0;
   if (isOver() || !mustGiveWay(request.path)) {
     try {
       const held = tryAcquire(request, false);
@@ -85,10 +85,10 @@ export function tryAcquire(request: LockRequest, overtake: boolean): Hold | unde
 /** Blocks the thread until the lock is free. Who waits asynchronously cannot go on meanwhile, and is overtaken. */
 export function acquireSync(request: LockRequest): Hold {
   const descriptors = descriptorPauses(1_000);
-  let left = request.deadline - performance.now();
+  let left = timeLeft(request);
   if (left > 0 && mustGiveWay(request.path)) runtime.sleep(Math.min(left, GIVE_WAY));
   for (let polls = 0;; polls++) {
-    left = request.deadline - performance.now();
+    left = timeLeft(request);
     let time: number;
     try {
       const held = tryAcquire(request, true);
@@ -104,7 +104,7 @@ export function acquireSync(request: LockRequest): Hold {
     } catch (error) {
       if (!lacksDescriptors(error) || (time = descriptors()) === 0 || left <= 0) throw error;
     }
-    left = request.deadline - performance.now();
+    left = timeLeft(request);
     runtime.sleep(Math.max(0, Math.min(left, time)));
   }
 }
@@ -211,7 +211,7 @@ async function whenDescriptorsAreFree<T>(request: LockRequest, open: () => T): P
       return open();
     } catch (error) {
       const time = lacksDescriptors(error) ? descriptors() : 0;
-      const left = request.deadline - performance.now();
+      const left = timeLeft(request);
       // At the end of the timeout too, for no other holder is to blame.
       if (time === 0 || left <= 0) throw error;
       await sleep(Math.min(time, left), request.signal);
@@ -226,7 +226,7 @@ function pause(
   milliseconds: number,
   waiter?: Waiter,
 ): Promise<void> {
-  const left = request.deadline - performance.now();
+  const left = timeLeft(request);
   const time = Math.min(milliseconds, left);
   if (left <= 0) return Promise.reject(timedOut(request));
   const { signal } = request;
@@ -249,6 +249,11 @@ function pause(
     if (waiter !== undefined) waiter.wake = end;
     if (signal?.aborted) abort();
   });
+}
+
+/** How long a call may still wait, in milliseconds. */
+function timeLeft({ deadline }: LockRequest): number {
+  return deadline === Infinity ? Infinity : deadline - performance.now();
 }
 
 function timedOut({ path, timeout }: LockRequest): LockTimeoutError {

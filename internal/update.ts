@@ -48,7 +48,7 @@ export function updateSync(
     waitForTurnSync(request.path);
     const target = lockedTarget(request, lock);
     // It waits for a promise, which cannot be settled while this thread is blocked.
-    if (lock.updates.has(pathKey(target))) throw new DeadlockError(lock.path);
+    if (lock.updates?.has(pathKey(target))) throw new DeadlockError(lock.path);
     return changeSync(request, target, lock, fn);
   }
   for (;;) {
@@ -81,11 +81,12 @@ async function underHeldLock(
       await waitForTurn(path, signal);
       await change(request, lockedTarget(request, hold), hold, fn);
     };
-    const before = hold.updates.get(key);
+    const updates = hold.updates ??= new Map();
+    const before = updates.get(key);
     const done = (before === undefined ? work() : before.then(work, work)).finally(() => {
-      if (hold.updates.get(key) === done) hold.updates.delete(key);
+      if (updates.get(key) === done) updates.delete(key);
     });
-    hold.updates.set(key, done);
+    updates.set(key, done);
     done.then(resolve, reject);
   });
 }

@@ -13,7 +13,8 @@ export function koffiCalls(koffi: Koffi): UnixCalls {
   const program = koffi.load(null);
   const call = (prototype: string) => {
     const found = program.func(prototype);
-    return (...args: unknown[]) => found(...args) === -1 ? koffi.errno() : 0;
+    return (descriptor: number, argument: number) =>
+      found(descriptor, argument) === -1 ? koffi.errno() : 0;
   };
   return {
     flock: call("int flock(int fd, int operation)"),
