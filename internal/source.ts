@@ -7,6 +7,8 @@ import { StreamWriter } from "./stream_writer.ts";
 /** Data that arrives in pieces. */
 export interface Source {
   next(): Promise<IteratorResult<unknown, unknown>>;
+  /** Why it failed, where it knows better than who called {@linkcode Source.next}. */
+  failure?(): unknown;
   /** Tells the source that no more is wanted, without waiting for its answer. */
   stop(reason: unknown): void;
 }
@@ -56,9 +58,14 @@ function copy(
     const stopListening = onAbort(signal, () => reject(signal!.reason));
     (async () => {
       for (;;) {
-        const { done, value } = await source.next();
-        if (done) return;
-        const written = writer.write(value);
+        let next: IteratorResult<unknown, unknown>;
+        try {
+          next = await source.next();
+        } catch (error) {
+          throw source.failure?.() ?? error;
+        }
+        if (next.done) return;
+        const written = writer.write(next.value);
         if (written !== undefined) await written;
       }
     })().finally(stopListening).then(resolve, reject);
@@ -74,7 +81,7 @@ function readerSource(reader: ReadableStreamDefaultReader<unknown>): Source {
 
 function iteratorSource(iterator: AsyncIterator<unknown>): Source {
   return {
-    next: async () => await iterator.next(),
+    next: () => iterator.next(),
     stop: () => void (async () => await iterator.return?.())().catch(() => {}),
   };
 }
@@ -91,14 +98,11 @@ function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
   stream.on("error", (error) => failures.push(error));
   const iterator = stream[Symbol.asyncIterator]();
   return {
-    async next() {
+    next() {
       if (failures.length > 0) throw failures[0];
-      try {
-        return await iterator.next();
-      } catch (error) {
-        throw failures[0] ?? error;
-      }
+      return iterator.next();
     },
+    failure: () => failures[0],
     // The iterator would do it only once it has begun.
     stop: () => void stream.destroy(),
   };
