@@ -100,16 +100,12 @@ function notWhole(now: number, given: number): TypeError {
 /** The bytes of an ArrayBuffer or a view; undefined for another value. */
 function viewOf(data: unknown): Uint8Array | undefined {
   if (ArrayBuffer.isView(data)) {
+    if (data instanceof Uint8Array && data.buffer instanceof ArrayBuffer) return data;
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     // Other threads may change shared memory during the write, and file calls do not take it.
-    return isShared(data.buffer) ? bytes.slice() : bytes;
+    return tagOf(data.buffer) === "SharedArrayBuffer" ? bytes.slice() : bytes;
   }
   return tagOf(data) === "ArrayBuffer" ? new Uint8Array(data as ArrayBuffer) : undefined;
-}
-
-function isShared(buffer: ArrayBufferLike): boolean {
-  // The quick answer first: it is the one for nearly all data.
-  return !(buffer instanceof ArrayBuffer) && tagOf(buffer) === "SharedArrayBuffer";
 }
 
 /** By its tag, since an ArrayBuffer of another realm is no instance of this one's. */

@@ -22,10 +22,13 @@ export function readOptions<T extends object>(
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError(`Options must be an object: received ${kindOf(options)}`);
   }
-  for (const name of Object.keys(options)) {
+  const given = Object.keys(options);
+  for (const name of given) {
     if (!isOwn.call(checks, name)) throw new TypeError(`Unknown option '${name}'`);
   }
-  for (const name in checks) {
+  // Options that are inherited count too, and may be found nowhere but by their names.
+  const isPlain = Object.getPrototypeOf(options) === Object.prototype;
+  for (const name of (isPlain ? given : Object.keys(checks)) as (keyof T & string)[]) {
     const value = options[name];
     if (value === undefined) continue;
     checks[name](value, name);

@@ -1,6 +1,4 @@
 import { basename } from "@std/path/basename";
-import { dirname } from "@std/path/dirname";
-import { joinPath } from "./paths.ts";
 
 /** `{name}` in a temporary name is cut so that the whole has no more bytes (eCryptfs allows no more). */
 const NAME_BYTES = 143;
@@ -28,21 +26,22 @@ export function keptPath(target: string): string {
 }
 
 function sibling(target: string, digits: string, ending: string): string {
-  const directory = dirname(target);
-  return joinPath(directory, `.${stemOf(basename(target), directory)}.${digits}.${ending}`);
+  const name = basename(target);
+  const directory = target.slice(0, -name.length);
+  return `${directory}.${stemOf(name, directory)}.${digits}.${ending}`;
 }
 
 /** As much of a name as there is room for in a temporary one, in whole characters. */
 function stemOf(name: string, directory: string): string {
   // No character of UTF-16 has more than three bytes in UTF-8.
   const most = name.length * 3 + EXTRA_BYTES;
-  if (most <= NAME_BYTES && directory.length * 3 + most < PATH_BYTES) return name;
+  if (most <= NAME_BYTES && directory.length * 3 + most <= PATH_BYTES) return name;
   const bytes = (text: string) => new TextEncoder().encode(text).byteLength;
   // A name as long as the target's own is one that the file system allows; Windows counts UTF-16.
   const units = Math.max(NAME_BYTES, name.length) - EXTRA_BYTES;
   const room = Math.min(
     Math.max(NAME_BYTES, bytes(name)) - EXTRA_BYTES,
-    PATH_BYTES - 1 - bytes(directory) - EXTRA_BYTES,
+    PATH_BYTES - bytes(directory) - EXTRA_BYTES,
   );
   let [stem, used] = ["", 0];
   for (const character of name) {

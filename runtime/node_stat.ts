@@ -19,15 +19,15 @@ function found(path: fs.PathLike, lookup: Lookup): FileInfo | undefined {
     const found = lookup(path, { throwIfNoEntry: false });
     // Since Node 22 that stands for ENOTDIR too, which is no absence.
     if (found === undefined) return lookup === fs.statSync ? statOrThrow(path) : undefined;
-    if (isExact(found)) return info(found);
+    if (isExact(found)) return new StatInfo(found);
   }
   const exact = lookup(path, { bigint: true, throwIfNoEntry: false });
-  return exact && info(exact);
+  return exact && new StatInfo(exact);
 }
 
 function statOrThrow(path: fs.PathLike): FileInfo | undefined {
   try {
-    return info(fs.statSync(path, { bigint: true }));
+    return new StatInfo(fs.statSync(path, { bigint: true }));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
@@ -40,25 +40,46 @@ const KINDS: Partial<Record<number, FileInfo["kind"]>> = {
   [fs.constants.S_IFLNK]: "symlink",
 };
 
-function info(of: fs.Stats | fs.BigIntStats): FileInfo {
-  const mode = Number(of.mode);
-  return {
-    kind: KINDS[mode & fs.constants.S_IFMT] ?? "other",
-    id: fileId(of, isWindows()),
-    mode: mode & 0o7777,
-    uid: Number(of.uid),
-    gid: Number(of.gid),
-    mtime: Math.floor(Number(of.mtimeMs)),
-  };
+/** Reads what it is asked for: most of the time that is little of it. */
+class StatInfo implements FileInfo {
+  readonly #stats: fs.Stats | fs.BigIntStats;
+
+  constructor(stats: fs.Stats | fs.BigIntStats) {
+    this.#stats = stats;
+  }
+
+  get kind(): FileInfo["kind"] {
+    return KINDS[Number(this.#stats.mode) & fs.constants.S_IFMT] ?? "other";
+  }
+
+  get id(): string {
+    return fileId(this.#stats, isWindows());
+  }
+
+  get mode(): number {
+    return Number(this.#stats.mode) & 0o7777;
+  }
+
+  get uid(): number {
+    return Number(this.#stats.uid);
+  }
+
+  get gid(): number {
+    return Number(this.#stats.gid);
+  }
+
+  get mtime(): number {
+    return Math.floor(Number(this.#stats.mtimeMs));
+  }
 }
 
 /** What is known of an open file. */
 export function statOf(descriptor: number): FileInfo {
   if (!isWindows()) {
     const found = fs.fstatSync(descriptor);
-    if (isExact(found)) return info(found);
+    if (isExact(found)) return new StatInfo(found);
   }
-  return info(fs.fstatSync(descriptor, { bigint: true }));
+  return new StatInfo(fs.fstatSync(descriptor, { bigint: true }));
 }
 
 /**

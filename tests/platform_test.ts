@@ -24,7 +24,7 @@ import { windowsLocks } from "../runtime/windows_lock.ts";
 import { lookAgain } from "../runtime/windows_refusal.ts";
 import { posixRename, renameInformation } from "../runtime/windows_rename.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
-import { onPlatform } from "./support/fake.ts";
+import { noIdentity, onPlatform } from "./support/fake.ts";
 import { systemError } from "./support/runtime.ts";
 import { isBun, isWindows, test, testWithLinks } from "./support/test.ts";
 
@@ -530,29 +530,16 @@ test("DirLock refuses a name for its file that Windows would change", () =>
 testWithLinks(
   "DirLock knows a file without an identity by its real path",
   () =>
-    inTempDir((dir) => {
+    inTempDir(async (dir) => {
       const [one, other] = [path.join(dir, "one"), path.join(dir, "other")];
       fs.mkdirSync(one);
       fs.symlinkSync(one, other, "junction");
-      const real = runtime;
-      const lstat = (file: string) => {
-        const info = real.sync.lstat(file);
-        return info && { ...info, id: "" };
-      };
-      useRuntime({
-        ...real,
-        async: { ...real.async, lstat },
-        sync: { ...real.sync, lstat },
-        openLock: (file, access) => ({ ...real.openLock(file, access), id: "" }),
-      });
-      try {
+      await onPlatform(noIdentity, () => {
         const lock = DirLock.acquireSync(one);
         assertThrows(() => DirLock.acquireSync(other, { timeout: 1_000 }), DeadlockError);
         lock.release();
         DirLock.acquireSync(other).release();
-      } finally {
-        useRuntime(real);
-      }
+      });
     }),
 );
 

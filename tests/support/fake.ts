@@ -1,5 +1,5 @@
 import { runtime, useRuntime } from "../../runtime/mod.ts";
-import type { FileInfo, FileSystem, LockFile, Runtime } from "../../runtime/types.ts";
+import type { FileInfo, LockFile, Runtime } from "../../runtime/types.ts";
 import { LOCK_FILE_NAME } from "../../mod.ts";
 
 /** Calls `fn` on a platform that differs from this one in some parts. */
@@ -44,21 +44,15 @@ export function windowsLocks(real: Runtime): Partial<Runtime> {
 
 /** Files without an identity, as on a Windows file system that tells an index of 0. */
 export function noIdentity(real: Runtime): Partial<Runtime> {
-  const unknown = <T>(info: T): T => info && { ...info, id: "" };
-  const isLock = (path: string) => path.endsWith(LOCK_FILE_NAME);
-  const lstatSync = (path: string) => {
-    const info: FileInfo | undefined = real.sync.lstat(path);
-    return (isLock(path) ? unknown(info) : info) as FileInfo;
+  const lstat = (file: string): FileInfo | undefined => {
+    const info = real.sync.lstat(file);
+    if (info === undefined || !file.endsWith(LOCK_FILE_NAME)) return info;
+    const { kind, mode, uid, gid, mtime } = info;
+    return { kind, id: "", mode, uid, gid, mtime };
   };
-  const lstat = (path: string) => {
-    const found = real.async.lstat(path);
-    if (!isLock(path)) return found;
-    return (found instanceof Promise ? found.then(unknown) : unknown(found)) as typeof found;
-  };
-  const async: FileSystem = { ...real.async, lstat };
   return {
-    async,
-    sync: { ...real.sync, lstat: lstatSync },
-    openLock: (path, access) => ({ ...real.openLock(path, access), id: "" }),
+    async: { ...real.async, lstat },
+    sync: { ...real.sync, lstat },
+    openLock: (file, access) => ({ ...real.openLock(file, access), id: "" }),
   };
 }
