@@ -1,7 +1,7 @@
 import { dirname } from "@std/path/dirname";
 import { failedWith } from "./errors.ts";
 import { failure, step, type WriteRequest } from "./request.ts";
-import { call, type Steps } from "./steps.ts";
+import type { Steps } from "./steps.ts";
 import { runtime } from "../runtime/mod.ts";
 
 /** A file system that cannot sync a directory says so like this. */
@@ -38,7 +38,7 @@ export function* syncDirectories(
   if (request.durability !== "durable" || runtime.windows) return;
   for (const directory of new Set([target, ...made].map((path) => dirname(path)))) {
     try {
-      yield* call((fs) => fs.syncDir(directory));
+      yield (fs) => fs.syncDir(directory);
     } catch (error) {
       if (failedWith(error, UNSYNCABLE)) continue;
       throw failure(error, request, "fsync directory", { replaced: true });

@@ -27,7 +27,7 @@ export function* copyInPlace(
   try {
     const from = yield* call((fs) => fs.openExisting(kept, "read"));
     open.push(from);
-    if (!temp.synced) yield* call(() => from.sync());
+    if (!temp.synced) yield () => from.sync();
     const to = yield* call((fs) => fs.openExisting(target.path, "write"));
     open.push(to);
     // A link that somebody put there meanwhile would have led us to another file.
@@ -36,16 +36,16 @@ export function* copyInPlace(
     }
     yield* copy(from, to);
     const { mode } = request;
-    if (mode !== undefined && !runtime.windows) yield* call(() => to.chmod(mode));
-    yield* call(() => to.sync());
+    if (mode !== undefined && !runtime.windows) yield () => to.chmod(mode);
+    yield () => to.sync();
     while (open.length > 0) {
       const file = open.shift()!;
-      yield* call(() => file.close());
+      yield () => file.close();
     }
   } catch (error) {
     for (const file of open) {
       try {
-        yield* call(() => file.close());
+        yield () => file.close();
       } catch {
         // The descriptor is gone all the same, close(2), and the first error is the one to tell.
       }
@@ -72,5 +72,5 @@ function* copy(from: OpenFile, to: OpenFile): Steps<void> {
     length += read;
   }
   // Last: a reader of the old content finds it longer than before, but not empty.
-  yield* call(() => to.truncate(length));
+  yield () => to.truncate(length);
 }

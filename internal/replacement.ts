@@ -2,17 +2,16 @@ import { dirname } from "@std/path/dirname";
 import { runtime } from "../runtime/mod.ts";
 import { throwIfAborted } from "./abort.ts";
 import type { Content } from "./content.ts";
-import { makeDirectories, syncDirectories } from "./directories.ts";
+import { syncDirectories } from "./directories.ts";
 import { codeOf } from "./errors.ts";
 import { keepAtExit, removeAtExit } from "./exit_cleanup.ts";
 import { copyInPlace } from "./in_place.ts";
 import { failure, step, turnKey, type WriteRequest } from "./request.ts";
-import { call, run, runSync, type Steps } from "./steps.ts";
-import { findTarget, type Found } from "./target.ts";
+import { type Call, call, run, runSync, type Steps } from "./steps.ts";
+import { look, type Target, withParents } from "./target.ts";
 import {
   abandonTemp,
   append,
-  type Attributes,
   closeTemp,
   createTemp,
   createWhole,
@@ -28,13 +27,6 @@ import { patiently } from "./windows_patience.ts";
 /** How long a rename is tried on Windows while another program has the target open, in milliseconds. */
 const RENAME_PATIENCE = 8_000;
 
-/** What is to be replaced, and what its replacement has to be like. */
-export interface Target extends Found {
-  readonly attributes: Attributes;
-  /** Directories that were made for it. */
-  readonly made: readonly string[];
-}
-
 /** One go at a replacement; another one begins when a synchronous call takes over. */
 interface Attempt {
   state: "writing" | "publishing" | "copying" | "landed";
@@ -45,33 +37,13 @@ interface Attempt {
   target: Target | undefined;
 }
 
-/** Looks at what is to be replaced now, and refuses what must not be. */
-export function* look(request: WriteRequest): Steps<Target> {
-  let name = "lstat";
-  let found: Found;
-  try {
-    const allowed = request.createNew ? "none" : request.symlinks;
-    found = findTarget(request.path, allowed, (step) => name = step);
-  } catch (error) {
-    throw failure(error, request, name);
-  }
-  const { path, info } = found;
-  const made = request.parents && info === undefined
-    ? yield* makeDirectories(request, dirname(path))
-    : [];
-  const owner = info?.kind === "file" && !runtime.windows ? info : undefined;
-  // Windows knows one bit of a mode, read-only, and refuses to replace such a file.
-  const mode = runtime.windows ? undefined : request.mode ?? owner?.mode;
-  return { path, info, attributes: { mode, owner }, made };
-}
-
 /** A file that is to be replaced, by content in memory or by a temporary file that is written. */
 export class Replacement implements Turn {
   readonly #request: WriteRequest;
   readonly #content: Content | undefined;
   /** Written and sealed, and not this replacement's to discard while it may be taken over. */
   #written: { readonly temp: TempFile; readonly target: Target } | undefined;
-  #attempt: Attempt = newAttempt();
+  #attempt!: Attempt;
   /** Those that were begun with asynchronous calls, each cut short but the last. */
   readonly #begun: Promise<void>[] = [];
   #wasTakenOver = false;
@@ -151,7 +123,7 @@ export class Replacement implements Turn {
   /** Carries it out now. */
   writeSync(): void {
     takeTurnSync(turnKey(this.#request), this);
-    runSync(this.#syncSteps());
+    if (this.#request.durability === "durable") runSync(this.#syncSteps());
   }
 
   get isFinished(): boolean {
@@ -177,12 +149,17 @@ export class Replacement implements Turn {
   *#steps(attempt: Attempt): Steps<void> {
     const request = this.#request;
     throwIfAborted(request.signal);
-    const target = attempt.target = yield* this.#look();
+    const target = attempt.target = this.#asSeen(yield* withParents(request, look(request)));
+    throwIfAborted(request.signal);
+    let temp: TempFile | undefined;
     // A copy, since who takes over has one of its own: a handle is good for one form of calls.
-    const temp = attempt.temp = this.#written
-      ? { ...this.#written.temp }
-      : yield* this.#write(target);
+    if (this.#written !== undefined) temp = { ...this.#written.temp };
+    else if (runtime.async.writeNew !== undefined && request.durability === "none") {
+      temp = yield* createWhole(request, target, this.#content!);
+    }
+    attempt.temp = temp ??= yield* createTemp(request, target);
     try {
+      if (temp.file !== undefined) yield* append(request, temp, this.#content!);
       yield* seal(request, temp, target.attributes);
       yield* closeTemp(request, temp);
       yield* this.#publish(attempt, temp, target);
@@ -197,30 +174,12 @@ export class Replacement implements Turn {
     keepAtExit(temp.path);
   }
 
-  *#look(): Steps<Target> {
-    const now = yield* look(this.#request);
+  /** Of a file that was there when its replacement was begun, and has gone since, mode and owner count. */
+  #asSeen(now: Target): Target {
     const seen = this.#written?.target;
     if (seen === undefined) return now;
-    // Of a file that has gone since, mode and owner count as they were seen.
     const attributes = now.info === undefined ? seen.attributes : now.attributes;
     return { ...now, attributes, made: [...now.made, ...seen.made] };
-  }
-
-  *#write(target: Target): Steps<TempFile> {
-    const [request, content] = [this.#request, this.#content!];
-    throwIfAborted(request.signal);
-    if (runtime.async.writeNew !== undefined && request.durability === "none") {
-      const whole = yield* createWhole(request, target.path, target.attributes, content);
-      if (whole !== undefined) return whole;
-    }
-    const temp = yield* createTemp(request, target.path, target.attributes);
-    try {
-      yield* append(request, temp, content);
-    } catch (error) {
-      yield* discardTemp(temp);
-      throw error;
-    }
-    return temp;
   }
 
   /** Puts the new content in the target's place. Nothing comes between the checks and the call. */
@@ -237,7 +196,9 @@ export class Replacement implements Turn {
       return;
     }
     try {
-      yield* this.#rename(temp.path, target);
+      const rename: Call = (fs) => fs.rename(temp.path, target.path);
+      if (runtime.windows) yield* this.#renamePatiently(rename, target);
+      else yield rename;
     } catch (error) {
       if (!this.#mayCopy(error, temp, target)) throw failure(error, request, "rename");
       attempt.state = "copying";
@@ -246,10 +207,10 @@ export class Replacement implements Turn {
     attempt.state = "landed";
   }
 
-  *#rename(from: string, { path, info }: Target): Steps<void> {
+  #renamePatiently(rename: Call, { info }: Target): Steps<void> {
     // Windows never replaces a read-only file.
     const isReadOnly = info !== undefined && (info.mode & 0o200) === 0;
-    yield* patiently(isReadOnly ? 0 : RENAME_PATIENCE, (fs) => fs.rename(from, path), () => {
+    return patiently(isReadOnly ? 0 : RENAME_PATIENCE, rename, () => {
       this.#request.verify?.();
       throwIfAborted(this.#request.signal);
     });
@@ -272,7 +233,7 @@ export class Replacement implements Turn {
     try {
       // A link survives a rename of the file that it is made from: so remove that.
       if (this.#request.createNew) {
-        yield* call((fs) => fs.link(temp!.path, aside.path));
+        yield (fs) => fs.link(temp!.path, aside.path);
         yield* patiently(TEMP_PATIENCE, (fs) => fs.remove(temp!.path));
       } else yield* patiently(TEMP_PATIENCE, (fs) => fs.rename(temp!.path, aside.path));
     } catch (error) {

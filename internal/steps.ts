@@ -3,7 +3,8 @@ import type { Awaitable, FileSystem } from "../runtime/types.ts";
 import { onAbort } from "./abort.ts";
 import { codeOf } from "./errors.ts";
 
-type Call = (fs: FileSystem) => unknown;
+/** A file call, of the form that it is handed. */
+export type Call = (fs: FileSystem) => unknown;
 
 /**
  * Policy as a sequence of file calls: written once, as a generator, and carried out by
@@ -11,16 +12,17 @@ type Call = (fs: FileSystem) => unknown;
  * Others know this as a trampoline, or (redux-saga, gensync) as yielding effects.
  *
  * ```ts ignore
- * function* move(from: string, to: string): Steps<void> {
- *   yield* call((fs) => fs.rename(from, to));
- *   yield* call((fs) => fs.syncDir(to));
+ * function* move(from: string, to: string): Steps<number> {
+ *   yield (fs) => fs.rename(from, to);
+ *   const { length } = yield* call((fs) => fs.readFile(to));
+ *   return length;
  * }
  * await run(move("a", "b")); // or: runSync(move("a", "b"))
  * ```
  */
 export type Steps<T> = Generator<Call, T, unknown>;
 
-/** One file call: `yield*` it for its result, or to have its error thrown. */
+/** A file call whose result is wanted: `yield*` it. One without a result is yielded as it is, which costs less. */
 export function* call<T>(make: (fs: FileSystem) => Awaitable<T>): Steps<T> {
   return (yield make) as T;
 }
@@ -31,13 +33,20 @@ export function pause(milliseconds: number): Steps<void> {
 }
 
 /** What is thrown into steps that somebody else has taken over. */
-export const TAKEN_OVER: unique symbol = Symbol("taken over");
+export class TakenOver {
+  /** What the call came to that was under way, if it did not fail: a file that nobody else can close, say. */
+  readonly result: unknown;
+
+  constructor(result: unknown) {
+    this.result = result;
+  }
+}
 
 /**
  * Carries out `steps`, waiting for the promise of each call.
  *
  * @param signal Ends a wait for descriptors.
- * @param takenOver Asked after each wait; the steps end with {@linkcode TAKEN_OVER} then.
+ * @param takenOver Asked after each wait; the steps end with a {@linkcode TakenOver} then.
  */
 export async function run<T>(
   steps: Steps<T>,
@@ -67,7 +76,7 @@ export async function run<T>(
     }
     if (!told && takenOver()) {
       told = true; // Once: what the steps do to clean up must not be cut short too.
-      step = steps.throw(TAKEN_OVER);
+      step = steps.throw(new TakenOver(failed ? undefined : result));
     } else step = failed ? steps.throw(result) : steps.next(result);
   }
   return step.value;

@@ -1,9 +1,10 @@
 import { onAbort, throwIfAborted } from "./abort.ts";
 import { bytesContent, chunkOf, type Content } from "./content.ts";
 import { Gatherer } from "./gatherer.ts";
-import { look, Replacement, type Target } from "./replacement.ts";
+import { Replacement } from "./replacement.ts";
 import type { WriteRequest } from "./request.ts";
 import { run } from "./steps.ts";
+import { look, type Target, withParents } from "./target.ts";
 import { append, createTemp, discardTemp, seal, setAside, type TempFile } from "./temp_file.ts";
 
 /** A replacement whose content comes piece by piece, and which takes its turn when it is complete. */
@@ -35,9 +36,9 @@ export class StreamWriter {
   /** Looks at what is to be replaced, and creates the temporary file. */
   static async open(request: WriteRequest): Promise<StreamWriter> {
     throwIfAborted(request.signal);
-    const target = await run(look(request), request.signal);
+    const target = await run(withParents(request, look(request)), request.signal);
     throwIfAborted(request.signal);
-    const temp = await run(createTemp(request, target.path, target.attributes), request.signal);
+    const temp = await run(createTemp(request, target), request.signal);
     if (request.signal?.aborted) await run(discardTemp(temp));
     throwIfAborted(request.signal);
     return new StreamWriter(request, target, temp);

@@ -15,7 +15,7 @@ export function* sweep(dir: string, before: number): Steps<string[]> {
     try {
       const info = yield* call((fs) => fs.lstat(path));
       if (info?.kind !== "file" || info.mtime > before) continue;
-      yield* call((fs) => fs.remove(path));
+      yield (fs) => fs.remove(path);
       removed.push(path);
     } catch (error) {
       if (!PASSED_OVER.has(codeOf(error) ?? "")) throw error;

@@ -1,7 +1,11 @@
 import { dirname } from "@std/path/dirname";
 import { runtime } from "../runtime/mod.ts";
 import type { FileInfo } from "../runtime/types.ts";
+import type { Attributes } from "./attributes.ts";
+import { makeDirectories } from "./directories.ts";
 import { resolveFrom } from "./paths.ts";
+import { failure, type WriteRequest } from "./request.ts";
+import type { Steps } from "./steps.ts";
 
 /** As many links as Linux follows, path_resolution(7). */
 const MAX_LINKS = 40;
@@ -15,8 +19,38 @@ export interface Found {
   readonly info: FileInfo | undefined;
 }
 
+/** What is to be replaced, and what its replacement has to be like. */
+export interface Target extends Found {
+  readonly attributes: Attributes;
+  /** Directories that were made for it. */
+  readonly made: readonly string[];
+}
+
 /** The call that failed, for the error's `step`. */
 export type OnStep = (name: "lstat" | "stat" | "readlink" | "check") => void;
+
+/** Looks at what is to be replaced now, and refuses what must not be. */
+export function look(request: WriteRequest): Target {
+  let step = "lstat";
+  let found: Found;
+  try {
+    const allowed = request.createNew ? "none" : request.symlinks;
+    found = findTarget(request.path, allowed, (name) => step = name);
+  } catch (error) {
+    throw failure(error, request, step);
+  }
+  const { path, info } = found;
+  const owner = info?.kind === "file" && !runtime.windows ? info : undefined;
+  // Windows knows one bit of a mode, read-only, and refuses to replace such a file.
+  const mode = runtime.windows ? undefined : request.mode ?? owner?.mode;
+  return { path, info, attributes: { mode, owner }, made: [] };
+}
+
+/** Makes the directories of a target that is not there, if that is asked for. */
+export function* withParents(request: WriteRequest, target: Target): Steps<Target> {
+  if (!request.parents || target.info !== undefined) return target;
+  return { ...target, made: yield* makeDirectories(request, dirname(target.path)) };
+}
 
 /**
  * Finds the regular file that a path names or will name, and refuses what is none, or with

@@ -1,11 +1,20 @@
 import { runtime } from "../runtime/mod.ts";
-import type { Awaitable, FileInfo, OpenFile } from "../runtime/types.ts";
+import type { OpenFile } from "../runtime/types.ts";
 import { throwIfAborted } from "./abort.ts";
+import {
+  areSame,
+  type Attributes,
+  firstMode,
+  isSameOwner,
+  REFUSALS,
+  setAttributes,
+} from "./attributes.ts";
 import { type Content, SLICE_BYTES } from "./content.ts";
 import { codeOf, failedWith } from "./errors.ts";
 import { keepAtExit, removeAtExit } from "./exit_cleanup.ts";
 import { failure, step, type WriteRequest } from "./request.ts";
-import { call, isPromise, type Steps } from "./steps.ts";
+import { call, type Steps, TakenOver } from "./steps.ts";
+import type { Target } from "./target.ts";
 import { tempPath } from "./temp_name.ts";
 import { patiently } from "./windows_patience.ts";
 
@@ -15,19 +24,8 @@ export const TEMP_PATIENCE = 1_000;
 /** More names that are taken, of 64 random bits each, are no accident. */
 const MAX_NAMES = 16;
 
-/** A file system without owners or permissions, or a sandbox, refuses chown and chmod like this. */
-const REFUSALS = new Set(["EPERM", "EACCES", "EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
-
 /** What write(2) fails with, and open(2) hardly ever. */
 const OF_WRITES = new Set(["EDQUOT", "EFBIG", "EIO", "ENOSPC"]);
-
-/** What the new file is to be like. */
-export interface Attributes {
-  /** Permission bits; undefined for those that open(2) gives. */
-  readonly mode: number | undefined;
-  /** Owner and group of the file that is replaced. */
-  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
-}
 
 /** A temporary sibling on its way to replace its target. */
 export interface TempFile {
@@ -43,18 +41,19 @@ export interface TempFile {
 /** Creates a temporary file beside `target`. */
 export function* createTemp(
   request: WriteRequest,
-  target: string,
-  attributes: Attributes,
+  { path: target, attributes }: Target,
 ): Steps<TempFile> {
   const mode = firstMode(attributes);
   for (let names = 1;; names++) {
     const temp = newTemp(target);
     try {
-      // Kept by the call itself, or a write that is taken over now could not close it.
-      yield* call((fs) => then(fs.create(temp.path, mode), (file) => temp.file = file));
+      temp.file = (yield (fs) => fs.create(temp.path, mode)) as OpenFile;
       return temp;
     } catch (error) {
-      if (temp.file !== undefined) yield* discardTemp(temp);
+      if (error instanceof TakenOver && error.result !== undefined) {
+        temp.file = error.result as OpenFile;
+        yield* discardTemp(temp);
+      }
       keepAtExit(temp.path); // It is another's, or is not there.
       if (codeOf(error) !== "EEXIST" || names === MAX_NAMES) throw failure(error, request, "open");
     }
@@ -67,8 +66,7 @@ export function* createTemp(
  */
 export function* createWhole(
   request: WriteRequest,
-  target: string,
-  attributes: Attributes,
+  { path: target, attributes }: Target,
   content: Content,
 ): Steps<TempFile | undefined> {
   const { mode, owner } = attributes;
@@ -77,7 +75,7 @@ export function* createWhole(
   const temp = newTemp(target);
   const bytes = content.slice(0) as Uint8Array;
   try {
-    yield* call((fs) => fs.writeNew!(temp.path, bytes, mode));
+    yield (fs) => fs.writeNew!(temp.path, bytes, mode);
     content.slice(content.length);
   } catch (error) {
     if (codeOf(error) === "EEXIST") {
@@ -105,14 +103,14 @@ export function* createWhole(
 export function* append(request: WriteRequest, temp: TempFile, content: Content): Steps<void> {
   const file = temp.file!;
   // Of a missing file Bun makes an empty Blob, which cannot be read.
-  if (content.isBlob && content.length === 0) yield* call(() => content.slice(0));
+  if (content.isBlob && content.length === 0) yield () => content.slice(0);
   for (let offset = 0; offset < content.length;) {
     throwIfAborted(request.signal);
     const slice = content.slice(offset);
     const bytes = content.isBlob ? yield* call(() => slice) : slice as Uint8Array;
     let written: number;
     try {
-      written = yield* call(() => file.write(bytes));
+      written = (yield () => file.write(bytes)) as number;
     } catch (error) {
       if (codeOf(error) === "EINTR") continue; // Nothing was written; Deno does not try again.
       throw failure(error, request, "write");
@@ -134,15 +132,13 @@ export function* seal(
   temp: TempFile,
   attributes: Attributes,
 ): Steps<void> {
-  const isChanged = !isSame(temp.attributes, attributes);
+  const isChanged = !areSame(temp.attributes, attributes);
   const needsSync = request.durability !== "none" && (isChanged || !temp.synced);
   if (!isChanged && !needsSync) return;
   if (temp.file === undefined) yield* reopen(request, temp);
   const file = temp.file!;
   // Before the sync, which is what gets them onto the disk too.
-  if (isChanged && attributes.mode !== undefined) {
-    yield* setAttributes(request, file, attributes, attributes.mode);
-  }
+  if (isChanged) yield () => setAttributes(request, file, attributes);
   // Once: after a failed fsync the kernel may forget what it could not write, and the
   // next one succeeds without it (https://lwn.net/Articles/752063/).
   if (needsSync) yield* step(request, "fsync", () => file.sync());
@@ -152,12 +148,13 @@ export function* seal(
 
 /** Opens a file that was closed before its turn, and by then has to be made like another one. */
 function* reopen(request: WriteRequest, temp: TempFile): Steps<void> {
-  yield* step(
-    request,
-    "open",
-    (fs) => then(fs.openExisting(temp.path, "read"), (file) => temp.file = file),
-  );
-  if (temp.file!.stat().id === temp.id) return;
+  try {
+    temp.file = (yield (fs) => fs.openExisting(temp.path, "read")) as OpenFile;
+  } catch (error) {
+    if (error instanceof TakenOver) temp.file = error.result as OpenFile | undefined;
+    throw failure(error, request, "open");
+  }
+  if (temp.file.stat().id === temp.id) return;
   const error = runtime.error("ESTALE", "The temporary file was replaced", temp.path);
   throw failure(error, request, "open");
 }
@@ -172,7 +169,12 @@ export function* setAside(request: WriteRequest, temp: TempFile): Steps<void> {
 export function* closeTemp(request: WriteRequest, temp: TempFile): Steps<void> {
   const file = temp.file;
   temp.file = undefined;
-  if (file !== undefined) yield* step(request, "close", () => file.close());
+  if (file === undefined) return;
+  try {
+    yield () => file.close();
+  } catch (error) {
+    throw failure(error, request, "close");
+  }
 }
 
 /** Removes what there is of a temporary file. It does not fail, so that the first error is the one that is reported. */
@@ -191,7 +193,7 @@ export function* abandonTemp(temp: TempFile): Steps<void> {
   const file = temp.file;
   temp.file = undefined;
   try {
-    if (file !== undefined) yield* call(() => file.close());
+    if (file !== undefined) yield () => file.close();
   } catch {
     // The descriptor is gone all the same, close(2).
   }
@@ -201,77 +203,4 @@ function newTemp(target: string): TempFile {
   const path = tempPath(target);
   removeAtExit(path);
   return { path, file: undefined, id: undefined, attributes: undefined, synced: false };
-}
-
-/**
- * The mode that a temporary file begins with. Its owner and group may not be the target's yet: so
- * group and others get only what both have, or somebody could read who may not read the target.
- */
-function firstMode({ mode, owner }: Attributes): number | undefined {
-  if (mode === undefined) return undefined;
-  const both = (mode >> 3) & mode & 0o007;
-  const others = owner === undefined ? mode & 0o077 : (both << 3) | both;
-  // The owner can read it in any case: Deno has to open it again to change its mode.
-  return 0o600 | (mode & 0o700) | others;
-}
-
-function* setAttributes(
-  request: WriteRequest,
-  file: OpenFile,
-  { owner }: Attributes,
-  mode: number,
-): Steps<void> {
-  let now = yield* step(request, "fstat", () => file.stat());
-  if (owner !== undefined && !isSameOwner(now, owner)) {
-    // Before the mode, since chown(2) clears the set-id bits. Who may not give a file
-    // away may still give it to a group of theirs.
-    for (const uid of new Set([owner.uid, now.uid])) {
-      if (yield* allowed(request, "chown", () => file.chown(uid, owner.gid))) break;
-    }
-    now = yield* step(request, "fstat", () => file.stat());
-    mode = withoutOthersRights(mode, now, owner);
-  }
-  const wanted = mode;
-  if (now.mode !== wanted) yield* allowed(request, "chmod", () => file.chmod(wanted));
-}
-
-/** What was granted to one owner or group must not go to another. */
-function withoutOthersRights(
-  mode: number,
-  now: FileInfo,
-  owner: { uid: number; gid: number },
-): number {
-  if (now.uid !== owner.uid) mode &= ~0o4000;
-  if (now.gid !== owner.gid) mode &= ~0o2070 | ((mode & 0o007) << 3);
-  return mode;
-}
-
-/** A {@linkcode step} that may be refused: whether it was not. */
-function* allowed(
-  request: WriteRequest,
-  name: string,
-  make: () => Awaitable<void>,
-): Steps<boolean> {
-  try {
-    yield* call(make);
-    return true;
-  } catch (error) {
-    if (failedWith(error, REFUSALS)) return false;
-    throw failure(error, request, name);
-  }
-}
-
-function isSame(a: Attributes | undefined, b: Attributes): boolean {
-  if (a === undefined || a.mode !== b.mode) return false;
-  if (a.owner === undefined || b.owner === undefined) return a.owner === b.owner;
-  return isSameOwner(a.owner, b.owner);
-}
-
-function isSameOwner(a: { uid: number; gid: number }, b: { uid: number; gid: number }): boolean {
-  return a.uid === b.uid && a.gid === b.gid;
-}
-
-/** Hands the value on to `use`, when it is there. */
-function then<T>(value: Awaitable<T>, use: (value: T) => unknown): Awaitable<unknown> {
-  return isPromise(value) ? value.then(use) : use(value);
 }

@@ -1,7 +1,6 @@
 import { runtime } from "../runtime/mod.ts";
-import type { Awaitable, FileSystem } from "../runtime/types.ts";
 import { failedWith } from "./errors.ts";
-import { call, pause, type Steps } from "./steps.ts";
+import { type Call, pause, type Steps } from "./steps.ts";
 
 /** Who pauses longer never finds two busy readers away, in milliseconds (ARCHITECTURE.md, "Measured"). */
 const LONGEST_PAUSE = 8;
@@ -9,28 +8,21 @@ const LONGEST_PAUSE = 8;
 const IN_USE = new Set(["EPERM", "EACCES", "EBUSY"]);
 
 /**
- * A {@linkcode call} that Windows may refuse for a while, since others have the file open: tried
- * again there for `patience` milliseconds. `check` is called before each try but the first.
+ * A call that Windows may refuse for a while, since others have the file open: tried again there
+ * for `patience` milliseconds. `check` is called before each try but the first.
  */
-export function patiently<T>(
+export function* patiently(
   patience: number,
-  make: (fs: FileSystem) => Awaitable<T>,
+  call: Call,
   check: () => void = () => {},
-): Steps<T> {
-  return runtime.windows ? again(patience, make, check) : call(make);
-}
-
-function* again<T>(
-  patience: number,
-  make: (fs: FileSystem) => Awaitable<T>,
-  check: () => void,
-): Steps<T> {
+): Steps<void> {
   for (let end: number | undefined;;) {
     try {
-      return yield* call(make);
+      yield call;
+      return;
     } catch (error) {
       const now = performance.now();
-      end ??= now + patience;
+      end ??= now + (runtime.windows ? patience : 0);
       if (!failedWith(error, IN_USE) || now >= end) throw error;
     }
     yield* pause(Math.random() * LONGEST_PAUSE);

@@ -5,10 +5,10 @@ import type { WriteRequest } from "./request.ts";
 import { replaceFrom, sourceOf } from "./source.ts";
 
 /** Carries out a call to write, with data of any kind. It takes its turn at once if that is in memory. */
-export async function write(request: WriteRequest, data: unknown): Promise<void> {
+export function write(request: WriteRequest, data: unknown): Promise<void> {
   const content = contentOf(data) ?? blobContentOf(data);
-  if (content === undefined) await replaceFrom(sourceOf(data), request);
-  else await new Replacement(request, content).write();
+  if (content === undefined) return replaceFrom(sourceOf(data), request);
+  return new Replacement(request, content).write();
 }
 
 /** Carries out a call to write synchronously. */

@@ -6,15 +6,19 @@ import { statOf } from "./node_stat.ts";
 import type { FileInfo, OpenFile } from "./types.ts";
 
 /** Opens a file for asynchronous calls. */
-export async function openFile(
+export function openFile(
   path: string,
   flags: string | number,
   mode?: number,
 ): Promise<OpenFile> {
-  const descriptor = await new Promise<number>((resolve, reject) => {
-    fs.open(path, flags, mode, (error, fd) => error === null ? resolve(fd) : reject(error));
+  return new Promise((resolve, reject) => {
+    fs.open(path, flags, mode, (error, descriptor) => {
+      if (error !== null) reject(error);
+      else {resolve(
+          isRestricted() ? new RestrictedFile(path, descriptor) : new AsyncFile(descriptor),
+        );}
+    });
   });
-  return isRestricted() ? new RestrictedFile(path, descriptor) : new AsyncFile(descriptor);
 }
 
 /** Opens a file for synchronous calls. */

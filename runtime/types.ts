@@ -26,9 +26,9 @@ export interface OpenFile {
   /** `fstat(2)` of the descriptor. */
   stat(): FileInfo;
   /** Gives the file, never what took its name, to another owner. */
-  chown(uid: number, gid: number): Awaitable<void>;
+  chown(uid: number, gid: number): void;
   /** Sets the permission bits of the file, never of what took its name. */
-  chmod(mode: number): Awaitable<void>;
+  chmod(mode: number): void;
 }
 
 /**

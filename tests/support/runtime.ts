@@ -42,7 +42,7 @@ export function recorded(fn: () => unknown): Promise<SeamCall[]> {
 }
 
 /** What is synchronous in both forms. */
-const SYNC_CALLS = new Set(["lstat", "stat", "readLink"]);
+const SYNC_CALLS = new Set(["lstat", "stat", "readLink", "chown", "chmod"]);
 
 type Hook = (call: SeamCall) => readonly unknown[] | void;
 
