@@ -82,6 +82,9 @@ function isFile(name: unknown): name is string {
   return typeof name === "string" && /^(file:\/\/|\/|\\\\|[a-z]:[\\/])/i.test(name);
 }
 
+/** This file: by itself, and where scripts/lib/join.ts puts it in the npm package. */
+const OWN_FILE = /[\\/](runtime[\\/]koffi\.[jt]s|(esm|script)[\\/]common\.js)$/;
+
 /** One of four causes, and what can be done. */
 function notLoaded(cause: unknown, file: string | undefined): Error {
   const { code, message } = cause as Error & { code?: unknown };
@@ -91,7 +94,7 @@ function notLoaded(cause: unknown, file: string | undefined): Error {
       "--allow-addons and with --allow-fs-read for node_modules, or leave out --no-addons";
   } else if (!isMissing(cause)) {
     text = `Locks need the package koffi, which is there and cannot be loaded: ${message}`;
-  } else if (file !== undefined && /[\\/]runtime[\\/]koffi\.[jt]s$/.test(file)) {
+  } else if (file !== undefined && OWN_FILE.test(file)) {
     text = "Locks need the package koffi, which is not installed: npm install koffi";
   } else {
     text = `Locks need the package koffi, which is not found from the bundle '${file ?? "?"}': ` +

@@ -1,11 +1,13 @@
 // Builds the npm package: deno task build:npm [--tests | --compare]
-// With dnt where JSR answers, elsewhere with TypeScript alone; both give the same files.
+// With dnt where JSR answers, elsewhere with TypeScript alone; both give the same files, which
+// rollup joins to a few.
 //   --tests    builds the library with its tests into npm_test/ instead
 //   --compare  builds with TypeScript alone too, and fails unless dnt's files are the same
 
 import * as fs from "node:fs";
 import { buildWithDnt } from "./lib/dnt.ts";
 import { importArgs } from "./lib/imports.ts";
+import { joinModules } from "./lib/join.ts";
 import { extraFiles, packageJson } from "./lib/package.ts";
 import { root } from "./lib/setup.mjs";
 import { linkKoffi, transpilePackage, transpileTests } from "./lib/transpile.ts";
@@ -21,8 +23,8 @@ if (Deno.args.includes("--tests")) {
   empty("npm");
   if (jsr) await buildWithDnt(`${root}/npm`);
   else transpilePackage(`${root}/npm`);
-  complete(`${root}/npm`);
-  if (Deno.args.includes("--compare")) compare(jsr);
+  await complete(`${root}/npm`);
+  if (Deno.args.includes("--compare")) await compare(jsr);
   linkKoffi(`${root}/npm`);
   const { name, version } = packageJson;
   console.log(`Built npm/ with ${jsr ? "dnt" : "TypeScript"}: ${name}@${version}`);
@@ -32,19 +34,20 @@ function empty(dir: string): void {
   fs.rmSync(`${root}/${dir}`, { recursive: true, force: true });
 }
 
-/** Adds what no compiler writes. */
-function complete(outDir: string): void {
+/** Joins what was compiled, and adds what no compiler writes. */
+async function complete(outDir: string): Promise<void> {
+  await joinModules(outDir);
   fs.writeFileSync(`${outDir}/package.json`, `${JSON.stringify(packageJson, undefined, 2)}\n`);
   for (const file of extraFiles) {
     if (fs.existsSync(file)) fs.copyFileSync(file, `${outDir}/${file}`);
   }
 }
 
-function compare(jsr: boolean): void {
+async function compare(jsr: boolean): Promise<void> {
   if (!jsr) throw new Error("--compare needs JSR, which does not answer");
   const other = Deno.makeTempDirSync({ prefix: "aperture-build-" });
   transpilePackage(other);
-  complete(other);
+  await complete(other);
   const different = differences(`${root}/npm`, other);
   for (const line of different) console.log(`FAILED: ${line}`);
   if (different.length > 0) Deno.exit(1);

@@ -24,6 +24,12 @@ await steps.run("the package has what it names, and nothing that is only for tes
   );
   expect(unwanted, []);
 });
+await steps.run("its modules are joined", () => {
+  const joined = ["esm", "script"].map((dir) =>
+    project.files.filter((path) => path.startsWith(`${dir}/`) && path.endsWith(".js")).length
+  );
+  expect(joined.map((files) => files <= 25 || files), [true, true]);
+});
 await steps.run("publint", async () => {
   const output = await project.run("node", [tool("publint"), "--strict", project.tarball]);
   if (!output.includes("All good!")) throw new Error(output);
