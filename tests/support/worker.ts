@@ -119,15 +119,17 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }));
   },
 
-  /** Writes one version after another until killed. */
-  async write(file, durability, form) {
+  /** Writes one version after another until killed; of several files at once, if there are more. */
+  async write(durability, form, ...files) {
     const options = { durability: durability as "none" | "consistent" | "durable" };
     console.log("writing");
-    for (let number = 1;; number++) {
-      const bytes = content(number, 1 + (number * 7919) % 100_000);
-      if (form === "sync") atomicWriteSync(file!, bytes, options);
-      else await atomicWrite(file!, bytes, options);
-    }
+    await Promise.all(files.map(async (file) => {
+      for (let number = 1;; number++) {
+        const bytes = content(number, 1 + (number * 7919) % 100_000);
+        if (form === "sync") atomicWriteSync(file, bytes, options);
+        else await atomicWrite(file, bytes, options);
+      }
+    }));
   },
 
   /** Takes the lock and changes a file by hand in two steps, again and again until killed. */
