@@ -59,9 +59,15 @@ export function denoSuite(
   };
 }
 
-/** The tests as Node runs them, as ES modules and as CommonJS. */
-export function nodeSuites(version: string, command: string, files: readonly string[]): Suite[] {
-  return [["ESM", "esm"], ["CommonJS", "script"]].map(([kind, dir]) => ({
+/** The tests as Node runs them, as ES modules or as CommonJS. */
+export function nodeSuite(
+  kind: "ESM" | "CommonJS",
+  version: string,
+  command: string,
+  files: readonly string[],
+): Suite {
+  const dir = kind === "ESM" ? "esm" : "script";
+  return {
     name: `Node ${version}, ${kind}`,
     command,
     env: /^20\.[0-3]\./.test(version) ? { NODE_OPTIONS: `--import=${DISPOSE}` } : {},
@@ -70,7 +76,7 @@ export function nodeSuites(version: string, command: string, files: readonly str
       "--test-reporter=spec",
       ...files.map((name) => `npm_test/${dir}/tests/${name}.js`),
     ],
-  }));
+  };
 }
 
 /** The tests as Bun runs them. */
@@ -82,6 +88,11 @@ export function bunSuite(version: string, command: string, files: readonly strin
     ...files.map((name) => `./npm_test/esm/tests/${name}.js`),
   ];
   return { name: `Bun ${version}, ESM`, command, args };
+}
+
+/** The package in npm/, packed and used. */
+export function packageSuite(imports: readonly string[]): Suite {
+  return scriptSuite("The packed package", imports, "scripts/smoke_npm.ts");
 }
 
 /** A script that ends as {@linkcode Steps} does. */
