@@ -24,6 +24,7 @@ const { values, positionals } = parseArgs({
 });
 const all = ["deno", "node", "cjs", "bun", "package", "proof"];
 const some = positionals.length > 0;
+const isAsked = some || values.on !== undefined;
 const on = values.on?.split(",") ?? (some ? all.slice(0, 4) : all);
 const files = testFiles(positionals);
 // What processes do to each other, and the order of calls, depend on no kind of module, and the
@@ -33,24 +34,25 @@ const imports = await importArgs();
 const suites: Suite[] = [];
 
 // Before the tests on Deno, of which some start Node and Bun.
-const built = await build(imports, "--tests");
+const [built] = await Promise.all([
+  build(imports, "--tests"),
+  on.includes("package") && build(imports, ...imports.length === 0 ? ["--compare"] : []),
+]);
 if (!built) console.log("There is no Node and npm: the npm package is not tested.");
 
+// The longest first, so that none is left to run alone.
 if (on.includes("deno")) {
   suites.push(denoSuite(Deno.version.deno, Deno.execPath(), imports, some ? files : undefined));
 }
-if (built) {
-  const node = await version("node");
-  const asCommonJs = some || values.on ? files : files.filter((name) => !esmOnly.includes(name));
-  if (on.includes("node")) suites.push(nodeSuite("ESM", node, "node", files));
-  if (on.includes("bun")) suites.push(bunSuite(await version(bun), bun, files));
-  if (on.includes("cjs")) suites.push(nodeSuite("CommonJS", node, "node", asCommonJs));
-  if (on.includes("package")) {
-    await build(imports, ...imports.length === 0 ? ["--compare"] : []);
-    suites.push(packageSuite(imports));
-  }
-}
+const node = built ? await version("node") : "";
+if (built && on.includes("node")) suites.push(nodeSuite("ESM", node, "node", files));
+if (built && on.includes("bun")) suites.push(bunSuite(await version(bun), bun, files));
 if (on.includes("proof")) {
   suites.push(scriptSuite("The proof, in short", imports, "prove/main.ts", "--short"));
 }
+if (built && on.includes("cjs")) {
+  const kept = files.filter((name) => isAsked || !esmOnly.includes(name));
+  suites.push(nodeSuite("CommonJS", node, "node", kept));
+}
+if (built && on.includes("package")) suites.push(packageSuite(imports));
 Deno.exit(await runSuites(suites));
