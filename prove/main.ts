@@ -36,10 +36,10 @@ const short = Deno.args.includes("--short");
 const minutes = Number(Deno.args[Deno.args.indexOf("--soak") + 1]);
 const soak = Deno.args.includes("--soak") ? minutes || 10 : 0;
 const only = Deno.args[Deno.args.indexOf("--only") + 1];
-// `npm test` runs the short form, and needs no packages of the system.
-const onRealGround = ["powerCuts", "cluster", "containers"];
+// `npm test` runs the short form, needs no packages of the system, and has run the tests already.
+const longOnly = ["powerCuts", "cluster", "containers", "interop"];
 const chosen = Deno.args.includes("--only") ? only!.split(",") : Object.keys(parts).filter(
-  (name) => name === "soak" ? soak > 0 : !short || !onRealGround.includes(name),
+  (name) => name === "soak" ? soak > 0 : !short || !longOnly.includes(name),
 );
 
 const runtimes: Runtime[] = [{ name: "Deno", options: {} }];

@@ -9,7 +9,8 @@ import { importArgs } from "./lib/imports.ts";
 import {
   bunSuite,
   denoSuite,
-  nodeSuites,
+  nodeSuite,
+  packageSuite,
   runSuites,
   scriptSuite,
   type Suite,
@@ -23,29 +24,35 @@ const { values, positionals } = parseArgs({
 });
 const all = ["deno", "node", "cjs", "bun", "package", "proof"];
 const some = positionals.length > 0;
+const isAsked = some || values.on !== undefined;
 const on = values.on?.split(",") ?? (some ? all.slice(0, 4) : all);
 const files = testFiles(positionals);
+// What processes do to each other, and the order of calls, depend on no kind of module, and the
+// command and the guides are ES modules. The matrix has these run as CommonJS too.
+const esmOnly = ["cli_test", "docs_test", "interop_test", "order_model_test", "processes_test"];
 const imports = await importArgs();
 const suites: Suite[] = [];
 
 // Before the tests on Deno, of which some start Node and Bun.
-const built = await build(imports, "--tests");
+const [built] = await Promise.all([
+  build(imports, "--tests"),
+  on.includes("package") && build(imports, ...imports.length === 0 ? ["--compare"] : []),
+]);
 if (!built) console.log("There is no Node and npm: the npm package is not tested.");
 
+// The longest first, so that none is left to run alone.
 if (on.includes("deno")) {
   suites.push(denoSuite(Deno.version.deno, Deno.execPath(), imports, some ? files : undefined));
 }
-if (built) {
-  const [esm, commonJs] = nodeSuites(await version("node"), "node", files);
-  if (on.includes("node")) suites.push(esm!);
-  if (on.includes("cjs")) suites.push(commonJs!);
-  if (on.includes("bun")) suites.push(bunSuite(await version(bun), bun, files));
-  if (on.includes("package")) {
-    await build(imports, ...imports.length === 0 ? ["--compare"] : []);
-    suites.push(scriptSuite("The packed package", imports, "scripts/smoke_npm.ts"));
-  }
-}
+const node = built ? await version("node") : "";
+if (built && on.includes("node")) suites.push(nodeSuite("ESM", node, "node", files));
+if (built && on.includes("bun")) suites.push(bunSuite(await version(bun), bun, files));
 if (on.includes("proof")) {
   suites.push(scriptSuite("The proof, in short", imports, "prove/main.ts", "--short"));
 }
+if (built && on.includes("cjs")) {
+  const kept = files.filter((name) => isAsked || !esmOnly.includes(name));
+  suites.push(nodeSuite("CommonJS", node, "node", kept));
+}
+if (built && on.includes("package")) suites.push(packageSuite(imports));
 Deno.exit(await runSuites(suites));

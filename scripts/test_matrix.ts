@@ -8,7 +8,8 @@ import { deno, node, setUpMatrix, versions } from "./lib/runtimes.ts";
 import {
   bunSuite,
   denoSuite,
-  nodeSuites,
+  nodeSuite,
+  packageSuite,
   runSuites,
   scriptSuite,
   type Suite,
@@ -26,7 +27,9 @@ const parts: Record<string, () => Promise<Suite[]>> = {
   async node() {
     const suites: Suite[] = [];
     for (const wanted of versions.node) {
-      suites.push(...nodeSuites(wanted, await node(wanted), files));
+      const command = await node(wanted);
+      suites.push(nodeSuite("ESM", wanted, command, files));
+      suites.push(nodeSuite("CommonJS", wanted, command, files));
     }
     return suites;
   },
@@ -36,8 +39,7 @@ const parts: Record<string, () => Promise<Suite[]>> = {
     return suites;
   },
   bun: async () => [bunSuite(await version(bun), bun, files)],
-  package: () =>
-    Promise.resolve([scriptSuite("The packed package", imports, "scripts/smoke_npm.ts")]),
+  package: () => Promise.resolve([packageSuite(imports)]),
   jest: () => Promise.resolve([script("jest")]),
   vitest: () => Promise.resolve([script("vitest")]),
   pnpm: () => Promise.resolve([script("pnpm")]),

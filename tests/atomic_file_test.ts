@@ -5,39 +5,11 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { AtomicFile } from "../mod.ts";
 import { content, numberOf } from "./support/content.ts";
-import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
+import { inTempDir, list, text, unchanged } from "./support/dir.ts";
 import { intercepted, recorded, systemError } from "./support/runtime.ts";
+import { pieces, streamOf } from "./support/sources.ts";
 import { isRoot, isWindows, test, testWithLinks } from "./support/test.ts";
 import { within } from "./support/within.ts";
-
-/** Calls `fn` with a file that has old content; that and nothing else must be there after it. */
-function unchanged(fn: (file: string) => Promise<unknown>): Promise<void> {
-  return inTempDir(async (dir) => {
-    const file = path.join(dir, "file");
-    fs.writeFileSync(file, "old");
-    const descriptors = openDescriptors();
-    await fn(file);
-    assertEquals([list(dir), text(file)], [["file"], "old"]);
-    assertEquals(openDescriptors(), descriptors);
-  });
-}
-
-/** A stream of the chunks, which then closes or fails. */
-function streamOf(chunks: Iterable<Uint8Array>, failure?: Error): ReadableStream<Uint8Array> {
-  const iterator = chunks[Symbol.iterator]();
-  return new ReadableStream({
-    pull(controller) {
-      const { done, value } = iterator.next();
-      if (!done) controller.enqueue(value);
-      else if (failure !== undefined) controller.error(failure);
-      else controller.close();
-    },
-  });
-}
-
-function* pieces(bytes: Uint8Array, size: number): Generator<Uint8Array> {
-  for (let i = 0; i < bytes.byteLength; i += size) yield bytes.subarray(i, i + size);
-}
 
 const whole = content(7, 200_000);
 test("AtomicFile.commit() puts all that was written in place", () =>

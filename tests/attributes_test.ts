@@ -2,42 +2,20 @@
 import { assert, assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import {
-  AtomicFile,
-  atomicUpdate,
-  atomicWrite,
-  type AtomicWriteOptions,
-  atomicWriteSync,
-} from "../mod.ts";
+import { atomicWrite } from "../mod.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
 import { intercepted, systemError } from "./support/runtime.ts";
 import { seenTemps } from "./support/temps.ts";
 import { isRoot, isWindows, test } from "./support/test.ts";
 import { cannotBecome } from "./support/users.ts";
+import { waysToWrite } from "./support/ways.ts";
 import { writer } from "./support/write_worker.ts";
 
 const DURABILITIES = ["none", "consistent", "durable"] as const;
 const noModes = isWindows && "no modes on Windows";
 const notRoot = !isRoot && "only root may give files away";
 
-const ways: [string, (file: string, options?: AtomicWriteOptions) => unknown][] = [
-  ["atomicWrite()", (file, options) => atomicWrite(file, "new", options)],
-  ["atomicWriteSync()", (file, options) => atomicWriteSync(file, "new", options)],
-  ["atomicWrite() of a stream", (file, options) =>
-    atomicWrite(
-      file,
-      (async function* () {
-        yield "new";
-      })(),
-      options,
-    )],
-  ["AtomicFile", async (file, options) => {
-    await using draft = await AtomicFile.open(file, options);
-    await draft.write("new");
-    await draft.commit();
-  }],
-  ["atomicUpdate()", (file, options) => atomicUpdate(file, () => "new", options)],
-];
+const ways = waysToWrite("new");
 
 /** Owner, group and permission bits. */
 function attributes(file: string): [number, number, string] {

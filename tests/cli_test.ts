@@ -158,6 +158,9 @@ test("readCommandLine() reads options before DIR and right behind it, and no oth
   assertEquals(read("-s", "d", "-n", "--", "c"), ["d", ["c"], true, 0, 75]);
   assertEquals(read("-sw", "2.5", "-E9", "d", "c"), ["d", ["c"], true, 2_500, 9]);
   assertEquals(read("-w.5", "d", "c"), ["d", ["c"], false, 500, 75]);
+  assertEquals(read("--try", "d", "c"), ["d", ["c"], false, 0, 75]);
+  assertEquals(read("-snE", "9", "d", "c"), ["d", ["c"], true, 0, 9]);
+  assertEquals(read("-w", "0", "d", "c"), ["d", ["c"], false, 0, 75]);
   assertEquals(read("--wait=1", "--conflict-exit-code", "0", "-x", "d", "c"), [
     "d",
     ["c"],
@@ -285,11 +288,8 @@ test("aperture-atomic lock does not wait longer than it is told", () =>
     await holder.says("held");
     const cases: [args: string[], code: number][] = [
       [["-n"], 75],
-      [["--try"], 75],
-      [["-nE", "9"], 9],
-      [["-w", "0"], 75],
+      [["-snE", "9"], 9],
       [["-w", "0.05", "--conflict-code", "0"], 0],
-      [["-sn"], 75],
     ];
     for (const [args, code] of cases) {
       assertEquals(run(dir, ["lock", ...args, ".", "echo", "never"]), { code, out: "", err: "" });

@@ -3,8 +3,6 @@ import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows }
 import * as fs from "node:fs";
 import * as path from "node:path";
 import {
-  AtomicFile,
-  atomicUpdate,
   atomicWrite,
   type AtomicWriteError,
   type AtomicWriteOptions,
@@ -14,25 +12,9 @@ import {
 import { inTempDir } from "./support/dir.ts";
 import { intercepted, systemError } from "./support/runtime.ts";
 import { isWindows, test, testWithLinks } from "./support/test.ts";
+import { waysToWrite } from "./support/ways.ts";
 
-const ways: [string, (file: string, options?: AtomicWriteOptions) => unknown][] = [
-  ["atomicWrite()", (file, options) => atomicWrite(file, "new", options)],
-  ["atomicWriteSync()", (file, options) => atomicWriteSync(file, "new", options)],
-  ["atomicWrite() of a stream", (file, options) =>
-    atomicWrite(
-      file,
-      (async function* () {
-        yield "new";
-      })(),
-      options,
-    )],
-  ["AtomicFile", async (file, options) => {
-    await using draft = await AtomicFile.open(file, options);
-    await draft.write("new");
-    await draft.commit();
-  }],
-  ["atomicUpdate()", (file, options) => atomicUpdate(file, () => "new", options)],
-];
+const ways = waysToWrite("new");
 
 /** The error of a write, which must be an AtomicWriteError. */
 async function failureOf(write: () => unknown): Promise<AtomicWriteError> {

@@ -21,9 +21,8 @@ for (const buffers of [false, true]) {
 
   test(`Locks and updates work in ${where}`, () =>
     inTempDir(async (dir) => {
-      const { atomicUpdate, atomicUpdateSync, DirLock, LockTimeoutError, withDirLock } = inContext(
-        buffers,
-      );
+      const { atomicUpdate, atomicUpdateSync, DirLock, LockTimeoutError, withDirLock } =
+        inContext(buffers).lib;
       const counter = path.join(dir, "deep", "counter");
       const increment = (bytes: Uint8Array | null) => {
         return String(bytes === null ? 1 : Number(new TextDecoder().decode(bytes)) + 1);
@@ -45,7 +44,7 @@ for (const buffers of [false, true]) {
 
   test(`Locks and updates tell their failures in ${where}`, () =>
     inTempDir(async (dir) => {
-      const { atomicUpdate, DirLock } = inContext(buffers);
+      const { atomicUpdate, DirLock } = inContext(buffers).lib;
       const file = path.join(dir, "file");
       fs.writeFileSync(file, "old");
       const failures: [() => Promise<unknown>, string][] = [
@@ -63,7 +62,7 @@ for (const buffers of [false, true]) {
 
   test(`Locks take the signals of the host in ${where}`, () =>
     inTempDir(async (dir) => {
-      const library = inContext(buffers);
+      const library = inContext(buffers).lib;
       const held = await library.DirLock.acquire(dir);
       const controller = new AbortController();
       const waiting = library.DirLock.acquire(dir, { signal: controller.signal });

@@ -2,40 +2,17 @@
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import {
-  AtomicFile,
-  atomicUpdate,
-  atomicWrite,
-  type AtomicWriteOptions,
-  atomicWriteSync,
-  isTempName,
-  sweepTempFiles,
-} from "../mod.ts";
+import { atomicUpdate, type AtomicWriteOptions, isTempName, sweepTempFiles } from "../mod.ts";
 import { content, numberOf } from "./support/content.ts";
 import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
 import { intercepted, type Interceptor, recorded, systemError } from "./support/runtime.ts";
 import { isRoot, isWindows, test, testWithLinks } from "./support/test.ts";
+import { waysToWrite } from "./support/ways.ts";
 
 const NEW = content(2, 70_000);
 
-const ways: [string, (file: string, options: AtomicWriteOptions) => unknown][] = [
-  ["atomicWrite()", (file, options) => atomicWrite(file, NEW, options)],
-  ["atomicWriteSync()", (file, options) => atomicWriteSync(file, NEW, options)],
-  ["atomicWrite() of a stream", (file, options) =>
-    atomicWrite(
-      file,
-      (async function* () {
-        yield NEW.subarray(0, 30_000);
-        yield NEW.subarray(30_000);
-      })(),
-      options,
-    )],
-  ["AtomicFile", async (file, options) => {
-    await using draft = await AtomicFile.open(file, options);
-    await draft.write(NEW);
-    await draft.commit();
-  }],
-];
+// An update makes the directory for its lock.
+const ways = waysToWrite(NEW).filter(([what]) => what !== "atomicUpdate()");
 const durabilities = ["none", "consistent", "durable"] as const;
 
 for (const [what, write] of ways) {

@@ -4,82 +4,18 @@
  */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
-import { createRequire } from "node:module";
 import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import * as vm from "node:vm";
-import type * as Library from "../mod.ts";
 import { AtomicFile, atomicUpdate, atomicWrite, atomicWriteSync } from "../mod.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
+import { foreign, inContext } from "./support/realm.ts";
 import { isBun, isDeno, isWindows, test } from "./support/test.ts";
 
 const built = !import.meta.url.endsWith(".ts");
 const skip = !built
   ? "runs on the built package"
   : (isDeno || isBun) && "contexts as Node has them";
-
-/** What a context is given that the language itself does not have, as Jest gives it. */
-const GLOBALS = [
-  "AbortController",
-  "AbortSignal",
-  "Blob",
-  "DOMException",
-  "Event",
-  "EventTarget",
-  "ReadableStream",
-  "TextDecoder",
-  "TextEncoder",
-  "URL",
-  "WritableStream",
-  "Buffer",
-  "clearTimeout",
-  "clearInterval",
-  "clearImmediate",
-  "console",
-  "crypto",
-  "performance",
-  "process",
-  "queueMicrotask",
-  "setImmediate",
-  "setInterval",
-  "setTimeout",
-  "structuredClone",
-] as const;
-
-/** The CommonJS build, evaluated in a context of its own: what modules of Node give it is of this realm. */
-function loadInContext(
-  without: readonly string[] = [],
-): { lib: typeof Library; context: vm.Context } {
-  const given = GLOBALS.filter((name) => !without.includes(name))
-    .map((name) => [name, (globalThis as Record<string, unknown>)[name]]);
-  const context = vm.createContext(Object.fromEntries(given));
-  for (const name of without) vm.runInContext(`delete globalThis.${name}`, context);
-  const loaded = new Map<string, { exports: unknown }>();
-  const load = (file: string): unknown => {
-    const known = loaded.get(file);
-    if (known !== undefined) return known.exports;
-    const module = { exports: {} };
-    loaded.set(file, module);
-    const outer = createRequire(file);
-    const require = Object.assign(
-      (specifier: string) =>
-        specifier.startsWith(".") ? load(outer.resolve(specifier)) : outer(specifier),
-      { resolve: outer.resolve },
-    );
-    const source = fs.readFileSync(file, "utf8");
-    const wrapper = `(function (exports, require, module, __filename, __dirname) {${source}\n})`;
-    vm.runInContext(wrapper, context, { filename: file })(
-      module.exports,
-      require,
-      module,
-      file,
-      path.dirname(file),
-    );
-    return module.exports;
-  };
-  const lib = load(fileURLToPath(new URL("../../script/mod.js", import.meta.url)));
-  return { lib: lib as typeof Library, context };
-}
 
 /** The code of the error of a call. */
 async function codeOf(call: () => unknown): Promise<string> {
@@ -95,7 +31,7 @@ test(
   "in a context of node:vm every write works",
   () =>
     inTempDir(async (dir) => {
-      const { lib } = loadInContext();
+      const { lib } = inContext(false);
       const file = path.join(dir, "file");
       for (const durability of ["none", "consistent", "durable"] as const) {
         for (const mode of [undefined, 0o600]) {
@@ -129,7 +65,7 @@ test(
   "in a context of node:vm errors tell their code, step and target",
   () =>
     inTempDir(async (dir) => {
-      const { lib } = loadInContext();
+      const { lib } = inContext(false);
       const file = path.join(dir, "file");
       fs.writeFileSync(file, "old");
       assertEquals(await codeOf(() => lib.atomicWrite(file, "x", { createNew: true })), "EEXIST");
@@ -154,7 +90,7 @@ test(
   "in a context of node:vm data, streams and signals of this realm are taken",
   () =>
     inTempDir(async (dir) => {
-      const { lib } = loadInContext();
+      const { lib } = inContext(false);
       const file = path.join(dir, "file");
       const bytes = new TextEncoder().encode("x");
       // deno-lint-ignore no-explicit-any
@@ -191,7 +127,7 @@ test(
   "in a context of node:vm without Symbol.dispose everything is released",
   () =>
     inTempDir(async (dir) => {
-      const { lib, context } = loadInContext();
+      const { lib, context } = inContext(false);
       // As before Node 20.4, and in Jest 29.
       vm.runInContext("delete Symbol.dispose; delete Symbol.asyncDispose", context);
       const file = path.join(dir, "file");
@@ -204,11 +140,6 @@ test(
     }),
   { skip },
 );
-
-/** What a context of its own makes of an expression. */
-function foreign<T>(expression: string): T {
-  return vm.runInNewContext(expression) as T;
-}
 
 test("bytes of another realm are data", () =>
   inTempDir(async (dir) => {

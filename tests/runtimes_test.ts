@@ -33,18 +33,18 @@ for (const one of runtimes) {
   for (const other of runtimes) {
     test(`DirLock on ${one[0]} keeps out ${other[0]}`, () =>
       inTempDir(async (dir) => {
-        for (const held of ["exclusive", "shared"]) {
-          const holder = new Child("hold", [dir, held], one[1]);
+        const ways = ["exclusive", "shared"];
+        const holder = new Child("hold", [dir, ...ways], one[1]);
+        const trying = new Child("try", [dir], other[1]);
+        for (const held of ways) {
           await holder.says("held");
-          for (const wanted of ["exclusive", "shared"]) {
-            const free = held === "shared" && wanted === "shared";
-            const trying = new Child("try", [dir, wanted], other[1]);
-            await trying.says(free ? "free" : "not free");
-            await trying.exit();
+          for (const wanted of ways) {
+            trying.tell(wanted);
+            await trying.says(held === "shared" && wanted === "shared" ? "free" : "not free");
           }
           holder.tell();
-          assertEquals(await holder.exit(), 0);
         }
+        assertEquals([await holder.exit(), await trying.exit()], [0, 0]);
       }), { skip: missing(one) || missing(other) });
   }
 }

@@ -5,14 +5,19 @@ import { AtomicFile, atomicWrite, type AtomicWriteOptions } from "../mod.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
 import { intercepted, systemError } from "./support/runtime.ts";
 import { test } from "./support/test.ts";
+import { within } from "./support/within.ts";
 
-const LATE = Symbol("late");
-
-/** What comes first: the end of a call, or too many milliseconds. */
-async function within(milliseconds: number, call: Promise<unknown>): Promise<unknown> {
-  let timer: ReturnType<typeof setTimeout>;
-  const late = new Promise((resolve) => timer = setTimeout(resolve, milliseconds, LATE));
-  return await Promise.race([call, late]).finally(() => clearTimeout(timer));
+/** Gives a call up, `milliseconds` after it began; it is to end at once, with the reason given. */
+async function givesUp(
+  controller: AbortController,
+  call: Promise<unknown>,
+  milliseconds: number,
+): Promise<void> {
+  const reason = new Error("enough");
+  const outcome = assertRejects(() => call);
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  controller.abort(reason);
+  assertStrictEquals(await within(outcome, 2), reason);
 }
 
 const waits: [string, (file: string, options: AtomicWriteOptions) => Promise<unknown>][] = [
@@ -36,24 +41,16 @@ for (const [what, wait] of waits) {
     test(`${what} is given up at once while there is no descriptor: ${code}`, () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
-        let none = true;
         let tries = 0;
         const controller = new AbortController();
-        const reason = new Error("enough");
         await intercepted(({ name }) => {
-          if (none && (name === "create" || name === "writeNew")) {
-            tries++;
-            throw systemError(code);
-          }
+          if (name !== "create" && name !== "writeNew") return;
+          tries++;
+          throw systemError(code);
         }, async () => {
-          const outcome = wait(file, { signal: controller.signal }).catch((error) => error);
+          const call = wait(file, { signal: controller.signal });
           // Until the pauses between the tries have become long.
-          await new Promise((resolve) => setTimeout(resolve, 300));
-          controller.abort(reason);
-          const first = await within(2_000, outcome);
-          none = false;
-          await outcome;
-          assertStrictEquals(first, reason);
+          await givesUp(controller, call, 300);
         });
         assert(tries > 1);
         assertEquals(list(dir), []);
@@ -61,51 +58,39 @@ for (const [what, wait] of waits) {
   }
 }
 
-test("a write that waits behind one without a descriptor is given up at once", () =>
-  inTempDir(async (dir) => {
-    const file = path.join(dir, "file");
-    let none = true;
-    const controller = new AbortController();
-    const reason = new Error("enough");
-    await intercepted(({ name }) => {
-      if (none && name === "create") throw systemError("EMFILE");
-    }, async () => {
-      const first = atomicWrite(file, "first");
-      const second = atomicWrite(file, "second", { signal: controller.signal, mode: 0o600 });
-      const outcome = second.catch((error) => error);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      controller.abort(reason);
-      const ended = await within(2_000, outcome);
-      none = false;
-      await first;
-      assertStrictEquals(ended, reason);
-    });
-    assertEquals([list(dir), text(file)], [["file"], "first"]);
-  }));
+type Begin = (file: string, signal: AbortSignal) => Promise<() => Promise<unknown>>;
 
-test("a commit that waits for its turn is given up at once", () =>
-  inTempDir(async (dir) => {
-    const file = path.join(dir, "file");
-    let none = false;
-    const controller = new AbortController();
-    const reason = new Error("enough");
-    await intercepted(({ name }) => {
-      if (none && name === "create") throw systemError("EMFILE");
-    }, async () => {
-      const draft = await AtomicFile.open(file, { signal: controller.signal });
-      await draft.write("draft");
-      none = true;
-      const first = atomicWrite(file, "first");
-      const outcome = draft.commit().catch((error) => error);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      controller.abort(reason);
-      const ended = await within(2_000, outcome);
-      none = false;
-      await first;
-      assertStrictEquals(ended, reason);
-    });
-    assertEquals([list(dir), text(file)], [["file"], "first"]);
-  }));
+/** What is prepared, and then called behind a write that waits for a descriptor. */
+const behind: [string, Begin][] = [
+  [
+    "a write that waits behind one without a descriptor",
+    (file, signal) => Promise.resolve(() => atomicWrite(file, "second", { signal, mode: 0o600 })),
+  ],
+  ["a commit that waits for its turn", async (file, signal) => {
+    const draft = await AtomicFile.open(file, { signal });
+    await draft.write("draft");
+    return () => draft.commit();
+  }],
+];
+for (const [what, begin] of behind) {
+  test(`${what} is given up at once`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      let none = false;
+      const controller = new AbortController();
+      await intercepted(({ name }) => {
+        if (none && name === "create") throw systemError("EMFILE");
+      }, async () => {
+        const call = await begin(file, controller.signal);
+        none = true;
+        const first = atomicWrite(file, "first");
+        await givesUp(controller, call(), 50);
+        none = false;
+        await first;
+      });
+      assertEquals([list(dir), text(file)], [["file"], "first"]);
+    }));
+}
 
 test("a large write that is aborted has cleaned up after itself when it rejects", () =>
   inTempDir(async (dir) => {

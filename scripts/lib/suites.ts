@@ -59,9 +59,15 @@ export function denoSuite(
   };
 }
 
-/** The tests as Node runs them, as ES modules and as CommonJS. */
-export function nodeSuites(version: string, command: string, files: readonly string[]): Suite[] {
-  return [["ESM", "esm"], ["CommonJS", "script"]].map(([kind, dir]) => ({
+/** The tests as Node runs them, as ES modules or as CommonJS. */
+export function nodeSuite(
+  kind: "ESM" | "CommonJS",
+  version: string,
+  command: string,
+  files: readonly string[],
+): Suite {
+  const dir = kind === "ESM" ? "esm" : "script";
+  return {
     name: `Node ${version}, ${kind}`,
     command,
     env: /^20\.[0-3]\./.test(version) ? { NODE_OPTIONS: `--import=${DISPOSE}` } : {},
@@ -70,7 +76,7 @@ export function nodeSuites(version: string, command: string, files: readonly str
       "--test-reporter=spec",
       ...files.map((name) => `npm_test/${dir}/tests/${name}.js`),
     ],
-  }));
+  };
 }
 
 /** The tests as Bun runs them. */
@@ -84,6 +90,11 @@ export function bunSuite(version: string, command: string, files: readonly strin
   return { name: `Bun ${version}, ESM`, command, args };
 }
 
+/** The package in npm/, packed and used. */
+export function packageSuite(imports: readonly string[]): Suite {
+  return scriptSuite("The packed package", imports, "scripts/smoke_npm.ts");
+}
+
 /** A script that ends as {@linkcode Steps} does. */
 export function scriptSuite(
   name: string,
@@ -94,12 +105,13 @@ export function scriptSuite(
   return { name, command: Deno.execPath(), args: ["run", "-A", ...imports, script, ...args] };
 }
 
-/** Runs the suites one after the other, ends with a line that sums them up; the exit code. */
+/** Runs the suites, a few at once, ends with a line that sums them up; the exit code. */
 export async function runSuites(suites: readonly Suite[]): Promise<number> {
   const results: [string, Result][] = [];
-  // Two at once: much of their time they wait for child processes.
+  // One more than there are cores: much of their time they wait for child processes and timers.
+  const atOnce = navigator.hardwareConcurrency + 1;
   const rest = suites.entries();
-  await Promise.all([1, 2].map(async () => {
+  await Promise.all(Array.from({ length: atOnce }, async () => {
     for (const [i, suite] of rest) results[i] = [suite.name, await run(suite)];
   }));
   console.log();

@@ -1,3 +1,4 @@
+import { assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import * as path from "node:path";
@@ -36,4 +37,16 @@ export function openDescriptors(dir: string = fs.realpathSync(tmpdir())): number
       return false; // That of readdirSync() itself.
     }
   }).length;
+}
+
+/** Calls `fn` with a file that has old content; that and nothing else must be there after it. */
+export function unchanged(fn: (file: string) => Promise<unknown>): Promise<void> {
+  return inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "old");
+    const descriptors = openDescriptors();
+    await fn(file);
+    assertEquals([list(dir), text(file)], [["file"], "old"]);
+    assertEquals(openDescriptors(), descriptors);
+  });
 }

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import { createRequire } from "node:module";
 import * as path from "node:path";
 import { fileURLToPath } from "node:url";
-import { createContext, runInContext } from "node:vm";
+import { type Context, createContext, runInContext } from "node:vm";
 
 /** Where the CommonJS build of the library is, seen from the tests of either build. */
 const BUILT: string = fileURLToPath(new URL("../../../script/mod.js", import.meta.url));
@@ -33,7 +33,9 @@ type Module = { exports: unknown };
  * The built library in a context of its own: its errors, arrays and promises are of another realm
  * than those of node:fs. `buffers` are given to it too, as Jest does.
  */
-export function inContext(buffers: boolean): typeof import("../../mod.ts") {
+export function inContext(
+  buffers: boolean,
+): { lib: typeof import("../../mod.ts"); context: Context } {
   const names = buffers ? [...GIVEN, "ArrayBuffer", "Uint8Array"] : GIVEN;
   const outer = globalThis as unknown as Record<string, unknown>;
   const context = createContext(Object.fromEntries(names.map((name) => [name, outer[name]])));
@@ -58,7 +60,7 @@ export function inContext(buffers: boolean): typeof import("../../mod.ts") {
     );
     return module.exports;
   };
-  return load(BUILT) as typeof import("../../mod.ts");
+  return { lib: load(BUILT) as typeof import("../../mod.ts"), context };
 }
 
 /** A value of another realm. */

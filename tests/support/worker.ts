@@ -20,18 +20,22 @@ import { openDescriptors } from "./dir.ts";
 
 /** What a test can have done in another process: see {@linkcode Child}. */
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
-  /** Holds the lock until told to go on. */
-  async hold(dir, shared) {
-    using _lock = await DirLock.acquire(dir!, { shared: shared === "shared" });
-    console.log("held");
-    await line();
+  /** Holds the lock until told to go on; in one way after the other, if there are more. */
+  async hold(dir, ...ways) {
+    for (const way of ways.length > 0 ? ways : ["exclusive"]) {
+      using _lock = await DirLock.acquire(dir!, { shared: way === "shared" });
+      console.log("held");
+      await line();
+    }
   },
 
-  /** Says whether the lock is free. */
-  async try(dir, shared) {
-    const lock = await DirLock.tryAcquire(dir!, { shared: shared === "shared" });
-    console.log(lock === null ? "not free" : "free");
-    lock?.release();
+  /** Says whether the lock is free, each time that it is told in which way to take it. */
+  async try(dir) {
+    for (let way; (way = await line()) !== undefined;) {
+      const lock = await DirLock.tryAcquire(dir!, { shared: way === "shared" });
+      console.log(lock === null ? "not free" : "free");
+      lock?.release();
+    }
   },
 
   /** Waits for the locks of `count` directories while it writes and reads files; then to be told. */
@@ -115,15 +119,17 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }));
   },
 
-  /** Writes one version after another until killed. */
-  async write(file, durability, form) {
+  /** Writes one version after another until killed; of several files at once, if there are more. */
+  async write(durability, form, ...files) {
     const options = { durability: durability as "none" | "consistent" | "durable" };
     console.log("writing");
-    for (let number = 1;; number++) {
-      const bytes = content(number, 1 + (number * 7919) % 100_000);
-      if (form === "sync") atomicWriteSync(file!, bytes, options);
-      else await atomicWrite(file!, bytes, options);
-    }
+    await Promise.all(files.map(async (file) => {
+      for (let number = 1;; number++) {
+        const bytes = content(number, 1 + (number * 7919) % 100_000);
+        if (form === "sync") atomicWriteSync(file, bytes, options);
+        else await atomicWrite(file, bytes, options);
+      }
+    }));
   },
 
   /** Takes the lock and changes a file by hand in two steps, again and again until killed. */
@@ -364,10 +370,12 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Waits twice in its own way for locks that it holds itself, or that another process does; says
-   * each warning and after how many milliseconds it came, and after 12 s that it is over.
+   * Waits twice in its own way for locks that it holds itself, or that another process does, by a
+   * clock that goes ten times as fast; says each warning and after how many of its milliseconds it
+   * came, and after 25 s of it that it is over.
    */
   async nest(dir, way) {
+    hurryTime(10);
     const started = performance.now();
     process.on("warning", ({ message }) => {
       console.log(`${Math.round(performance.now() - started)} ${message.replaceAll("\n", " ")}`);
@@ -387,7 +395,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       other: () => DirLock.acquire(path.join(dir!, "other")),
     };
     for (const name of ["one", "two"]) ways[way!]!(path.join(dir!, name)).catch(console.error);
-    await new Promise((resolve) => setTimeout(resolve, 12_000));
+    await new Promise((resolve) => setTimeout(resolve, 25_000));
     console.log("over");
     process.exit(0);
   },
@@ -421,12 +429,23 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 };
 
+/** Has the clock and the timers of this process go `times` as fast. */
+function hurryTime(times: number): void {
+  const { setTimeout, performance } = globalThis;
+  const now = performance.now.bind(performance);
+  performance.now = () => times * now();
+  globalThis.setTimeout =
+    ((fn: () => void, milliseconds = 0, ...args: []) =>
+      setTimeout(fn, milliseconds / times, ...args)) as typeof setTimeout;
+}
+
 let lines: AsyncIterator<string> | undefined;
 
-/** Waits to be told to go on. */
-async function line(): Promise<void> {
+/** Waits to be told to go on; what it was told, undefined if there will be nothing more. */
+async function line(): Promise<string | undefined> {
   lines ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-  await lines.next();
+  const { done, value } = await lines.next();
+  return done ? undefined : value;
 }
 
 async function main(job: string, args: string[]): Promise<void> {
