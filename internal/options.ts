@@ -23,7 +23,8 @@ export function readOptions<T extends object>(
     throw new TypeError(`Options must be an object: received ${kindOf(options)}`);
   }
   for (const name of Object.keys(options)) {
-    if (!isOwn.call(checks, name)) throw new TypeError(`Unknown option '${name}'`);
+    if (isOwn.call(checks, name)) continue;
+    throw new TypeError(`Unknown option '${name}': there are ${Object.keys(checks).join(", ")}`);
   }
   for (const name in checks) {
     const value = options[name];
