@@ -8,7 +8,7 @@ import { buildWithDnt } from "./lib/dnt.ts";
 import { importArgs } from "./lib/imports.ts";
 import { extraFiles, packageJson } from "./lib/package.ts";
 import { root } from "./lib/setup.mjs";
-import { linkKoffi, transpilePackage, transpileTests } from "./lib/transpile.ts";
+import { link, transpilePackage, transpileTests } from "./lib/transpile.ts";
 import { differences } from "./lib/trees.ts";
 
 Deno.chdir(root);
@@ -23,7 +23,7 @@ if (Deno.args.includes("--tests")) {
   else transpilePackage(`${root}/npm`);
   complete(`${root}/npm`);
   if (Deno.args.includes("--compare")) compare(jsr);
-  linkKoffi(`${root}/npm`);
+  link(`${root}/npm`, "koffi");
   const { name, version } = packageJson;
   console.log(`Built npm/ with ${jsr ? "dnt" : "TypeScript"}: ${name}@${version}`);
 }
