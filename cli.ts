@@ -154,15 +154,17 @@ function complain(message: string): void {
   print(2, `aperture-atomic: ${message}`);
 }
 
-/** Prints a line, at once. Who has stopped reading does not want it. */
+/** Prints a line, at once. Who has stopped reading does not want it; errors have nowhere to go. */
 function print(descriptor: number, line: string): number {
   const bytes = new TextEncoder().encode(`${line}\n`);
   for (let offset = 0; offset < bytes.byteLength;) {
     try {
       offset += fs.writeSync(descriptor, bytes, offset);
     } catch (error) {
-      if (codeOf(error) === "EAGAIN") continue;
-      break;
+      const code = codeOf(error);
+      if (code === "EAGAIN") continue;
+      if (descriptor === 2 || code === "EPIPE") break;
+      throw error;
     }
   }
   return 0;

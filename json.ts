@@ -102,8 +102,9 @@ export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonF
  * Reads the value of a JSON file, or undefined if there is no file.
  *
  * It takes no lock and needs none: a file that is replaced atomically is always whole. What this
- * process was told to write to the file before is written first. A byte order mark is skipped. Integers beyond 2^53 are rounded, as `JSON.parse()` does: keep them in
- * strings. The file is read into memory, and parsed without giving up the thread.
+ * process was told to write to the file before is written first. A byte order mark is skipped.
+ * Integers beyond 2^53 are rounded, as `JSON.parse()` does: keep them in strings. The file is read
+ * into memory, and parsed without giving up the thread.
  *
  * Requires `--allow-read` permission for the file.
  *

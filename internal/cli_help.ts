@@ -34,7 +34,8 @@ prints their names.
       --older-than DURATION such as 30s, 10m, 2h or 1d [1h]
 
 holders prints the ids of the processes that hold the lock of DIR. Its exit
-code is 1 if there are none, 69 if the system does not tell.
+code is 1 if there are none, 69 if the system does not tell. On Deno it wants
+--allow-all.
 
 Exit codes:
   64   wrong usage

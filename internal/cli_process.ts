@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import * as fs from "node:fs";
 import { constants } from "node:os";
 import process from "node:process";
 import { isatty } from "node:tty";
@@ -24,7 +25,11 @@ export class StartError extends Error {
 
   constructor(command: string, cause: unknown) {
     const code = codeOf(cause);
-    const why = code === "ENOENT"
+    // As for a script whose lines end in CRLF.
+    const isThere = code === "ENOENT" && command.includes("/") && fs.existsSync(command);
+    const why = isThere
+      ? "what its first line names is not found"
+      : code === "ENOENT"
       ? "it is not found"
       : code === "EACCES"
       ? "it is not executable"

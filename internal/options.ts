@@ -24,7 +24,8 @@ export function readOptions<T extends object>(
   }
   const given = Object.keys(options);
   for (const name of given) {
-    if (!isOwn.call(checks, name)) throw new TypeError(`Unknown option '${name}'`);
+    if (isOwn.call(checks, name)) continue;
+    throw new TypeError(`Unknown option '${name}': there are ${Object.keys(checks).join(", ")}`);
   }
   // Options that are inherited count too, and may be found nowhere but by their names.
   const isPlain = Object.getPrototypeOf(options) === Object.prototype;

@@ -10,7 +10,7 @@ import { importArgs } from "./lib/imports.ts";
 import { joinModules } from "./lib/join.ts";
 import { extraFiles, packageJson } from "./lib/package.ts";
 import { root } from "./lib/setup.mjs";
-import { linkKoffi, transpilePackage, transpileTests } from "./lib/transpile.ts";
+import { link, transpilePackage, transpileTests } from "./lib/transpile.ts";
 import { differences } from "./lib/trees.ts";
 
 Deno.chdir(root);
@@ -25,7 +25,7 @@ if (Deno.args.includes("--tests")) {
   else transpilePackage(`${root}/npm`);
   await complete(`${root}/npm`);
   if (Deno.args.includes("--compare")) await compare(jsr);
-  linkKoffi(`${root}/npm`);
+  link(`${root}/npm`, "koffi");
   const { name, version } = packageJson;
   console.log(`Built npm/ with ${jsr ? "dnt" : "TypeScript"}: ${name}@${version}`);
 }

