@@ -3,11 +3,11 @@ import { runtime } from "../runtime/mod.ts";
 import { throwIfAborted } from "./abort.ts";
 import type { Content } from "./content.ts";
 import { makeDirectories, syncDirectories } from "./directories.ts";
-import { codeOf, failedWith } from "./errors.ts";
+import { codeOf } from "./errors.ts";
 import { keepAtExit, removeAtExit } from "./exit_cleanup.ts";
 import { copyInPlace } from "./in_place.ts";
 import { failure, step, turnKey, type WriteRequest } from "./request.ts";
-import { call, pause, run, runSync, type Steps } from "./steps.ts";
+import { call, run, runSync, type Steps } from "./steps.ts";
 import { findTarget, type Found } from "./target.ts";
 import {
   abandonTemp,
@@ -18,17 +18,15 @@ import {
   createWhole,
   discardTemp,
   seal,
+  TEMP_PATIENCE,
   type TempFile,
 } from "./temp_file.ts";
 import { tempPath } from "./temp_name.ts";
 import { type TakeOver, takeTurn, takeTurnSync, type Turn } from "./turns.ts";
+import { patiently } from "./windows_patience.ts";
 
 /** How long a rename is tried on Windows while another program has the target open, in milliseconds. */
 const RENAME_PATIENCE = 8_000;
-/** Who pauses longer never finds two busy readers away, in milliseconds (ARCHITECTURE.md, "Measured"). */
-const RENAME_PAUSE = 8;
-/** Windows refuses a rename like this while a virus scanner, an indexer or a reader has the target open. */
-const IN_USE = new Set(["EPERM", "EACCES", "EBUSY"]);
 
 /** What is to be replaced, and what its replacement has to be like. */
 export interface Target extends Found {
@@ -250,19 +248,11 @@ export class Replacement implements Turn {
 
   *#rename(from: string, { path, info }: Target): Steps<void> {
     // Windows never replaces a read-only file.
-    const mayWait = runtime.windows && (info === undefined || (info.mode & 0o200) !== 0);
-    for (let end: number | undefined;;) {
-      try {
-        return yield* call((fs) => fs.rename(from, path));
-      } catch (error) {
-        const now = performance.now();
-        end ??= now + RENAME_PATIENCE;
-        if (!mayWait || !failedWith(error, IN_USE) || now >= end) throw error;
-      }
-      yield* pause(Math.random() * RENAME_PAUSE);
+    const isReadOnly = info !== undefined && (info.mode & 0o200) === 0;
+    yield* patiently(isReadOnly ? 0 : RENAME_PATIENCE, (fs) => fs.rename(from, path), () => {
       this.#request.verify?.();
       throwIfAborted(this.#request.signal);
-    }
+    });
   }
 
   #mayCopy(error: unknown, temp: TempFile, target: Target): boolean {
@@ -283,8 +273,8 @@ export class Replacement implements Turn {
       // A link survives a rename of the file that it is made from: so remove that.
       if (this.#request.createNew) {
         yield* call((fs) => fs.link(temp!.path, aside.path));
-        yield* call((fs) => fs.remove(temp!.path));
-      } else yield* call((fs) => fs.rename(temp!.path, aside.path));
+        yield* patiently(TEMP_PATIENCE, (fs) => fs.remove(temp!.path));
+      } else yield* patiently(TEMP_PATIENCE, (fs) => fs.rename(temp!.path, aside.path));
     } catch (error) {
       if (codeOf(error) !== "ENOENT") throw error;
       keepAtExit(temp!.path);

@@ -7,6 +7,10 @@ import { keepAtExit, removeAtExit } from "./exit_cleanup.ts";
 import { failure, step, type WriteRequest } from "./request.ts";
 import { call, isPromise, type Steps } from "./steps.ts";
 import { tempPath } from "./temp_name.ts";
+import { patiently } from "./windows_patience.ts";
+
+/** How long Windows is asked to move or remove a temporary file that a scanner has open, in milliseconds. */
+export const TEMP_PATIENCE = 1_000;
 
 /** More names that are taken, of 64 random bits each, are no accident. */
 const MAX_NAMES = 16;
@@ -175,7 +179,7 @@ export function* closeTemp(request: WriteRequest, temp: TempFile): Steps<void> {
 export function* discardTemp(temp: TempFile): Steps<void> {
   yield* abandonTemp(temp);
   try {
-    yield* call((fs) => fs.remove(temp.path));
+    yield* patiently(TEMP_PATIENCE, (fs) => fs.remove(temp.path));
   } catch {
     // It was not created, or is left for sweepTempFiles().
   }

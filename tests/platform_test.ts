@@ -24,6 +24,7 @@ import { windowsLocks } from "../runtime/windows_lock.ts";
 import { lookAgain } from "../runtime/windows_refusal.ts";
 import { posixRename, renameInformation } from "../runtime/windows_rename.ts";
 import { inTempDir, list, text } from "./support/dir.ts";
+import { onPlatform } from "./support/fake.ts";
 import { systemError } from "./support/runtime.ts";
 import { isBun, isWindows, test, testWithLinks } from "./support/test.ts";
 
@@ -393,6 +394,82 @@ test("atomicWrite() fails at once on Windows if its target is read-only", () =>
     );
     assertEquals([tries, text(file), list(dir)], [1, "old", ["file"]]);
   }));
+
+/** A Windows where no rename succeeds, and to remove a file is refused at first. */
+function removeRefused(real: Runtime, refusals: number): Partial<Runtime> {
+  const rename = () => {
+    throw systemError("EIO");
+  };
+  const refused = () => {
+    if (refusals-- > 0) throw systemError("EBUSY");
+  };
+  const remove = (file: string) => (refused(), real.sync.remove(file));
+  return {
+    windows: true,
+    async: { ...real.async, rename, remove: async (file) => await remove(file) },
+    sync: { ...real.sync, rename, remove },
+  };
+}
+
+test("atomicWrite() that failed removes a file that a scanner of Windows had open", () =>
+  inTempDir(async (dir) => {
+    await onPlatform(
+      (real) => removeRefused(real, 5),
+      () => assertRejects(() => atomicWrite(path.join(dir, "file"), "new"), Error, "EIO"),
+    );
+    assertEquals(list(dir), []);
+  }));
+
+test("atomicWriteSync() that failed tries to remove its file for 1 s on Windows", () =>
+  inTempDir(async (dir) => {
+    const { now } = performance;
+    const began = now.call(performance);
+    let slept = 0;
+    performance.now = () => began + slept;
+    const sleep = (time: number) => void (slept += time);
+    try {
+      await onPlatform(
+        (real) => ({ ...removeRefused(real, Infinity), sleep }),
+        () => assertThrows(() => atomicWriteSync(path.join(dir, "file"), "new"), Error, "EIO"),
+      );
+    } finally {
+      performance.now = now;
+    }
+    assert(slept >= 1_000 && slept < 1_100, `${slept} ms`);
+  }));
+
+for (const createNew of [false, true]) {
+  const title = `atomicWriteSync() takes over ${createNew ? "a createNew" : "a write"}`;
+  test(`${title} whose file a scanner of Windows has open`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      let refusals = 5;
+      const refused = () => {
+        if (refusals-- > 0) throw systemError("EBUSY");
+      };
+      let publishes = () => {};
+      const publishing = new Promise<void>((resolve) => publishes = resolve);
+      let fail = (_: Error) => {};
+      const inPool = new Promise<never>((_, reject) => fail = reject);
+      const publish = () => (publishes(), inPool);
+      await onPlatform((real) => ({
+        windows: true,
+        async: { ...real.async, rename: publish, link: publish },
+        sync: {
+          ...real.sync,
+          rename: (from, to) => (refused(), real.sync.rename(from, to)),
+          remove: (path) => (refused(), real.sync.remove(path)),
+        },
+      }), async () => {
+        const first = atomicWrite(file, "first", { createNew });
+        await publishing;
+        atomicWriteSync(file, "second");
+        fail(systemError("ENOENT"));
+        await first;
+      });
+      assertEquals([text(file), list(dir)], ["second", ["file"]]);
+    }));
+}
 
 test("atomicWrite() can replace what it wrote with a mode that lets nobody write", () =>
   inTempDir(async (dir) => {
