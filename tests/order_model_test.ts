@@ -11,7 +11,7 @@ import { inTempDir } from "./support/dir.ts";
 import { type Calls, type Program, programOf, runProgram } from "./support/order_model.ts";
 import { isWindows, test } from "./support/test.ts";
 
-const PROGRAMS = 400;
+const PROGRAMS = Number(process.env.APERTURE_PROGRAMS ?? 400);
 
 const library: Calls = {
   write: atomicWrite,
@@ -95,7 +95,7 @@ const sequential: Calls = {
 };
 
 test("the model accepts calls that are carried out one after another", async () => {
-  const wrong = await findWrong(sequential, from(1, 300));
+  const wrong = await findWrong(sequential, from(1, PROGRAMS));
   if (wrong !== undefined) throw new Error(`Seed ${wrong.seed}`, { cause: wrong.error });
 });
 

@@ -14,6 +14,7 @@ import type {
 import { openDescriptors } from "./dir.ts";
 import { intercepted, systemError } from "./runtime.ts";
 import { bytesOf } from "./temps.ts";
+import { isWindows } from "./test.ts";
 
 /** The calls that a program is made of: those of the library, or broken ones. */
 export interface Calls {
@@ -390,7 +391,8 @@ function effect(
 ): World | undefined {
   const { step, outcome } = call;
   const { entry, target } = world;
-  const { createNew, mode, symlinks } = step.options;
+  const { createNew, symlinks } = step.options;
+  const mode = isWindows ? undefined : step.options.mode;
   if (reads) {
     const found = entry === "link" ? target : entry;
     return (found?.id ?? null) === call.read ? world : undefined;

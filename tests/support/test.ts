@@ -54,8 +54,8 @@ export function testWithLinks(name: string, fn: () => void | Promise<void>): voi
 
 let links: boolean | undefined;
 
-/** Found out by making one: Windows may refuse, and Wine makes none but says that it did. */
-function linksWork(): boolean {
+/** Whether symbolic links work: Windows may refuse, and Wine makes none but says that it did. */
+export function linksWork(): boolean {
   if (links !== undefined) return links;
   const dir = fs.mkdtempSync(path.join(tmpdir(), "aperture-links-"));
   try {
