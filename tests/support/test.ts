@@ -26,6 +26,9 @@ export const isBun: boolean = "Bun" in globalThis;
 /** Whether the tests run on Windows. */
 export const isWindows: boolean = process.platform === "win32";
 
+/** Whether Windows is Wine, as scripts/test_wine.sh says. */
+export const isWine: boolean = process.env.APERTURE_WINE !== undefined;
+
 /** Whether the tests run as the user that permission bits do not stop. */
 export const isRoot: boolean = process.getuid?.() === 0;
 
