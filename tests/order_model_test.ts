@@ -175,10 +175,15 @@ const broken: [string, Calls][] = [
     },
   }],
 ];
+const notThere = new Map([
+  ["forgets the mode", isWindows && "no modes on Windows"],
+  ["always replaces a link", isWindows && "no links in the programs on Windows"],
+  ["updates without a lock", isWine && "no updates under Wine"],
+]);
 for (const [what, calls] of broken) {
   test(`the model finds calls of which one ${what}`, async () => {
     assert(await findWrong(calls, from(1, 300)) !== undefined);
-  });
+  }, { skip: notThere.get(what) ?? false });
 }
 
 /** The state that all copies of the module share: a queue for each path. */
