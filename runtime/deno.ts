@@ -26,7 +26,7 @@ export const denoRuntime: Runtime = {
     readFile: (path) => Deno.readFile(path),
     create: async (path, mode) => asyncFile(path, await Deno.open(path, creation(mode))),
     openExisting: async (path, access) => {
-      return asyncFile(path, await Deno.open(path, { [access]: true }));
+      return asyncFile(path, await Deno.open(path, existing(access)));
     },
     writeNew: (path, bytes, mode) => Deno.writeFile(path, bytes, creation(mode)),
     rename: (from, to) => Deno.rename(from, to),
@@ -47,7 +47,7 @@ export const denoRuntime: Runtime = {
     readDir: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name),
     readFile: (path) => Deno.readFileSync(path),
     create: (path, mode) => syncFile(path, Deno.openSync(path, creation(mode))),
-    openExisting: (path, access) => syncFile(path, Deno.openSync(path, { [access]: true })),
+    openExisting: (path, access) => syncFile(path, Deno.openSync(path, existing(access))),
     writeNew: (path, bytes, mode) => Deno.writeFileSync(path, bytes, creation(mode)),
     rename: (from, to) => Deno.renameSync(from, to),
     link: (from, to) => refusing(() => Deno.linkSync(from, to)),
@@ -94,6 +94,11 @@ export const denoRuntime: Runtime = {
 function creation(mode: number | undefined) {
   const options = { write: true, createNew: true };
   return mode === undefined ? options : { ...options, mode };
+}
+
+function existing(access: "read" | "write") {
+  // Windows syncs only what may be written.
+  return isWindows() ? { read: true, write: true } : { [access]: true };
 }
 
 function asyncFile(path: string, file: Deno.FsFile): OpenFile {

@@ -48,8 +48,10 @@ export function creation(): string | number {
 
 /** How a file that exists is opened. */
 export function existing(access: "read" | "write"): number {
-  const { O_RDONLY, O_WRONLY, O_NOFOLLOW = 0, O_SYNC } = fs.constants;
-  const flags = access === "read" ? O_RDONLY : O_WRONLY;
+  const { O_RDONLY, O_RDWR, O_WRONLY, O_NOFOLLOW = 0, O_SYNC } = fs.constants;
+  // Windows syncs only what may be written.
+  const reading = process.platform === "win32" ? O_RDWR : O_RDONLY;
+  const flags = access === "read" ? reading : O_WRONLY;
   return flags | O_NOFOLLOW | (isRestricted() ? O_SYNC : 0);
 }
 

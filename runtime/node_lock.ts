@@ -14,12 +14,16 @@ export function openLock(path: string, access: "read-write" | "read"): LockFile 
   open ??= process.platform === "win32" ? windowsLocks(windowsCalls()) : unixLocks(unixCalls());
   const file = open(path, access);
   // dnt-shim-ignore
-  return "Bun" in globalThis ? closedAtExit(file) : file;
+  const closesItself = process.platform !== "win32" && !("Bun" in globalThis);
+  return closesItself ? file : closedAtExit(file);
 }
 
 let unclosed: Set<LockFile> | undefined;
 
-/** A worker of Bun that ends leaves its descriptors open, and so its locks held; Node closes them. */
+/**
+ * A worker of Bun that ends leaves its descriptors open, and so its locks held. One of Node closes
+ * them, but knows nothing of handles that koffi has opened on Windows.
+ */
 function closedAtExit(file: LockFile): LockFile {
   if (unclosed === undefined) {
     const files = unclosed = new Set();

@@ -48,7 +48,10 @@ export interface FileSystem {
   readFile(path: string): Awaitable<Uint8Array>;
   /** `open(2)` with `O_CREAT | O_EXCL | O_WRONLY`; `mode` is subject to the umask. */
   create(path: string, mode: number | undefined): Awaitable<OpenFile>;
-  /** Opens a file that exists, which is not a symbolic link where the platform can refuse one. */
+  /**
+   * Opens a file that exists, which is not a symbolic link where the platform can refuse one. It
+   * can be synced with either access.
+   */
   openExisting(path: string, access: "read" | "write"): Awaitable<OpenFile>;
   /**
    * Creates a file as {@linkcode FileSystem.create} does, with exactly `mode` when given, writes

@@ -347,19 +347,26 @@ test("DirLock.acquire() gives others a chance after a streak with another lock i
   }));
 
 test("DirLock.acquireSync() gives others a chance after a streak", () =>
-  inTempDir((dir) => {
+  inTempDir(async (dir) => {
     const pauses: number[] = [];
     const sleep = (time: number) => void pauses.push(time);
-    return onPlatform(() => ({ sleep }), async () => {
-      DirLock.acquireSync(dir).release();
-      DirLock.acquireSync(dir).release();
-      assertEquals(pauses, []);
-      const lock = DirLock.acquireSync(dir);
-      await new Promise((resolve) => setTimeout(resolve, 25));
-      lock.release();
-      DirLock.acquireSync(dir).release();
-      assertEquals(pauses, [2]);
-    });
+    const { now } = performance;
+    let clock = now.call(performance);
+    performance.now = () => clock;
+    try {
+      await onPlatform(() => ({ sleep }), () => {
+        DirLock.acquireSync(dir).release();
+        DirLock.acquireSync(dir).release();
+        assertEquals(pauses, []);
+        const lock = DirLock.acquireSync(dir);
+        clock += 25;
+        lock.release();
+        DirLock.acquireSync(dir).release();
+        assertEquals(pauses, [2]);
+      });
+    } finally {
+      performance.now = now;
+    }
   }));
 
 test("DirLock.acquire() gives up when onWait throws", () =>

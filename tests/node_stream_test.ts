@@ -11,7 +11,7 @@ import { atomicWrite, type AtomicWriteOptions } from "../mod.ts";
 import { content, numberOf } from "./support/content.ts";
 import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
 import { intercepted, systemError } from "./support/runtime.ts";
-import { isDeno27, test as anyTest, type TestOptions } from "./support/test.ts";
+import { isDeno27, linksWork, test as anyTest, type TestOptions } from "./support/test.ts";
 
 /** A read that destroy() cuts short is an uncaught error in node:fs of Deno 2.7. */
 function test(name: string, fn: () => void | Promise<void>, options: TestOptions = {}): void {
@@ -34,15 +34,19 @@ function stalled(): PassThrough {
   return stream;
 }
 
-test("atomicWrite() rejects for a file that cannot be read, and the process lives", () =>
-  inTempDir(async (dir) => {
-    // It takes a while to find the end of them: the error comes first.
-    for (let i = 0; i < 30; i++) fs.symlinkSync(`link${i + 1}`, path.join(dir, `link${i}`));
-    const child = writer("readMissing", [dir]);
-    await child.says("ENOENT true");
-    await child.says("ENOENT true");
-    assertEquals([await child.exit(), list(dir).length], [0, 30]);
-  }));
+test(
+  "atomicWrite() rejects for a file that cannot be read, and the process lives",
+  () =>
+    inTempDir(async (dir) => {
+      // It takes a while to find the end of them: the error comes first.
+      for (let i = 0; i < 30; i++) fs.symlinkSync(`link${i + 1}`, path.join(dir, `link${i}`));
+      const child = writer("readMissing", [dir]);
+      await child.says("ENOENT true");
+      await child.says("ENOENT true");
+      assertEquals([await child.exit(), list(dir).length], [0, 30]);
+    }),
+  { skip: !linksWork() && "symbolic links do not work here" },
+);
 
 test("atomicWrite() rejects with the error of a stream that fails before it is read", () =>
   inTempDir(async (dir) => {

@@ -26,6 +26,9 @@ export const isBun: boolean = "Bun" in globalThis;
 /** Whether the tests run on Windows. */
 export const isWindows: boolean = process.platform === "win32";
 
+/** Whether Windows is Wine, as scripts/test_wine.sh says. */
+export const isWine: boolean = process.env.APERTURE_WINE !== undefined;
+
 /** Whether the tests run as the user that permission bits do not stop. */
 export const isRoot: boolean = process.getuid?.() === 0;
 
@@ -54,8 +57,8 @@ export function testWithLinks(name: string, fn: () => void | Promise<void>): voi
 
 let links: boolean | undefined;
 
-/** Found out by making one: Windows may refuse, and Wine makes none but says that it did. */
-function linksWork(): boolean {
+/** Whether symbolic links work: Windows may refuse, and Wine makes none but says that it did. */
+export function linksWork(): boolean {
   if (links !== undefined) return links;
   const dir = fs.mkdtempSync(path.join(tmpdir(), "aperture-links-"));
   try {
