@@ -33,9 +33,9 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "sets the mode after the sync",
     file: "internal/temp_file.ts",
-    find: "if (isChanged && attributes.mode !== undefined) {",
+    find: "if (isChanged) yield () => setAttributes(request, file, attributes);",
     replace:
-      'if (needsSync) yield* step(request, "fsync", () => file.sync());\n  if (isChanged && attributes.mode !== undefined) {',
+      "if (needsSync) yield () => file.sync();\n  if (isChanged) yield () => setAttributes(request, file, attributes);",
     caughtBy: ["order"],
   },
   {
@@ -54,7 +54,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     breaks: "makes the temporary file wider than the target",
-    file: "internal/temp_file.ts",
+    file: "internal/attributes.ts",
     find: "return 0o600 | (mode & 0o700) | others;",
     replace: "return 0o666 | others;",
     caughtBy: ["atomic_test.ts", "no wider than the target"],
@@ -62,14 +62,14 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "leaves the temporary file after a failure",
     file: "internal/temp_file.ts",
-    find: "yield* call((fs) => fs.remove(temp.path));",
-    replace: "yield* call(() => {});",
+    find: "yield* patiently(TEMP_PATIENCE, (fs) => fs.remove(temp.path));",
+    replace: "yield () => {};",
     caughtBy: ["faults_test.ts", "survives a failure"],
   },
   {
     breaks: "leaves the descriptor open after a failure",
     file: "internal/temp_file.ts",
-    find: "  try {\n    if (file !== undefined) yield* call(() => file.close());\n  } catch {",
+    find: "  try {\n    if (file !== undefined) yield () => file.close();\n  } catch {",
     replace: "  try {\n    void file;\n  } catch {",
     caughtBy: ["faults_test.ts", "survives a failure"],
   },
@@ -188,8 +188,8 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "ignores options that it does not know",
     file: "internal/options.ts",
-    find: "if (isOwn.call(checks, name)) continue;",
-    replace: "if (isOwn) continue;",
+    find: "const given = Object.keys(options);",
+    replace: "const given = Object.keys(options).filter((name) => isOwn.call(checks, name));",
     caughtBy: ["options_test.ts", "rejects bad options"],
   },
   {
