@@ -4,23 +4,12 @@ import process from "node:process";
 /** What is used of koffi, https://koffi.dev. */
 export interface Koffi {
   load(library: string | null): Library;
-  struct(members: Record<string, unknown>): unknown;
-  struct(name: string, members: Record<string, unknown>): unknown;
-  inout(type: unknown): unknown;
-  out(type: unknown): unknown;
-  pointer(type: unknown): unknown;
   errno(): number;
 }
 
 /** A library that koffi has loaded. */
-export interface Library {
+interface Library {
   func(prototype: string): (...args: unknown[]) => unknown;
-  func(
-    convention: string,
-    name: string,
-    result: unknown,
-    args: unknown[],
-  ): (...args: unknown[]) => unknown;
 }
 
 /** Whether koffi is not there, rather than there and failing. */
