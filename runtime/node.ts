@@ -6,7 +6,7 @@ import { loadedWindowsCalls } from "./native.ts";
 import { creation, existing, isRestricted, openFile, openFileSync, settled } from "./node_file.ts";
 import { openLock } from "./node_lock.ts";
 import { nameOf, nativePath } from "./node_names.ts";
-import { infoAt } from "./node_stat.ts";
+import { infoAt, isWindows } from "./node_stat.ts";
 import { sleepSync } from "./sleep.ts";
 import type { Runtime } from "./types.ts";
 import { notSupported } from "./windows_errors.ts";
@@ -107,10 +107,6 @@ export const nodeRuntime: Runtime = {
 function codeOf({ code, errno }: { code?: unknown; errno?: unknown }): string | undefined {
   if (typeof code !== "string") return undefined;
   return code.startsWith("Unknown system error") ? errorName(-Number(errno)) ?? code : code;
-}
-
-function isWindows(): boolean {
-  return process.platform === "win32";
 }
 
 /** A mode without the owner's write bit would make a file of Windows read-only for good. */

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import process from "node:process";
 import { fullSync, lacksFullSync } from "./full_sync.ts";
 import { unixCallsIfAny } from "./native.ts";
-import { statOf } from "./node_stat.ts";
+import { isWindows, statOf } from "./node_stat.ts";
 import type { FileInfo, OpenFile } from "./types.ts";
 
 /** Opens a file for asynchronous calls. */
@@ -14,17 +14,14 @@ export function openFile(
   return new Promise((resolve, reject) => {
     fs.open(path, flags, mode, (error, descriptor) => {
       if (error !== null) reject(error);
-      else {resolve(
-          isRestricted() ? new RestrictedFile(path, descriptor) : new AsyncFile(descriptor),
-        );}
+      else resolve(new AsyncFile(path, descriptor));
     });
   });
 }
 
 /** Opens a file for synchronous calls. */
 export function openFileSync(path: string, flags: string | number, mode?: number): SyncFile {
-  const descriptor = fs.openSync(path, flags, mode);
-  return isRestricted() ? new RestrictedFileSync(path, descriptor) : new SyncFile(descriptor);
+  return new SyncFile(path, fs.openSync(path, flags, mode));
 }
 
 /** The promise of a call with a callback, at half of the cost of `fs.promises`. */
@@ -50,24 +47,45 @@ export function creation(): string | number {
 export function existing(access: "read" | "write"): number {
   const { O_RDONLY, O_RDWR, O_WRONLY, O_NOFOLLOW = 0, O_SYNC } = fs.constants;
   // Windows syncs only what may be written.
-  const reading = process.platform === "win32" ? O_RDWR : O_RDONLY;
+  const reading = isWindows() ? O_RDWR : O_RDONLY;
   const flags = access === "read" ? reading : O_WRONLY;
   return flags | O_NOFOLLOW | (isRestricted() ? O_SYNC : 0);
 }
 
-class AsyncFile implements OpenFile {
-  readonly #descriptor: number;
+/** What both forms of calls share. */
+class NodeFile {
+  readonly #path: string;
+  protected readonly descriptor: number;
+  protected readonly isRestricted: boolean = isRestricted();
+
+  constructor(path: string, descriptor: number) {
+    this.#path = path;
+    this.descriptor = descriptor;
+  }
+
+  stat(): FileInfo {
+    return statOf(this.descriptor);
+  }
+
+  chown(uid: number, gid: number): void {
+    if (!this.isRestricted) return fs.fchownSync(this.descriptor, uid, gid);
+    changeByPath(this.#path, this.stat(), () => fs.lchownSync(this.#path, uid, gid));
+  }
+
+  chmod(mode: number): void {
+    if (!this.isRestricted) return fs.fchmodSync(this.descriptor, mode);
+    changeByPath(this.#path, this.stat(), () => fs.chmodSync(this.#path, mode));
+  }
+}
+
+class AsyncFile extends NodeFile implements OpenFile {
   /** Whether nothing was written since the last sync. */
   #synced = false;
-
-  constructor(descriptor: number) {
-    this.#descriptor = descriptor;
-  }
 
   write(bytes: Uint8Array): Promise<number> {
     this.#synced = false;
     return new Promise((resolve, reject) => {
-      fs.write(this.#descriptor, bytes, 0, bytes.byteLength, null, (error, written) => {
+      fs.write(this.descriptor, bytes, 0, bytes.byteLength, null, (error, written) => {
         error === null ? resolve(written) : reject(error);
       });
     });
@@ -75,7 +93,7 @@ class AsyncFile implements OpenFile {
 
   read(into: Uint8Array): Promise<number> {
     return new Promise((resolve, reject) => {
-      fs.read(this.#descriptor, into, 0, into.byteLength, null, (error, read) => {
+      fs.read(this.descriptor, into, 0, into.byteLength, null, (error, read) => {
         error === null ? resolve(read) : reject(error);
       });
     });
@@ -83,113 +101,45 @@ class AsyncFile implements OpenFile {
 
   truncate(length: number): Promise<void> {
     this.#synced = false;
-    return settled((done) => fs.ftruncate(this.#descriptor, length, done));
+    return settled((done) => fs.ftruncate(this.descriptor, length, done));
   }
 
   async sync(): Promise<void> {
-    await settled((done) => fs.fsync(this.#descriptor, done));
-    syncDrive(this.#descriptor);
+    // Each write has reached the disk by itself: see creation().
+    if (this.isRestricted) return;
+    await settled((done) => fs.fsync(this.descriptor, done));
+    syncDrive(this.descriptor);
     this.#synced = true;
   }
 
   /** At once where nothing is left that a disk could keep it waiting for: a hop costs more. */
   close(): void | Promise<void> {
-    if (this.#synced) return fs.closeSync(this.#descriptor);
-    return settled((done) => fs.close(this.#descriptor, (error) => done(error ?? null)));
-  }
-
-  stat(): FileInfo {
-    return statOf(this.#descriptor);
-  }
-
-  chown(uid: number, gid: number): void {
-    fs.fchownSync(this.#descriptor, uid, gid);
-  }
-
-  chmod(mode: number): void {
-    fs.fchmodSync(this.#descriptor, mode);
+    if (this.#synced) return fs.closeSync(this.descriptor);
+    return settled((done) => fs.close(this.descriptor, (error) => done(error ?? null)));
   }
 }
 
-class SyncFile implements OpenFile {
-  readonly #descriptor: number;
-
-  constructor(descriptor: number) {
-    this.#descriptor = descriptor;
-  }
-
+class SyncFile extends NodeFile implements OpenFile {
   write(bytes: Uint8Array): number {
-    return fs.writeSync(this.#descriptor, bytes);
+    return fs.writeSync(this.descriptor, bytes);
   }
 
   read(into: Uint8Array): number {
-    return fs.readSync(this.#descriptor, into);
+    return fs.readSync(this.descriptor, into);
   }
 
   truncate(length: number): void {
-    fs.ftruncateSync(this.#descriptor, length);
+    fs.ftruncateSync(this.descriptor, length);
   }
 
   sync(): void {
-    fs.fsyncSync(this.#descriptor);
-    syncDrive(this.#descriptor);
+    if (this.isRestricted) return;
+    fs.fsyncSync(this.descriptor);
+    syncDrive(this.descriptor);
   }
 
   close(): void {
-    fs.closeSync(this.#descriptor);
-  }
-
-  stat(): FileInfo {
-    return statOf(this.#descriptor);
-  }
-
-  chown(uid: number, gid: number): void {
-    fs.fchownSync(this.#descriptor, uid, gid);
-  }
-
-  chmod(mode: number): void {
-    fs.fchmodSync(this.#descriptor, mode);
-  }
-}
-
-/** A file under `node --permission`, whose writes reach the disk by themselves: {@linkcode creation}. */
-class RestrictedFile extends AsyncFile {
-  readonly #path: string;
-
-  constructor(path: string, descriptor: number) {
-    super(descriptor);
-    this.#path = path;
-  }
-
-  override sync(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  override chown(uid: number, gid: number): void {
-    changeByPath(this.#path, this.stat(), () => fs.lchownSync(this.#path, uid, gid));
-  }
-
-  override chmod(mode: number): void {
-    changeByPath(this.#path, this.stat(), () => fs.chmodSync(this.#path, mode));
-  }
-}
-
-class RestrictedFileSync extends SyncFile {
-  readonly #path: string;
-
-  constructor(path: string, descriptor: number) {
-    super(descriptor);
-    this.#path = path;
-  }
-
-  override sync(): void {}
-
-  override chown(uid: number, gid: number): void {
-    changeByPath(this.#path, this.stat(), () => fs.lchownSync(this.#path, uid, gid));
-  }
-
-  override chmod(mode: number): void {
-    changeByPath(this.#path, this.stat(), () => fs.chmodSync(this.#path, mode));
+    fs.closeSync(this.descriptor);
   }
 }
 

@@ -5,6 +5,11 @@ import { nativePath } from "./node_names.ts";
 import type { FileInfo } from "./types.ts";
 import { lookAgain } from "./windows_refusal.ts";
 
+/** Whether this is Windows. */
+export function isWindows(): boolean {
+  return process.platform === "win32";
+}
+
 type Lookup = typeof fs.lstatSync | typeof fs.statSync;
 
 /** What a lookup by path finds; undefined if there is nothing. */
@@ -88,10 +93,6 @@ export function statOf(descriptor: number): FileInfo {
  */
 function isExact({ ino }: fs.Stats): boolean {
   return Number.isSafeInteger(ino);
-}
-
-function isWindows(): boolean {
-  return process.platform === "win32";
 }
 
 function codeOf({ code }: { code?: unknown }): string | undefined {
