@@ -1,4 +1,5 @@
 import { JsonFileError } from "./json_error.ts";
+import { findError } from "./json_syntax.ts";
 
 /** JSON of a file: its value, and how it is written down. */
 export interface JsonText {
@@ -70,10 +71,10 @@ export function parseText(text: string): unknown {
 }
 
 function write(value: unknown, indent: string): string {
-  // It takes 10 characters at most.
+  // JSON.stringify() cuts an indent that is longer.
   const isLong = indent.length > 10;
   const text: string | undefined = JSON.stringify(value, refuseLoss, isLong ? "\t" : indent);
-  // Of undefined, and of what has a toJSON() that returns it.
+  // JSON.stringify() returns it for undefined, and for what has a toJSON() that does.
   if (text === undefined) {
     throw new TypeError("JSON cannot hold undefined: return or pass null for an empty value");
   }
@@ -173,96 +174,4 @@ function placeOf(text: string, offset: number): { line: number; column: number }
   let start = 0;
   for (let at; (at = text.indexOf("\n", start)) >= 0 && at < offset; start = at + 1) line++;
   return { line, column: offset - start + 1 };
-}
-
-/**
- * Finds where a text stops being JSON, since engines tell that in different words, or not at all.
- * Undefined if it is JSON.
- */
-export function findError(text: string): { offset: number; reason: string } | undefined {
-  const space = /[ \t\n\r]*/y;
-  const scalar = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?/y;
-  // In pieces, so that no engine's stack has to hold one long string.
-  // deno-lint-ignore no-control-regex
-  const piece = /[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
-  const open: ("}" | "]")[] = [];
-  let offset = 0;
-
-  const skip = (pattern: RegExp): boolean => {
-    pattern.lastIndex = offset;
-    const matched = pattern.test(text);
-    if (matched) offset = pattern.lastIndex;
-    return matched;
-  };
-  const fail = (expected: string) => {
-    const found = text.codePointAt(offset);
-    const what = found === undefined
-      ? "the text ends"
-      : `found ${quote(String.fromCodePoint(found))}`;
-    return { offset, reason: `expected ${expected} but ${what}` };
-  };
-  const string = () => {
-    offset++;
-    while (skip(piece));
-    if (text[offset] === '"') return void offset++;
-    if (text[offset] === "\\") {
-      return { offset, reason: "the escape sequence is not one of JSON's" };
-    }
-    return offset < text.length && text[offset] !== "\n" && text[offset] !== "\r"
-      ? { offset, reason: "a control character must be escaped in a string" }
-      : { offset, reason: "the string does not end" };
-  };
-  /** A name and its colon. */
-  const name = () => {
-    if (text[offset] !== '"') return fail("a name in double quotes");
-    const error = string();
-    if (error !== undefined) return error;
-    skip(space);
-    if (text[offset] !== ":") return fail("':'");
-    offset++;
-    skip(space);
-  };
-
-  skip(space);
-  if (offset === text.length) return { offset, reason: "the file is empty" };
-  for (;;) {
-    // A value begins here.
-    const first = text[offset];
-    if (first === "{" || first === "[") {
-      const close = first === "{" ? "}" : "]";
-      offset++;
-      skip(space);
-      if (text[offset] !== close) {
-        open.push(close);
-        const error = close === "}" && (text[offset] === '"' ? name() : fail("a name or '}'"));
-        if (error) return error;
-        continue;
-      }
-      offset++;
-    } else if (first === '"') {
-      const error = string();
-      if (error !== undefined) return error;
-    } else if (!skip(scalar)) {
-      return fail("a value");
-    }
-    // And has ended here.
-    for (;;) {
-      skip(space);
-      const close = open.at(-1);
-      if (close === undefined) return offset === text.length ? undefined : fail("the end");
-      if (text[offset] !== close) break;
-      open.pop();
-      offset++;
-    }
-    if (text[offset] !== ",") return fail(`',' or '${open.at(-1)}'`);
-    offset++;
-    skip(space);
-    const error = open.at(-1) === "}" ? name() : undefined;
-    if (error !== undefined) return error;
-  }
-}
-
-function quote(character: string): string {
-  const shown = JSON.stringify(character).slice(1, -1);
-  return character === "'" ? `"'"` : character === '"' ? `'"'` : `'${shown}'`;
 }

@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
 import { runInNewContext } from "node:vm";
-import { findError } from "../internal/json_text.ts";
+import { findError } from "../internal/json_syntax.ts";
 import {
   JsonFileError,
   readJson,
