@@ -1,11 +1,11 @@
 import { runtime } from "../runtime/mod.ts";
 import type { LockFile } from "../runtime/types.ts";
-import { onAbort, throwIfAborted } from "./abort.ts";
+import { throwIfAborted } from "./abort.ts";
+import { BLOCKING_PATIENCE, descriptorPauses, lacksDescriptors } from "./descriptors.ts";
 import { codeOf } from "./errors.ts";
 import type { Place } from "./linked_list.ts";
 import {
   ensureLockFile,
-  holdersOf,
   IN_USE,
   lockFailure,
   MAX_TRIES,
@@ -13,7 +13,8 @@ import {
   replacedAgain,
   tryLock,
 } from "./lock_file.ts";
-import { DeadlockError, LockTimeoutError } from "./lock_errors.ts";
+import { DeadlockError } from "./lock_errors.ts";
+import { pause, timedOut, timeLeft, whenOpened } from "./lock_pause.ts";
 import {
   admits,
   findQueue,
@@ -27,12 +28,10 @@ import {
   type Waiter,
 } from "./lock_queue.ts";
 import type { LockRequest } from "./lock_request.ts";
-import { descriptorPauses, isPromise, lacksDescriptors, sleep } from "./steps.ts";
+import { isPromise } from "./steps.ts";
 
 /** How long others have a chance: those who poll do it within this, in milliseconds. */
 const GIVE_WAY = 2;
-/** A longer timeout makes setTimeout() fire at once. */
-const MAX_TIMER = 2 ** 31 - 1;
 
 /** Waits for the lock. The call joins the queue before it returns, so that all are served in order. */
 export async function acquire(request: LockRequest): Promise<Hold> {
@@ -84,7 +83,7 @@ export function tryAcquire(request: LockRequest, overtake: boolean): Hold | unde
 
 /** Blocks the thread until the lock is free. Who waits asynchronously cannot go on meanwhile, and is overtaken. */
 export function acquireSync(request: LockRequest): Hold {
-  const descriptors = descriptorPauses(1_000);
+  const descriptors = descriptorPauses(BLOCKING_PATIENCE);
   let left = timeLeft(request);
   if (left > 0 && mustGiveWay(request.path)) runtime.sleep(Math.min(left, GIVE_WAY));
   for (let polls = 0;; polls++) {
@@ -193,69 +192,4 @@ async function waitInKernel(
 /** Who polls ever more slowly starves beside those who have just come: 1 ms, in the end 5. */
 function pollInterval(polls: number): number {
   return Math.min(5, 1 + polls / 1_000);
-}
-
-/** Calls `open`, at once or as soon as there is a free file descriptor for it. */
-function whenOpened<T>(request: LockRequest, open: () => T): T | Promise<T> {
-  try {
-    return open();
-  } catch (error) {
-    if (!lacksDescriptors(error)) throw error;
-    return whenDescriptorsAreFree(request, open);
-  }
-}
-
-async function whenDescriptorsAreFree<T>(request: LockRequest, open: () => T): Promise<T> {
-  for (const descriptors = descriptorPauses(60_000);;) {
-    try {
-      return open();
-    } catch (error) {
-      const time = lacksDescriptors(error) ? descriptors() : 0;
-      const left = timeLeft(request);
-      // At the end of the timeout too, for no other holder is to blame.
-      if (time === 0 || left <= 0) throw error;
-      await sleep(Math.min(time, left), request.signal);
-      throwIfAborted(request.signal);
-    }
-  }
-}
-
-/** Waits for `milliseconds` or until the waiter is woken, within the timeout and until a signal is aborted. */
-function pause(
-  request: LockRequest,
-  milliseconds: number,
-  waiter?: Waiter,
-): Promise<void> {
-  const left = timeLeft(request);
-  const time = Math.min(milliseconds, left);
-  if (left <= 0) return Promise.reject(timedOut(request));
-  const { signal } = request;
-  return new Promise((resolve, reject) => {
-    if (time === Infinity && signal === undefined) {
-      waiter!.wake = resolve;
-      return;
-    }
-    const end = () => {
-      clearTimeout(timer);
-      stopListening();
-      resolve();
-    };
-    const timer = time === Infinity ? undefined : setTimeout(end, Math.min(time, MAX_TIMER));
-    const abort = () => {
-      reject(signal!.reason);
-      end();
-    };
-    const stopListening = onAbort(signal, abort);
-    if (waiter !== undefined) waiter.wake = end;
-    if (signal?.aborted) abort();
-  });
-}
-
-/** How long a call may still wait, in milliseconds. */
-function timeLeft({ deadline }: LockRequest): number {
-  return deadline === Infinity ? Infinity : deadline - performance.now();
-}
-
-function timedOut({ path, timeout }: LockRequest): LockTimeoutError {
-  return new LockTimeoutError(path, timeout, holdersOf(path));
 }

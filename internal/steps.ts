@@ -1,7 +1,13 @@
 import { runtime } from "../runtime/mod.ts";
 import type { Awaitable, FileSystem } from "../runtime/types.ts";
 import { onAbort } from "./abort.ts";
-import { codeOf } from "./errors.ts";
+import {
+  BLOCKING_PATIENCE,
+  type DescriptorPauses,
+  descriptorPauses,
+  lacksDescriptors,
+  PATIENCE,
+} from "./descriptors.ts";
 
 /** A file call, of the form that it is handed. */
 export type Call = (fs: FileSystem) => unknown;
@@ -67,7 +73,7 @@ export async function run<T>(
       [failed, result] = [true, error];
     }
     if (failed && lacksDescriptors(result)) {
-      const pause = (pauses ??= descriptorPauses(60_000))();
+      const pause = (pauses ??= descriptorPauses(PATIENCE))();
       if (pause > 0 && !signal?.aborted) {
         await sleep(pause, signal);
         if (!signal?.aborted && !takenOver()) continue;
@@ -91,7 +97,9 @@ export function runSync<T>(steps: Steps<T>): T {
     try {
       result = step.value(runtime.sync);
     } catch (error) {
-      const pause = lacksDescriptors(error) ? (pauses ??= descriptorPauses(1_000))() : 0;
+      const pause = lacksDescriptors(error)
+        ? (pauses ??= descriptorPauses(BLOCKING_PATIENCE))()
+        : 0;
       if (pause > 0) runtime.sleep(pause);
       else step = steps.throw(error);
       continue;
@@ -99,24 +107,6 @@ export function runSync<T>(steps: Steps<T>): T {
     step = steps.next(result);
   }
   return step.value;
-}
-
-/** Whether a call found no free file descriptor, in the process (EMFILE) or the system (ENFILE). */
-export function lacksDescriptors(error: unknown): boolean {
-  const code = codeOf(error);
-  return code === "EMFILE" || code === "ENFILE";
-}
-
-type DescriptorPauses = () => number;
-
-/** How long to wait for descriptors each time; 0 once `most` milliseconds have been waited in all. */
-export function descriptorPauses(most: number): DescriptorPauses {
-  let [pause, waited] = [1, 0];
-  return () => {
-    if (waited >= most) return 0;
-    waited += pause;
-    return pause = Math.min(pause * 2, 50);
-  };
 }
 
 /** Resolves after `milliseconds`, or as soon as the signal is aborted. */

@@ -159,7 +159,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     breaks: "keeps its timer after giving up",
-    file: "internal/lock_wait.ts",
+    file: "internal/lock_pause.ts",
     find: "clearTimeout(timer);",
     replace: "",
     caughtBy: ["lock_test.ts", "beyond a timer's range"],
