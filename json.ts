@@ -25,15 +25,8 @@ import {
   type AtomicWriteSyncOptions,
 } from "./atomic.ts";
 import { JsonFileError } from "./internal/json_error.ts";
-import {
-  DEFAULT_STYLE,
-  type JsonStyle,
-  parseJson,
-  parseText,
-  sameValue,
-  stringifyJson,
-} from "./internal/json_text.ts";
-import { type Checks, isFunction, kindOf, readOptions } from "./internal/options.ts";
+import { changeOf, isIndent, textOf, valueOf } from "./internal/json_file.ts";
+import { type Checks, isFunction, readOptions } from "./internal/options.ts";
 import { absolutePath } from "./internal/paths.ts";
 import {
   WRITE_OPTIONS as ATOMIC_WRITE_OPTIONS,
@@ -195,8 +188,8 @@ export function readJsonSync<T = unknown>(
  *
  * Properties that are undefined are left out, as `JSON.stringify()` does. What that would replace
  * by something else is refused: NaN, an invalid Date, a function, undefined in an array, and an
- * object of a class that has no properties of its own and no `toJSON()`, such as a Map, or a promise
- * that was not awaited.
+ * object of a class that has no properties of its own and no `toJSON()`, such as a Map, or a
+ * promise that was not awaited.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file, of the
  * file that it points to if it is a symbolic link.
@@ -231,7 +224,7 @@ export async function writeJson(
   options?: WriteJsonOptions,
 ): Promise<void> {
   const { check, indent, ...write } = readOptions(options, WRITE_OPTIONS);
-  await atomicWrite(path, textOf(value, DEFAULT_STYLE, { check, indent }), write);
+  await atomicWrite(path, textOf(value, { check, indent }), write);
 }
 
 /**
@@ -267,7 +260,7 @@ export function writeJsonSync(
   options?: WriteJsonSyncOptions,
 ): void {
   const { check, indent, ...write } = readOptions(options, WRITE_SYNC_OPTIONS);
-  atomicWriteSync(path, textOf(value, DEFAULT_STYLE, { check, indent }), write);
+  atomicWriteSync(path, textOf(value, { check, indent }), write);
 }
 
 /**
@@ -285,7 +278,8 @@ export function writeJsonSync(
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
- * @typeParam T The value that `fn` gets and returns. Without `check` what is read is taken for it unseen.
+ * @typeParam T The value that `fn` gets and returns. Without `check` what is read is taken for it
+ * unseen.
  *
  * @param path The file, as a path or a `file:` URL.
  * @param fn What to do with the value: it gets it, or undefined if there is no file, and returns
@@ -293,9 +287,11 @@ export function writeJsonSync(
  * @param options Those of {@linkcode atomicUpdate}, and how to check and indent.
  * @throws {TypeError} If an argument is of the wrong type, an option unknown, or JSON cannot hold
  * what `fn` returns, such as the undefined of a forgotten `return`.
- * @throws {RangeError} If an option's value is out of range, or the lock is released or shared.
+ * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or
+ * that of another directory.
  * @throws {JsonFileError} If the file is empty or corrupt, or `check` throws at what it holds.
  * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
+ * @throws {LockLostError} If the lock was released or lost before the new value was in place.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
  * its `code`.
  * @throws {DOMException} The reason of `signal` when it is aborted.
@@ -349,7 +345,8 @@ export async function updateJson<T = unknown>(
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
- * @typeParam T The value that `fn` gets and returns. Without `check` what is read is taken for it unseen.
+ * @typeParam T The value that `fn` gets and returns. Without `check` what is read is taken for it
+ * unseen.
  *
  * @param path The file, as a path or a `file:` URL.
  * @param fn What to do with the value: it gets it, or undefined if there is no file, and returns
@@ -357,9 +354,11 @@ export async function updateJson<T = unknown>(
  * @param options Those of {@linkcode atomicUpdateSync}, and how to check and indent.
  * @throws {TypeError} If an argument is of the wrong type, an option unknown, or JSON cannot hold
  * what `fn` returns, such as a promise, or the undefined of a forgotten `return`.
- * @throws {RangeError} If an option's value is out of range, or the lock is released or shared.
+ * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or
+ * that of another directory.
  * @throws {JsonFileError} If the file is empty or corrupt, or `check` throws at what it holds.
  * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
+ * @throws {LockLostError} If the lock was released or lost before the new value was in place.
  * @throws {DeadlockError} If this thread holds the lock itself, or on Deno waits for it already.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
  * its `code`.
@@ -413,86 +412,3 @@ const UPDATE_SYNC_OPTIONS: Checks<UpdateJsonSyncOptions<unknown>> = {
 
 /** Leaves the check to the function that the option is handed on to. */
 function isAnything(): void {}
-
-function isIndent(value: unknown, name: string): void {
-  if (typeof value !== "number" && typeof value !== "string") {
-    throw new TypeError(`'${name}' must be a number or a string: received ${kindOf(value)}`);
-  }
-  const good = typeof value === "string"
-    ? /^[ \t]{0,10}$/.test(value)
-    : Number.isInteger(value) && value >= 0 && value <= 10;
-  if (!good) {
-    throw new RangeError(
-      `'${name}' must be an integer from 0 to 10, or at most 10 spaces and tabs: received ` +
-        JSON.stringify(value),
-    );
-  }
-}
-
-function valueOf<T>(
-  path: string,
-  bytes: Uint8Array | null,
-  check: ((value: unknown) => T) | undefined,
-): T | undefined {
-  return bytes === null ? undefined : checked(path, parseJson(bytes, path).value, check);
-}
-
-/** What a check makes of a value that was read. */
-function checked<T>(
-  path: string,
-  value: unknown,
-  check: ((value: unknown) => T) | undefined,
-): T {
-  if (check === undefined) return value as T;
-  let result: T;
-  try {
-    result = check(value);
-  } catch (cause) {
-    throw new JsonFileError(path, String((cause as Error)?.message ?? cause), { cause });
-  }
-  refusePromise(result);
-  return result;
-}
-
-/** {@linkcode JsonFormatOptions} as they were read. */
-interface Format {
-  readonly check: JsonFormatOptions["check"] | undefined;
-  readonly indent: JsonFormatOptions["indent"] | undefined;
-}
-
-/** The text of a value in a style, after it was checked as it will be read. */
-function textOf(value: unknown, style: JsonStyle, { check, indent }: Format): string {
-  const text = stringifyJson(value, {
-    ...style,
-    ...indent !== undefined && { indent: typeof indent === "number" ? " ".repeat(indent) : indent },
-  });
-  if (check !== undefined) refusePromise(check(parseText(text)));
-  return text;
-}
-
-/** What is to be done with a file's content: what its value is, and what to write for the next one. */
-function changeOf<T>(
-  path: string,
-  bytes: Uint8Array | null,
-  format: Format,
-): { value: T | undefined; write(next: unknown): string | null } {
-  if (bytes === null) {
-    return { value: undefined, write: (next) => textOf(next, DEFAULT_STYLE, format) };
-  }
-  const { value, text, style } = parseJson(bytes, path);
-  return {
-    value: checked(path, value, format.check) as T,
-    write(next) {
-      const changed = textOf(next, style, format);
-      return sameValue(text, changed) ? null : changed;
-    },
-  };
-}
-
-/** A check that works later has not checked anything yet, and its failure would go unseen. */
-function refusePromise(result: unknown): void {
-  const { then } = Object(result) as { then?: unknown };
-  if (typeof then !== "function") return;
-  Promise.resolve(result).catch(() => {});
-  throw new TypeError("'check' must not return a promise");
-}

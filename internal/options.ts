@@ -1,5 +1,6 @@
 import { runtime } from "../runtime/mod.ts";
 import { faultOnWindows } from "./names.ts";
+
 /** Throws a TypeError or RangeError when `value` is not good for the option `name`. */
 export type Check = (value: unknown, name: string) => void;
 
