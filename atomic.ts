@@ -188,8 +188,9 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration };
  * settled with it.
  *
  * The parent directory must exist, unless `parents` is true. Bytes must not be changed until
- * the promise is settled: if they are transferred, detached or resized, the write fails. A hard link to the old file keeps the old content, and extended
- * attributes and access control lists are not carried over.
+ * the promise is settled: if they are transferred, detached or resized, the write fails. A hard
+ * link to the old file keeps the old content, and extended attributes and access control lists
+ * are not carried over.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the
  * file, of the file that it points to if it is a symbolic link.
@@ -243,8 +244,9 @@ export async function atomicWrite(
  *
  * It first carries out, with synchronous calls, the calls of {@linkcode atomicWrite} on the path
  * that were made before and are not done, and so takes effect after them. A Blob that waits
- * there, which cannot be read synchronously, is settled with this call instead: with `createNew`
- * the call fails with `EBUSY`.
+ * there cannot be read synchronously: with equal options it is settled with this call instead,
+ * with others, or with `createNew`, this call fails with `EBUSY`. So it does while a copy in
+ * place (option `fallback`) is under way.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the
  * file, of the file that it points to if it is a symbolic link.

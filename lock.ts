@@ -60,8 +60,10 @@ export interface TryAcquireOptions {
 /** Options for {@linkcode DirLock.acquireSync}. */
 export interface AcquireSyncOptions extends TryAcquireOptions {
   /**
-   * How long to wait for the lock at most, in milliseconds. 0 tries once; absent or
-   * Infinity waits for ever.
+   * How long to wait for the lock at most, in milliseconds. 0 tries once, Infinity waits for
+   * ever.
+   *
+   * @default {Infinity}
    */
   timeout?: number;
   /** Called once if the lock is not free at once, so that a program can say that it waits. */
@@ -191,8 +193,8 @@ export class DirLock implements Disposable, AsyncDisposable {
    * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
    * @throws {RangeError} If an option's value is out of range.
    * @throws {LockTimeoutError} If the lock is not free within `timeout`.
-   * @throws {DeadlockError} If this thread holds the lock itself, so that it could never be free, or
-   * on Deno waits for it already, so that it may be the next to have it.
+   * @throws {DeadlockError} If this thread holds the lock itself, so that it could never be free,
+   * or on Deno waits for it already, so that it may be the next to have it.
    * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own
    * error class, with its `code`. `ENOTSUP`, `ENOLCK` or the like if the file system has no locks.
    * @returns The lock.
@@ -384,7 +386,7 @@ export interface LockHoldersOptions {
  * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
  * @throws {RangeError} If an option's value is out of range.
  * @returns The process ids, none if the lock is free; null where the system does not tell.
- * @see {@link https://man7.org/linux/man-pages/man5/proc_locks.5.html}
+ * @see {@link https://man7.org/linux/man-pages/man5/proc_locks.5.html} for what Linux tells
  *
  * @example Usage
  * ```ts

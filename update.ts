@@ -62,8 +62,8 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  *
  * The lock is not re-entrant: a function that needs the lock of the same directory, to update
  * another file, must hand on the one that is held, as the option `lock`. Updates of one file that
- * are handed one lock are carried out one after another, and so a function must not wait for another
- * one of its own file. If the lock is released or lost meanwhile, nothing is written.
+ * are handed one lock are carried out one after another: so a function must not wait for another
+ * update of its own file. If the lock is released or lost meanwhile, nothing is written.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
