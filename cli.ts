@@ -46,9 +46,11 @@ async function main(args: readonly string[]): Promise<number> {
       case "holders":
         return await holders(asked);
       case "version":
-        return say(VERSION);
+        say(VERSION);
+        return 0;
       default:
-        return say(HELP.trimEnd());
+        say(HELP.trimEnd());
+        return 0;
     }
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
@@ -146,8 +148,8 @@ function heldBy(pids: readonly number[] | null): string {
   return `, which process ${pids.join(" and ")} ${pids.length === 1 ? "holds" : "hold"}`;
 }
 
-function say(line: string): number {
-  return print(1, line);
+function say(line: string): void {
+  print(1, line);
 }
 
 function complain(message: string): void {
@@ -155,7 +157,7 @@ function complain(message: string): void {
 }
 
 /** Prints a line, at once. Who has stopped reading does not want it; errors have nowhere to go. */
-function print(descriptor: number, line: string): number {
+function print(descriptor: number, line: string): void {
   const bytes = new TextEncoder().encode(`${line}\n`);
   for (let offset = 0; offset < bytes.byteLength;) {
     try {
@@ -163,11 +165,10 @@ function print(descriptor: number, line: string): number {
     } catch (error) {
       const code = codeOf(error);
       if (code === "EAGAIN") continue;
-      if (descriptor === 2 || code === "EPIPE") break;
+      if (descriptor === 2 || code === "EPIPE") return;
       throw error;
     }
   }
-  return 0;
 }
 
 /** Whether this module is the program, and not imported by one. */
@@ -176,7 +177,7 @@ function isProgram(): boolean {
     // dnt-shim-ignore
     const { Deno } = globalThis as { Deno?: { mainModule: string } };
     const main = Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? "");
-    // Deno tells it as it was asked for: `jsr:@aperture/atomic/cli`, `node_modules/.bin/aperture-atomic`.
+    // Deno tells it as it was asked for: `jsr:@aperture/atomic/cli`, or a link to it in .bin.
     return /[/\\](?:cli(?:\.[jt]s)?|aperture-atomic)$/.test(main);
   } catch {
     return false; // `node -e` has no file.
