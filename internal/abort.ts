@@ -30,7 +30,7 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
   };
 }
 
-/** Throws the reason of a signal that is aborted, which a signal of another kind may not do itself. */
+/** Throws the reason of an aborted signal. Not every polyfill has `throwIfAborted()` itself. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw signal.reason;
 }

@@ -73,7 +73,10 @@ export async function runCommand(
   }
 }
 
-/** Calls `fn` with each signal that asks this process to end, which it then does not; until the function that it returns is called. */
+/**
+ * Calls `fn` with each signal that asks this process to end, instead of ending. It stops when the
+ * function that it returns is called.
+ */
 export function onSignals(fn: (signal: Signal) => void): () => void {
   const signals: Signal[] = process.platform === "win32"
     ? ["SIGINT"]

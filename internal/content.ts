@@ -1,6 +1,6 @@
 import { kindOf } from "./options.ts";
 
-/** At most so many bytes are written in one call, so that an abort is heard between two of them. */
+/** The most bytes that one call writes, so that an abort is heard between two of them. */
 export const SLICE_BYTES: number = 16 * 1024 * 1024;
 /** Node 20 ends the process when a slice of a Blob begins beyond (nodejs/node#52585). */
 const MOST_BLOB_BYTES = 2 ** 31 - 1;
@@ -24,14 +24,14 @@ export function contentOf(data: unknown): Content | undefined {
   return bytes && bytesContent(bytes);
 }
 
-/** Whether data is a Blob, by what it carries: one of another realm is no instance of this one's. */
+/** Whether data is a Blob, by what it carries: one of another realm is no instance of ours. */
 export function isBlob(data: unknown): data is Blob {
   if (typeof data !== "object" || data === null) return false;
   const { stream, size } = data as Partial<Blob>;
   return typeof stream === "function" && typeof size === "number";
 }
 
-/** Content of a Blob that knows its size; undefined for other data, and for a Blob that has to be streamed. */
+/** Content of a Blob that knows its size; undefined for one that has to be streamed, or no Blob. */
 export function blobContentOf(data: unknown): Content | undefined {
   if (!isBlob(data)) return undefined;
   const [blob, length] = [data, data.size];
@@ -108,7 +108,7 @@ function viewOf(data: unknown): Uint8Array | undefined {
   return tagOf(data) === "ArrayBuffer" ? new Uint8Array(data as ArrayBuffer) : undefined;
 }
 
-/** By its tag, since an ArrayBuffer of another realm is no instance of this one's. */
+/** Not by `instanceof`, since an ArrayBuffer of another realm is no instance of ours. */
 function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }

@@ -3,11 +3,11 @@ import type { LockFile } from "../runtime/types.ts";
 import { LinkedList, type Place } from "./linked_list.ts";
 import { freeLockFile, leadsTo, type NewLockPath } from "./lock_file.ts";
 
-/** How long a thread may have a lock again and again before it lets others have a chance, in milliseconds. */
+/** How long a thread may take a lock again and again before it gives way, in milliseconds. */
 const LONGEST_STREAK = 20;
-/** A lock that is free for so long is one that others had a chance to get, in milliseconds. */
+/** Others had a chance to get a lock that was free for so long, in milliseconds. */
 const GAP = 1;
-/** How long a waiter may hear nothing of the lock that its own thread holds, in milliseconds. */
+/** How long a lock that this thread holds may be waited for without a warning, in milliseconds. */
 const SILENCE = 10_000;
 
 /** A lock that is held. */
@@ -50,7 +50,7 @@ interface Shared {
   readonly queues: Map<string, Queue>;
   /** Who holds which lock, by the public object: that of another copy of the module is one too. */
   readonly holds: WeakMap<object, Hold>;
-  /** By the path of a lock that was freed a moment ago, since when and until when this thread had it. */
+  /** Since when and until when this thread had a lock that was freed a moment ago, by its path. */
   readonly streaks: Map<string, { since: number; freed: number }>;
   warned: boolean;
 }

@@ -43,7 +43,7 @@ export interface LockRequest extends NewLockPath {
   /** When the timeout is over, by performance.now(). */
   readonly deadline: number;
   readonly signal: AbortSignal | undefined;
-  /** Says that there is a wait, the first time that it is called. It may release, acquire and throw. */
+  /** Tells the caller of a wait, once. What is called there may release, acquire and throw. */
   onWait(): void;
 }
 

@@ -33,7 +33,7 @@ import { isPromise } from "./steps.ts";
 /** How long others have a chance: those who poll do it within this, in milliseconds. */
 const GIVE_WAY = 2;
 
-/** Waits for the lock. The call joins the queue before it returns, so that all are served in order. */
+/** Waits for the lock. It joins the queue before it returns, so that all are served in order. */
 export async function acquire(request: LockRequest): Promise<Hold> {
   throwIfAborted(request.signal);
   const isOver = () => timeLeft(request) <= 0;
@@ -57,7 +57,7 @@ export async function tryAcquireOnce(request: LockRequest): Promise<Hold | undef
   return await whenOpened(request, () => tryAcquire(request, false));
 }
 
-/** Takes the lock if it is free; `undefined` if it is not. Nothing of this thread can come in between. */
+/** Takes the lock if it is free; undefined if not. Nothing of this thread can come in between. */
 export function tryAcquire(request: LockRequest, overtake: boolean): Hold | undefined {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const id = ensureLockFile(request);
@@ -81,7 +81,7 @@ export function tryAcquire(request: LockRequest, overtake: boolean): Hold | unde
   throw replacedAgain(request);
 }
 
-/** Blocks the thread until the lock is free. Who waits asynchronously cannot go on meanwhile, and is overtaken. */
+/** Blocks the thread until the lock is free, and overtakes who waits and cannot go on meanwhile. */
 export function acquireSync(request: LockRequest): Hold {
   const descriptors = descriptorPauses(BLOCKING_PATIENCE);
   let left = timeLeft(request);
@@ -108,7 +108,7 @@ export function acquireSync(request: LockRequest): Hold {
   }
 }
 
-/** Waits in the queue of this thread, then for other processes; undefined if it has to begin again. */
+/** Waits in this thread's queue, then for other processes; undefined if it has to begin again. */
 async function wait(request: LockRequest): Promise<Hold | undefined> {
   const { shared } = request;
   const patient = request.deadline === Infinity && request.signal === undefined;

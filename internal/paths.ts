@@ -23,7 +23,7 @@ export function absolutePath(path: string | URL): string {
   return absolute;
 }
 
-/** By what it carries, since the URL of another realm (a test runner's) is no instance of this one's. */
+/** A URL is known by its `href`: that of another realm, a test runner's, is no instance of ours. */
 function textOf(path: unknown): string {
   if (typeof path === "string") return path;
   const href: unknown = typeof path === "object" ? (path as { href?: unknown } | null)?.href : path;

@@ -19,7 +19,7 @@ export async function readInTurn(request: ReadRequest): Promise<Uint8Array | nul
   return turn.bytes;
 }
 
-/** Reads a file after carrying out, with synchronous calls, the calls on it that were made before. */
+/** The synchronous form of {@linkcode readInTurn}: carries out what waits on the path itself. */
 export function readInTurnSync(request: ReadRequest): Uint8Array | null {
   const turn = new ReadTurn(request.path, undefined);
   takeTurnSync(turnKey(request), turn);

@@ -24,7 +24,7 @@ import { tempPath } from "./temp_name.ts";
 import { type TakeOver, takeTurn, takeTurnSync, type Turn } from "./turns.ts";
 import { patiently } from "./windows_patience.ts";
 
-/** How long a rename is tried on Windows while another program has the target open, in milliseconds. */
+/** How long Windows is asked to rename over a target that others have open, in milliseconds. */
 const RENAME_PATIENCE = 8_000;
 
 /** One go at a replacement; another one begins when a synchronous call takes over. */
@@ -134,7 +134,7 @@ export class Replacement implements Turn {
     return this.#finished ??= this.#cleanedUp().then(() => run(this.#syncSteps()));
   }
 
-  /** Waits until all that was taken over has removed what it had begun; its failures are nobody's any more. */
+  /** Waits until what was taken over has removed what it had begun, or has failed to. */
   async #cleanedUp(): Promise<void> {
     await Promise.allSettled(this.#begun);
   }
@@ -174,7 +174,7 @@ export class Replacement implements Turn {
     keepAtExit(temp.path);
   }
 
-  /** Of a file that was there when its replacement was begun, and has gone since, mode and owner count. */
+  /** If the target has gone since its replacement was begun, its mode and owner count still. */
   #asSeen(now: Target): Target {
     const seen = this.#written?.target;
     if (seen === undefined) return now;

@@ -43,7 +43,7 @@ export interface WriteRequest {
   readonly verify?: () => void;
   /** Directories that were made for it before, which are to be as durable as the file. */
   readonly made?: readonly string[];
-  /** The path that was called, whose turn the write has: a link to {@linkcode WriteRequest.path}. */
+  /** The path of the call, in whose queue the write is: a link to {@linkcode WriteRequest.path}. */
   readonly calledAs?: string;
 }
 

@@ -13,7 +13,7 @@ export interface Source {
   stop(reason: unknown): void;
 }
 
-/** The source that data of a call is; known by what it carries, since it may be of another realm. */
+/** Data of a call as a source. It is known by what it carries, since it may be of another realm. */
 export function sourceOf(data: unknown): Source {
   const given = Object(data) as Partial<
     & Pick<ReadableStream<unknown>, "getReader">

@@ -28,7 +28,7 @@ export type Call = (fs: FileSystem) => unknown;
  */
 export type Steps<T> = Generator<Call, T, unknown>;
 
-/** A file call whose result is wanted: `yield*` it. One without a result is yielded as it is, which costs less. */
+/** A file call whose result is wanted: `yield*` it. To yield one as it is costs less. */
 export function* call<T>(make: (fs: FileSystem) => Awaitable<T>): Steps<T> {
   return (yield make) as T;
 }
@@ -40,7 +40,7 @@ export function pause(milliseconds: number): Steps<void> {
 
 /** What is thrown into steps that somebody else has taken over. */
 export class TakenOver {
-  /** What the call came to that was under way, if it did not fail: a file that nobody else can close, say. */
+  /** What the call under way returned, if it did not fail: a file that nobody else could close. */
   readonly result: unknown;
 
   constructor(result: unknown) {

@@ -7,7 +7,7 @@ import { run } from "./steps.ts";
 import { look, type Target, withParents } from "./target.ts";
 import { append, createTemp, discardTemp, seal, setAside, type TempFile } from "./temp_file.ts";
 
-/** A replacement whose content comes piece by piece, and which takes its turn when it is complete. */
+/** A replacement whose content comes piece by piece. It takes its turn when that is complete. */
 export class StreamWriter {
   readonly #request: WriteRequest;
   readonly #target: Target;
@@ -71,7 +71,7 @@ export class StreamWriter {
     );
   }
 
-  /** A stream into the file. Closing it is no commit, or a pipe that ends early would publish what it has. */
+  /** A stream into the file. To close it is no commit: a pipe that ends early would publish a part. */
   createWritable(): WritableStream<Uint8Array> {
     return new WritableStream<Uint8Array>({
       write: (chunk) => {

@@ -3,10 +3,10 @@ import { joinPath } from "./paths.ts";
 import { call, type Steps } from "./steps.ts";
 import { isTempName } from "./temp_name.ts";
 
-/** It was removed by another sweep or its writer, it is another user's, or it is open on Windows. */
+/** Another sweep or the writer has removed it, it is another user's, or it is open on Windows. */
 const PASSED_OVER = new Set(["ENOENT", "EPERM", "EACCES", "EBUSY"]);
 
-/** Removes the temporary files in a directory that were last written before a time; returns their paths. */
+/** Removes the temporary files in a directory that were last written before a time; their paths. */
 export function* sweep(dir: string, before: number): Steps<string[]> {
   const removed: string[] = [];
   for (const name of yield* call((fs) => fs.readDir(dir))) {

@@ -15,7 +15,7 @@ const MAX_TRIES = 10;
 /** What is at a path, links followed. */
 export interface Found {
   readonly path: string;
-  /** Undefined if there is nothing yet; of kind "file", or "symlink" if it was not to be followed. */
+  /** A file, or a symlink that was not to be followed; undefined if there is nothing yet. */
   readonly info: FileInfo | undefined;
 }
 

@@ -18,13 +18,13 @@ import type { Target } from "./target.ts";
 import { tempPath } from "./temp_name.ts";
 import { patiently } from "./windows_patience.ts";
 
-/** How long Windows is asked to move or remove a temporary file that a scanner has open, in milliseconds. */
+/** How long Windows is asked to move or remove a file that a scanner has open, in milliseconds. */
 export const TEMP_PATIENCE = 1_000;
 
 /** More names that are taken, of 64 random bits each, are no accident. */
 const MAX_NAMES = 16;
 
-/** What write(2) fails with, and open(2) hardly ever. */
+/** Codes that a call which opens and writes owes to the write: open(2) hardly ever has them. */
 const OF_WRITES = new Set(["EDQUOT", "EFBIG", "EIO", "ENOSPC"]);
 
 /** A temporary sibling on its way to replace its target. */
@@ -126,7 +126,7 @@ export function* append(request: WriteRequest, temp: TempFile, content: Content)
   if (!content.isBlob) content.slice(content.length);
 }
 
-/** Makes the file what it is to be like, and gets it onto the disk; what is done already is not done again. */
+/** Sets owner and mode, and gets the file onto the disk; what is done already is not done again. */
 export function* seal(
   request: WriteRequest,
   temp: TempFile,
@@ -177,7 +177,7 @@ export function* closeTemp(request: WriteRequest, temp: TempFile): Steps<void> {
   }
 }
 
-/** Removes what there is of a temporary file. It does not fail, so that the first error is the one that is reported. */
+/** Removes what there is of a temporary file. It never fails, or it would hide the first error. */
 export function* discardTemp(temp: TempFile): Steps<void> {
   yield* abandonTemp(temp);
   try {

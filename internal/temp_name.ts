@@ -1,6 +1,6 @@
 import { basename } from "@std/path/basename";
 
-/** `{name}` in a temporary name is cut so that the whole has no more bytes (eCryptfs allows no more). */
+/** A temporary name is cut to so many bytes: eCryptfs allows no more. */
 const NAME_BYTES = 143;
 /** No path is longer on Linux, limits.h: `PATH_MAX` less the NUL. */
 const PATH_BYTES = 4_095;
@@ -20,7 +20,7 @@ export function tempPath(target: string): string {
   return sibling(target, randomDigits(), "tmp");
 }
 
-/** The name under which a temporary file is kept that must not be swept: `.{name}.{digits}.kept`. */
+/** A fresh name for one that must not be swept: `.{name}.{16 hexadecimal digits}.kept`. */
 export function keptPath(target: string): string {
   return sibling(target, randomDigits(), "kept");
 }

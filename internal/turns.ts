@@ -52,7 +52,10 @@ interface Shared {
   readonly waiting: LinkedList<() => void>;
 }
 
-/** More at once are no faster: Node has 4 threads for file calls, Deno 32; but they need descriptors. */
+/**
+ * More at once are no faster, since Node has 4 threads for file calls and Deno 32, and would fight
+ * for descriptors.
+ */
 const MOST_AT_ONCE = 64;
 
 const BLOB_WAITS = "A write of a Blob to the same path is not done, and no synchronous call " +
@@ -88,11 +91,11 @@ export function takeTurn(key: string, turn: Turn): Promise<Turn> {
   });
 }
 
-/** Carries out a turn now, after all that were taken before it on the path, with synchronous calls. */
+/** Carries out a turn now, with synchronous calls, after all that were taken before on the path. */
 export function takeTurnSync(key: string, turn: Turn): void {
   const left = finishWaiting(key);
   try {
-    // As if they had waited side by side: with what is not equal, more than a version would be lost.
+    // As if they had waited side by side. With unequal ones more than a version would be lost.
     const isEqual = (call: Call) => turn.merge !== undefined && call.turn.merge === turn.merge;
     if (!left.every(isEqual)) throw runtime.error("EBUSY", BLOB_WAITS, key);
     turn.carryOutSync();
@@ -203,7 +206,7 @@ function nextGroup(waiting: LinkedList<Call>): Call[] {
   return group;
 }
 
-/** Rejects a call at once when its signal is aborted before its turn; after that the turn does it. */
+/** Rejects a call when its signal is aborted before its turn; from then on the turn does it. */
 function leaveOnAbort(queue: Queue, place: Place<Call>): void {
   const { turn, resolve, reject } = place.value;
   const stopListening = onAbort(turn.signal, () => {

@@ -65,7 +65,7 @@ export function updateSync(
   }
 }
 
-/** Updates of one file that were handed one lock do not keep each other out by it: so one after another. */
+/** One after another: updates that were handed one lock do not keep each other out by it. */
 async function underHeldLock(
   request: WriteRequest,
   fn: (current: Uint8Array | null) => unknown,

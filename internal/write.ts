@@ -4,7 +4,7 @@ import { Replacement } from "./replacement.ts";
 import type { WriteRequest } from "./request.ts";
 import { replaceFrom, sourceOf } from "./source.ts";
 
-/** Carries out a call to write, with data of any kind. It takes its turn at once if that is in memory. */
+/** Carries out a call to write. Data in memory joins the queue at once, a source when it has ended. */
 export function write(request: WriteRequest, data: unknown): Promise<void> {
   const content = contentOf(data) ?? blobContentOf(data);
   if (content === undefined) return replaceFrom(sourceOf(data), request);

@@ -17,8 +17,8 @@ export interface Needs {
 }
 
 /**
- * A part that runs in mount, network and process namespaces of its own, so that nothing stays mounted and
- * no process is left, however it ends: `module` exports it as `prove`.
+ * A part that runs in mount, network and process namespaces of its own, so that nothing stays
+ * mounted and no process is left, however it ends: `module` exports it as `prove`.
  */
 export function apart(module: string, guarantee: string, needs: Needs): Part {
   return async ({ short, soak }) => {

@@ -68,7 +68,7 @@ export const denoRuntime: Runtime = {
   get foldsNames() {
     return isWindows() || Deno.build.os === "darwin";
   },
-  // Until Deno 2.9.6 each wait holds one of the 32 threads that all file calls
+  // Up to Deno 2.9.5 each wait holds one of the 32 threads that all file calls
   // share; with all of them waiting, the holder of the lock could not go on
   // (https://github.com/denoland/deno/issues/22504).
   kernelWaits: 4,

@@ -38,7 +38,7 @@ export const nodeRuntime: Runtime = {
     remove: (path) => settled((done) => fs.unlink(nativePath(path), done)),
     ensureDir: async (path) => void await fs.promises.mkdir(path, { recursive: true }),
     syncDir: async (path) => {
-      // Not forbidden to a FileHandle, at least until Node 24: `node --permission` has no other way.
+      // `node --permission` forbids fsync, but up to Node 24 not that of a FileHandle.
       const directory = isRestricted()
         ? await fs.promises.open(path, "r")
         : await openFile(path, "r");

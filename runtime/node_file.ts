@@ -143,7 +143,7 @@ class SyncFile extends NodeFile implements OpenFile {
   }
 }
 
-/** Nothing better is allowed: whoever may write in the directory could put a link there in between. */
+/** Nothing better is allowed. Whoever may write in the directory could put a link there in between. */
 function changeByPath(path: string, own: FileInfo, change: () => void): void {
   const { dev, ino } = fs.lstatSync(path, { bigint: true });
   if (own.id !== `${dev}:${ino}`) {

@@ -77,7 +77,7 @@ export type SyncFileSystem = {
 export interface LockFile {
   /** As {@linkcode FileInfo.id}. */
   readonly id: string;
-  /** Takes the lock if it is free now. Never called by who holds it: Windows then says that it is not free. */
+  /** Takes the lock if it is free now. Who holds it must not ask: Windows says that it is not free. */
   tryLock(exclusive: boolean): boolean;
   /** Waits for the lock in the kernel, on a thread of its own. */
   lock(exclusive: boolean): Promise<void>;
@@ -97,13 +97,13 @@ export interface Runtime {
   cwd(): string;
   /** The one path of a file that exists, links followed. */
   realPath(path: string): string;
-  /** The working directory of a drive of Windows (`"C:"`) that is not the current one, if it is told. */
+  /** The working directory of another drive of Windows (`"C:"`) than the current one, if told. */
   cwdOf(drive: string): string | undefined;
   /** Blocks this thread. */
   sleep(milliseconds: number): void;
   /** Opens an existing lock file, for writing too or for reading only. */
   openLock(path: string, access: "read-write" | "read"): LockFile;
-  /** The ids of the live processes that hold the lock of a file; null where the system does not tell. */
+  /** The ids of the live processes that hold the lock of a file; null if the system does not tell. */
   lockHolders(path: string): number[] | null;
   /** The code of a failed system call, such as `"ENOENT"`; undefined for another error. */
   codeOf(error: object): string | undefined;
