@@ -72,6 +72,11 @@ function existing(scene: Scene, name: string, size = 4096): string {
   return file;
 }
 
+/** A call for each item, none of them awaited before the next. */
+function together<T>(items: readonly T[], call: (item: T) => unknown): () => Promise<unknown> {
+  return () => Promise.all(items.map(call));
+}
+
 /** 4 KiB, one call after another. */
 function replaceAsync(
   scene: Scene,
@@ -202,17 +207,11 @@ function onePath100(scene: Scene): Promise<Record<string, Measure>> {
     those(
       {
         name: OURS,
-        run: () =>
-          Promise.all(
-            versions.map((bytes) => atomicWrite(own, bytes, { durability: "none" })),
-          ),
+        run: together(versions, (bytes) => atomicWrite(own, bytes, { durability: "none" })),
       },
       writeFileAtomic && {
         name: "write-file-atomic",
-        run: () =>
-          Promise.all(
-            versions.map((bytes) => writeFileAtomic(wfa, bytes, { fsync: false })),
-          ),
+        run: together(versions, (bytes) => writeFileAtomic(wfa, bytes, { fsync: false })),
       },
     ),
     length(scene, 200),
@@ -230,14 +229,11 @@ function onePath1000(scene: Scene): Promise<Record<string, Measure>> {
     those(
       {
         name: OURS,
-        run: () =>
-          Promise.all(
-            versions.map((bytes) => atomicWrite(own, bytes, { durability: "none" })),
-          ),
+        run: together(versions, (bytes) => atomicWrite(own, bytes, { durability: "none" })),
       },
       writer && {
         name: "steno",
-        run: () => Promise.all(versions.map((bytes) => writer.write(bytes))),
+        run: together(versions, (bytes) => writer.write(bytes)),
       },
     ),
     length(scene, 200),
@@ -261,17 +257,11 @@ function paths(
     those(
       {
         name: OURS,
-        run: () =>
-          Promise.all(
-            files.map((file) => atomicWrite(file, bytes, { durability: "none" })),
-          ),
+        run: together(files, (file) => atomicWrite(file, bytes, { durability: "none" })),
       },
       writeFileAtomic && {
         name: "write-file-atomic",
-        run: () =>
-          Promise.all(
-            files.map((file) => writeFileAtomic(file, bytes, { fsync: false })),
-          ),
+        run: together(files, (file) => writeFileAtomic(file, bytes, { fsync: false })),
       },
     ),
     length(scene, size > 1_000_000 ? 10 : 300),
