@@ -1,9 +1,10 @@
-// Checks format, lint, types, documentation, imports and links: deno task check
+// Checks format, lint, types, documentation, imports, links and lists: deno task check
 
 import denoJson from "../deno.json" with { type: "json" };
 import { wrongArrows } from "./lib/arrows.ts";
 import { deno, importArgs } from "./lib/imports.ts";
 import { brokenLinks, markdownFiles } from "./lib/links.ts";
+import { unlistedFiles } from "./lib/lists.ts";
 import { root } from "./lib/setup.mjs";
 import { Steps } from "./lib/steps.ts";
 
@@ -24,6 +25,7 @@ for (
 }
 await steps.run("imports go downwards, and in no circle", () => none(wrongArrows(root)));
 await steps.run("links lead somewhere", () => none(brokenLinks(root, markdownFiles(root))));
+await steps.run("files are listed where all are", () => none(unlistedFiles(root)));
 Deno.exit(steps.end());
 
 function none(lines: string[]): void {
