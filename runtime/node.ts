@@ -1,4 +1,5 @@
 import * as fs from "node:fs";
+import { dirname } from "node:path";
 import process from "node:process";
 import { errorName } from "./errno.ts";
 import { holdersOf } from "./linux_locks.ts";
@@ -36,7 +37,11 @@ export const nodeRuntime: Runtime = {
       return isWindows() ? linked.catch(noLinks) : linked;
     },
     remove: (path) => settled((done) => fs.unlink(nativePath(path), done)),
-    ensureDir: async (path) => void await fs.promises.mkdir(path, { recursive: true }),
+    ensureDir: async (path) => {
+      const outermost = outermostMissing(path);
+      if (outermost !== undefined) await fs.promises.mkdir(outermost).catch(acceptExisting);
+      await fs.promises.mkdir(path, { recursive: true });
+    },
     syncDir: async (path) => {
       // `node --permission` forbids fsync, but up to Node 24 not that of a FileHandle.
       const directory = isRestricted()
@@ -70,7 +75,15 @@ export const nodeRuntime: Runtime = {
       }
     },
     remove: (path) => fs.unlinkSync(nativePath(path)),
-    ensureDir: (path) => void fs.mkdirSync(path, { recursive: true }),
+    ensureDir: (path) => {
+      const outermost = outermostMissing(path);
+      try {
+        if (outermost !== undefined) fs.mkdirSync(outermost);
+      } catch (error) {
+        acceptExisting(error);
+      }
+      fs.mkdirSync(path, { recursive: true });
+    },
     syncDir: (path) => {
       const descriptor = fs.openSync(path, "r");
       try {
@@ -107,6 +120,21 @@ export const nodeRuntime: Runtime = {
 function codeOf({ code, errno }: { code?: unknown; errno?: unknown }): string | undefined {
   if (typeof code !== "string") return undefined;
   return code.startsWith("Unknown system error") ? errorName(-Number(errno)) ?? code : code;
+}
+
+/**
+ * The outermost directory of a path that is missing: to be made by itself, since Node's `recursive`
+ * goes round for ever where mkdir(2) says ENOENT although the parent is there, as in /proc.
+ */
+function outermostMissing(path: string): string | undefined {
+  let outermost: string | undefined;
+  for (let at = path; !fs.existsSync(at) && at !== outermost; at = dirname(at)) outermost = at;
+  return outermost;
+}
+
+/** Another program may have made the directory meanwhile. */
+function acceptExisting(error: unknown): void {
+  if (codeOf(error as NodeJS.ErrnoException) !== "EEXIST") throw error;
 }
 
 /** A mode without the owner's write bit would make a file of Windows read-only for good. */

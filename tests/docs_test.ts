@@ -1,6 +1,6 @@
 /**
  * The code of the guides and the README runs: JavaScript on every runtime, TypeScript on Deno,
- * which checks its types with `deno test --doc`, and shell commands. A block whose info string
+ * whose types `deno task check` checks, and shell commands. A block whose info string
  * says `ignore` cannot run here; the text beside it says why.
  */
 import { spawn, spawnSync } from "node:child_process";

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import process from "node:process";
 import { atomicUpdate, type AtomicWriteOptions, isTempName, sweepTempFiles } from "../mod.ts";
 import { content, numberOf } from "./support/content.ts";
 import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
@@ -47,6 +48,15 @@ for (const [what, write] of ways) {
       assertEquals((error as Error & { code?: string }).code, "ENOTDIR");
       assertEquals([list(dir), text(path.join(dir, "a"))], [["a"], "old"]);
     }), { skip: isWindows && "other codes on Windows" });
+
+  test(`${what} fails where a directory cannot be made although its parent is there`, async () => {
+    // mkdir(2) says ENOENT in /proc, and Node's own `recursive` goes round for ever.
+    const error = await assertRejects(
+      () => Promise.resolve().then(() => write("/proc/aperture/a/file", { parents: true })),
+      Error,
+    );
+    assertEquals((error as Error & { code?: string }).code, "ENOENT");
+  }, { skip: process.platform !== "linux" && "there is no /proc" });
 
   test(
     `${what} with durability "durable" syncs every directory that it made`,

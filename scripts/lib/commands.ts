@@ -46,6 +46,8 @@ export async function build(imports: readonly string[], ...args: string[]): Prom
   if (!await isThere("node") || !await isThere("npm")) return false;
   setUp();
   Deno.env.set("APERTURE_BUN", bun);
-  await must(Deno.execPath(), ["run", "-A", ...imports, `${root}/scripts/build_npm.ts`, ...args]);
+  // Deno 2.7 takes rollup's CommonJS for an ES module without the flag.
+  const flags = ["-A", "--unstable-detect-cjs", ...imports];
+  await must(Deno.execPath(), ["run", ...flags, `${root}/scripts/build_npm.ts`, ...args]);
   return true;
 }

@@ -1,6 +1,5 @@
 import * as fs from "node:fs";
 import denoJson from "../../deno.json" with { type: "json" };
-import { markdownFiles } from "./links.ts";
 import { root } from "./setup.mjs";
 
 /** A run of a test runner. */
@@ -38,7 +37,7 @@ export function testFiles(args: readonly string[]): string[] {
   return wanted.length === 0 ? all : wanted;
 }
 
-/** The tests as Deno runs them; all of them with the examples. Their types are `deno task check`'s. */
+/** The tests as Deno runs them; all of them with the examples of the modules. Their types are `deno task check`'s. */
 export function denoSuite(
   version: string,
   command: string,
@@ -49,9 +48,8 @@ export function denoSuite(
   const modules = Object.values(denoJson.exports).filter((file) =>
     file !== denoJson.exports["./cli"]
   );
-  const examples = [...markdownFiles(root), ...modules];
   const what = files?.map((name) => `tests/${name}.ts`) ??
-    ["--doc", "tests/", "scripts/lib/", ...examples];
+    ["--doc", "tests/", "scripts/lib/", ...modules];
   return {
     name: `Deno ${version}`,
     command,

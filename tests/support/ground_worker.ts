@@ -423,11 +423,14 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
             const mark = path.join(locks!, `mark-${process.pid}-${turn++}-${kind}`);
             fs.mkdirSync(mark);
             try {
-              const inside = fs.readdirSync(locks!).filter((entry) => entry.startsWith("mark-"));
-              // Those of the dead are not inside.
-              const alive = inside.filter((entry) => isAlive(Number(entry.split("-")[1])));
-              if (alive.length > 1 && alive.some((entry) => entry.endsWith("-exclusive"))) {
-                bad(`overlap ${alive}`);
+              const inside = fs.readdirSync(locks!).filter((entry) =>
+                entry.startsWith("mark-") && (!shared || entry.endsWith("-exclusive"))
+              );
+              for (const entry of inside) {
+                const other = path.join(locks!, entry);
+                if (other !== mark && await isLeftByTheLiving(other)) {
+                  bad(`overlap ${mark} ${entry}`);
+                }
               }
             } finally {
               fs.rmdirSync(mark);
@@ -440,7 +443,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         20,
       );
     }
-    repeat(() => library.sweepTempFiles(root!, { olderThan: 20_000 }), 500, 1_000);
+    // More than a write takes while the disk is full and descriptors are short: 20 s were too few.
+    repeat(() => library.sweepTempFiles(root!, { olderThan: 60_000 }), 500, 1_000);
     repeat(
       async () => {
         const held: number[] = [];
@@ -490,9 +494,26 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
 /** Neither Node nor Deno knows its name. */
 const ESTALE = 116;
 
+/**
+ * Whether a mark goes by itself. The kernel frees the locks of a process that was killed a moment
+ * before it says that the process is dead, and the mark of that one stays.
+ */
+async function isLeftByTheLiving(mark: string): Promise<boolean> {
+  // Of two that see each other none goes first.
+  for (let tries = 0; tries < 1_000 && fs.existsSync(mark); tries++) {
+    if (!isAlive(Number(path.basename(mark).split("-")[1]))) return false;
+    await new Promise((go) => setTimeout(go, 1));
+  }
+  return true;
+}
+
 function isAlive(pid: number): boolean {
-  return fs.existsSync(`/proc/${pid}/stat`) &&
-    !/^\d+ \(.*\) Z/.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8"));
+  try {
+    return !/^\d+ \(.*\) [ZX]/.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch (error) {
+    if (["ENOENT", "ESRCH"].includes(codeOf(error))) return false;
+    throw error;
+  }
 }
 
 async function lockByKernel(dir: string, shared: boolean): Promise<() => void> {
