@@ -70,9 +70,10 @@ export function bytesContent(bytes: Uint8Array): Content {
     isBlob: false,
     slice(start) {
       if (bytes.buffer.byteLength !== bufferLength) throw notWhole(bytes.byteLength, length);
-      return start === 0 && length <= SLICE_BYTES
-        ? bytes
-        : bytes.subarray(start, start + SLICE_BYTES);
+      if (start === 0 && length <= SLICE_BYTES) return bytes;
+      // Not `subarray`, which makes what it returns with the constructor of the caller's class.
+      const size = Math.min(length - start, SLICE_BYTES);
+      return new Uint8Array(bytes.buffer, bytes.byteOffset + start, size);
     },
   };
 }
@@ -100,7 +101,10 @@ function notWhole(now: number, given: number): TypeError {
 /** The bytes of an ArrayBuffer or a view; undefined for another value. */
 function viewOf(data: unknown): Uint8Array | undefined {
   if (ArrayBuffer.isView(data)) {
-    if (data instanceof Uint8Array && data.buffer instanceof ArrayBuffer) return data;
+    const isEmpty = data.byteLength === 0;
+    if (!isEmpty && data instanceof Uint8Array && data.buffer instanceof ArrayBuffer) return data;
+    // An array that is detached or out of bounds seems to be empty: this throws. A DataView tells.
+    if (isEmpty && "length" in data) Uint8Array.prototype.keys.call(data);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     // Other threads may change shared memory during the write, and file calls do not take it.
     return tagOf(data.buffer) === "SharedArrayBuffer" ? bytes.slice() : bytes;

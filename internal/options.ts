@@ -23,14 +23,12 @@ export function readOptions<T extends object>(
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError(`Options must be an object: received ${kindOf(options)}`);
   }
-  const given = Object.keys(options);
-  for (const name of given) {
+  for (const name of Object.keys(options)) {
     if (isOwn.call(checks, name)) continue;
     throw new TypeError(`Unknown option '${name}': there are ${Object.keys(checks).join(", ")}`);
   }
-  // Options that are inherited count too, and may be found nowhere but by their names.
-  const isPlain = Object.getPrototypeOf(options) === Object.prototype;
-  for (const name of (isPlain ? given : Object.keys(checks)) as (keyof T & string)[]) {
+  // By their names: those count too that are inherited, not enumerable, or made up by a Proxy.
+  for (const name of Object.keys(checks) as (keyof T & string)[]) {
     const value = options[name];
     if (value === undefined) continue;
     checks[name](value, name);

@@ -148,17 +148,15 @@ export class Replacement implements Turn {
 
   *#steps(attempt: Attempt): Steps<void> {
     const request = this.#request;
-    throwIfAborted(request.signal);
-    const target = attempt.target = this.#asSeen(yield* withParents(request, look(request)));
-    throwIfAborted(request.signal);
-    let temp: TempFile | undefined;
     // A copy, since who takes over has one of its own: a handle is good for one form of calls.
-    if (this.#written !== undefined) temp = { ...this.#written.temp };
-    else if (runtime.async.writeNew !== undefined && request.durability === "none") {
-      temp = yield* createWhole(request, target, this.#content!);
-    }
-    attempt.temp = temp ??= yield* createTemp(request, target);
+    let temp: TempFile | undefined = this.#written && { ...this.#written.temp };
     try {
+      throwIfAborted(request.signal);
+      const target = attempt.target = this.#asSeen(yield* withParents(request, look(request)));
+      throwIfAborted(request.signal);
+      const inOneCall = runtime.async.writeNew !== undefined && request.durability === "none";
+      if (inOneCall) temp ??= yield* createWhole(request, target, this.#content!);
+      attempt.temp = temp ??= yield* createTemp(request, target);
       if (temp.file !== undefined) yield* append(request, temp, this.#content!);
       yield* seal(request, temp, target.attributes);
       yield* closeTemp(request, temp);
@@ -166,9 +164,11 @@ export class Replacement implements Turn {
     } catch (error) {
       // Told to who takes over now: what is left of it is on its way to be removed.
       if (!attempt.takenOver) attempt.failure = { error };
-      // Who has taken over goes on with what was written.
-      const goesOn = attempt.takenOver && temp.path === this.#written?.temp.path;
-      yield* goesOn ? abandonTemp(temp) : discardTemp(temp);
+      if (temp !== undefined) {
+        // Who has taken over goes on with what was written.
+        const goesOn = attempt.takenOver && temp.path === this.#written?.temp.path;
+        yield* goesOn ? abandonTemp(temp) : discardTemp(temp);
+      }
       throw error;
     }
     keepAtExit(temp.path);
@@ -237,9 +237,9 @@ export class Replacement implements Turn {
         yield* patiently(TEMP_PATIENCE, (fs) => fs.remove(temp!.path));
       } else yield* patiently(TEMP_PATIENCE, (fs) => fs.rename(temp!.path, aside.path));
     } catch (error) {
-      if (codeOf(error) !== "ENOENT") throw error;
-      keepAtExit(temp!.path);
       yield* discardTemp(aside);
+      if (codeOf(error) !== "ENOENT") throw failure(error, this.#request, "take over");
+      keepAtExit(temp!.path);
       return true;
     }
     keepAtExit(temp!.path);

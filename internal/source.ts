@@ -1,4 +1,4 @@
-import { onAbort } from "./abort.ts";
+import { onAbort, throwIfAborted } from "./abort.ts";
 import { isBlob } from "./content.ts";
 import { kindOf } from "./options.ts";
 import type { WriteRequest } from "./request.ts";
@@ -55,6 +55,7 @@ function copy(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
+    throwIfAborted(signal);
     const stopListening = onAbort(signal, () => reject(signal!.reason));
     (async () => {
       for (;;) {

@@ -23,7 +23,8 @@ export class StreamWriter {
   /** How many chunks a stream has accepted, and how many of these were handed on. */
   #accepted = 0;
   #handedOn = 0;
-  #onProgress: () => void = () => {};
+  /** Those who wait for a chunk to be handed on, or for the end. */
+  readonly #onProgress: (() => void)[] = [];
 
   private constructor(request: WriteRequest, target: Target, temp: TempFile) {
     this.#request = request;
@@ -76,13 +77,13 @@ export class StreamWriter {
     return new WritableStream<Uint8Array>({
       write: (chunk) => {
         this.#handedOn++;
-        this.#onProgress();
+        this.#tellProgress();
         return this.write(chunk);
       },
       close: () => {
         // A chunk that comes after it is measured all the same, and never handed on.
         this.#handedOn = Infinity;
-        this.#onProgress();
+        this.#tellProgress();
       },
       abort: (reason) => reason === undefined ? this.discard() : this.fail(reason),
     }, {
@@ -99,7 +100,7 @@ export class StreamWriter {
     // A stream hands its chunks on one by one: those that wait in it are to be committed too.
     const accepted = this.#accepted;
     while (this.#handedOn < accepted && this.#failure === undefined && this.#state === "open") {
-      await new Promise<void>((resolve) => this.#onProgress = resolve);
+      await new Promise<void>((resolve) => this.#onProgress.push(resolve));
     }
     // Now, since the second half could come with a write that is called after this, and fails.
     const rest = this.#gatherer.endText();
@@ -126,7 +127,7 @@ export class StreamWriter {
   fail(error: unknown): Promise<void> {
     // At once, so that a write or commit that is called now fails already.
     if (this.#state === "open") this.#failure ??= { error };
-    this.#onProgress();
+    this.#tellProgress();
     return this.#next(() => this.#discard({ error }));
   }
 
@@ -172,9 +173,13 @@ export class StreamWriter {
     await run(discardTemp(this.#temp));
   }
 
+  #tellProgress(): void {
+    for (const tell of this.#onProgress.splice(0)) tell();
+  }
+
   #end(state: "committed" | "discarded"): void {
     this.#state = state;
-    this.#onProgress();
+    this.#tellProgress();
     this.#stopListening();
   }
 }

@@ -409,3 +409,13 @@ testWithLinks(
       assertEquals([text(path.join(dir, "elsewhere")), list(dir)], ["new", ["elsewhere", "file"]]);
     }),
 );
+
+test("AtomicFile.commit() that is called twice while chunks wait in a pipe settles twice", () =>
+  inTempDir(async (dir) => {
+    await using file = await AtomicFile.open(path.join(dir, "file"));
+    const writer = file.writable.getWriter();
+    for (const piece of pieces(whole, 10_000)) writer.write(piece);
+    const [first, second] = await within(Promise.allSettled([file.commit(), file.commit()]));
+    assertEquals([first.status, second.status], ["fulfilled", "rejected"]);
+    assertEquals(numberOf(fs.readFileSync(file.path)), 7);
+  }));

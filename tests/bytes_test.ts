@@ -1,11 +1,12 @@
 /** Bytes are taken at the call: what happens to them later is an error, never a shorter file. */
-import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { AtomicFile, atomicWrite } from "../mod.ts";
+import { AtomicFile, atomicWrite, atomicWriteSync } from "../mod.ts";
 import { content, numberOf } from "./support/content.ts";
 import { inTempDir, list, text, unchanged } from "./support/dir.ts";
 import { intercepted, recorded, systemError } from "./support/runtime.ts";
+import { streamOf } from "./support/sources.ts";
 import { bytesOf } from "./support/temps.ts";
 import { test } from "./support/test.ts";
 
@@ -196,4 +197,74 @@ test("AtomicFile.write() has copied a small chunk when it resolves", () =>
     structuredClone(chunk.buffer, { transfer: [chunk.buffer] });
     await file.commit();
     assertEquals(text(file.path), "one\ntwo\n");
+  }));
+
+/** Data that has no bytes any more, and seems to be empty. */
+const goners: [string, () => Uint8Array | Uint16Array | DataView | ArrayBuffer][] = [
+  ["a buffer", () => transferred(new ArrayBuffer(8))],
+  ["a Uint8Array", () => viewOfTransferred(Uint8Array)],
+  ["a Uint16Array", () => viewOfTransferred(Uint16Array)],
+  ["a DataView", () => viewOfTransferred(DataView)],
+  ["a view of WebAssembly memory that has grown", () => {
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const data = new Uint8Array(memory.buffer);
+    memory.grow(1);
+    return data;
+  }],
+  ["a Uint8Array that its buffer has no room for", () => viewOfShrunk(Uint8Array)],
+  ["a Uint16Array that its buffer has no room for", () => viewOfShrunk(Uint16Array)],
+  ["a DataView that its buffer has no room for", () => viewOfShrunk(DataView)],
+];
+
+function transferred(buffer: ArrayBuffer): ArrayBuffer {
+  structuredClone(buffer, { transfer: [buffer] });
+  return buffer;
+}
+
+function viewOfTransferred<T extends ArrayBufferView>(View: new (buffer: ArrayBuffer) => T): T {
+  const view = new View(new ArrayBuffer(8));
+  transferred(view.buffer as ArrayBuffer);
+  return view;
+}
+
+function viewOfShrunk<T>(View: new (buffer: ArrayBuffer, at: number, length: number) => T): T {
+  const buffer = resizable(16);
+  const view = new View(buffer, 8, 4);
+  buffer.resize(4);
+  return view;
+}
+
+for (const [what, make] of goners) {
+  test(`no empty file is written of ${what} that was taken away before the call`, () =>
+    unchanged(async (file) => {
+      await assertRejects(() => atomicWrite(file, make()), TypeError);
+      assertThrows(() => atomicWriteSync(file, make()), TypeError);
+      await assertRejects(() => atomicWrite(file, streamOf([make() as Uint8Array])), TypeError);
+      await using opened = await AtomicFile.open(file);
+      await assertRejects(() => opened.write(make()), TypeError);
+      await assertRejects(() => opened.commit(), TypeError);
+    }));
+}
+
+/** A class whose constructor takes something else than a Uint8Array's, as `subarray` does not know. */
+class Text extends Uint8Array {
+  constructor(text: string) {
+    super(new TextEncoder().encode(String(text)));
+  }
+}
+
+test("the bytes of a class of the caller's are written, however many calls it takes", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const data = new Text("x".repeat(17 * MiB));
+    const writes = [
+      () => atomicWrite(file, data),
+      () => atomicWriteSync(file, data),
+      () => atomicWrite(file, streamOf([data])),
+    ];
+    for (const write of writes) {
+      fs.writeFileSync(file, "old");
+      await write();
+      assert(fs.readFileSync(file).equals(data));
+    }
   }));

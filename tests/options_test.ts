@@ -1,4 +1,5 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import {
   AtomicFile,
@@ -262,4 +263,19 @@ test("options are read once", () =>
     };
     await atomicWrite(path.join(dir, "a"), "x", options);
     assertEquals(reads, 1);
+  }));
+
+test("options count wherever they are found", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "old");
+    const given: [string, object][] = [
+      ["inherited", Object.create({ createNew: true })],
+      ["not enumerable", Object.defineProperty({}, "createNew", { value: true })],
+      ["a Proxy's", new Proxy({}, { get: (_, name) => name === "createNew" ? true : undefined })],
+    ];
+    for (const [what, options] of given) {
+      const error = await assertRejects(() => atomicWrite(file, "new", options), Error, "", what);
+      assertEquals((error as { code?: unknown }).code, "EEXIST");
+    }
   }));

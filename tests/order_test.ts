@@ -682,3 +682,37 @@ test("a signal ends the wait for one of the 64 places", () =>
     await Promise.all(others);
     assert(!fs.existsSync(path.join(dir, "last")));
   }));
+
+for (const isMade of [false, true]) {
+  const when = isMade ? "during" : "before";
+  test(`a call that is aborted and taken over ${when} each of its steps leaves nothing`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const descriptors = openDescriptors(dir);
+      const write = async (createNew: boolean, signal: AbortSignal) => {
+        await outcomes([atomicWrite(file, "async", { createNew, signal })]);
+      };
+      const commit = async (createNew: boolean, signal: AbortSignal) => {
+        const opened = await AtomicFile.open(file, { createNew, signal }).catch(() => undefined);
+        if (opened !== undefined) await outcomes([opened.write("async"), opened.commit()]);
+      };
+      for (const begin of [write, commit]) {
+        for (const createNew of [false, true]) {
+          const takeOver = (at: number) => {
+            fs.rmSync(file, { force: true });
+            const controller = new AbortController();
+            return during(at, isMade, () => begin(createNew, controller.signal), () => {
+              controller.abort();
+              atomicWriteSync(file, "sync");
+            });
+          };
+          const count = await takeOver(-1);
+          for (let at = 0; at < count; at++) {
+            await takeOver(at);
+            assertEquals([text(file), list(dir)], ["sync", ["file"]], `call ${at}`);
+            assertEquals(openDescriptors(dir), descriptors, `call ${at}`);
+          }
+        }
+      }
+    }));
+}

@@ -6,9 +6,12 @@ import { Readable } from "node:stream";
 import { type AtomicData, AtomicFile, atomicWrite, type AtomicWriteOptions } from "../mod.ts";
 import { blobOf, content, numberOf } from "./support/content.ts";
 import { inTempDir, list, text, unchanged } from "./support/dir.ts";
+import { runtime } from "../runtime/mod.ts";
+import { onPlatform } from "./support/fake.ts";
 import { intercepted, recorded, systemError } from "./support/runtime.ts";
 import { pieces, streamOf } from "./support/sources.ts";
 import { isWindows, test } from "./support/test.ts";
+import { within } from "./support/within.ts";
 
 const whole = content(7, 200_000);
 const sources: [string, () => AtomicData][] = [
@@ -335,3 +338,27 @@ test(
     }),
   { skip: isWindows && "no modes on Windows" },
 );
+
+test("atomicWrite() gives up at whatever moment it is aborted, with a source that stalls", () =>
+  unchanged(async (file) => {
+    const stalls: AsyncIterable<string> = {
+      [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }),
+    };
+    for (let ticks = 0; ticks < 20; ticks++) {
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      const real = runtime;
+      const create = async (...args: Parameters<typeof real.async.create>) => {
+        const created = await real.async.create(...args);
+        (async () => {
+          for (let tick = 0; tick < ticks; tick++) await undefined;
+          controller.abort(reason);
+        })();
+        return created;
+      };
+      await onPlatform((real) => ({ async: { ...real.async, create } }), async () => {
+        const write = atomicWrite(file, stalls, { signal: controller.signal });
+        assertStrictEquals(await assertRejects(() => within(write)), reason, `${ticks} ticks`);
+      });
+    }
+  }));
