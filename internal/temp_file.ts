@@ -106,8 +106,9 @@ export function* append(request: WriteRequest, temp: TempFile, content: Content)
   if (content.isBlob && content.length === 0) yield () => content.slice(0);
   for (let offset = 0; offset < content.length;) {
     throwIfAborted(request.signal);
-    const slice = content.slice(offset);
-    const bytes = content.isBlob ? yield* call(() => slice) : slice as Uint8Array;
+    // A Blob of a file is read anew when there was no descriptor for it.
+    const slice = () => content.slice(offset);
+    const bytes = content.isBlob ? yield* call(slice) : slice() as Uint8Array;
     let written: number;
     try {
       written = (yield () => file.write(bytes)) as number;

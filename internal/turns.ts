@@ -1,5 +1,5 @@
 import { runtime } from "../runtime/mod.ts";
-import { onAbort } from "./abort.ts";
+import { onAbort, throwIfAborted } from "./abort.ts";
 import { LinkedList, type Place } from "./linked_list.ts";
 
 /**
@@ -79,6 +79,8 @@ function shared(): Shared {
  */
 export function takeTurn(key: string, turn: Turn): Promise<Turn> {
   return new Promise((resolve, reject) => {
+    // Who waits is told of an abort that comes later, not of one that has come.
+    throwIfAborted(turn.signal);
     const { queues } = shared();
     let queue = queues.get(key);
     if (queue === undefined) {

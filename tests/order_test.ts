@@ -17,6 +17,7 @@ import { inTempDir, list, openDescriptors, text } from "./support/dir.ts";
 import { intercepted, recorded, type SeamCall, systemError } from "./support/runtime.ts";
 import { mostTemps, temps, writes } from "./support/temps.ts";
 import { isWindows, test, testWithLinks } from "./support/test.ts";
+import { within } from "./support/within.ts";
 
 /** Takes so long to write that a call behind it would be first if nothing kept it back. */
 const slow = (number: number) => content(number, 3_000_000);
@@ -716,3 +717,21 @@ for (const isMade of [false, true]) {
       }
     }));
 }
+
+test("a call that is aborted already does not wait for those before it", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    let goOn = () => {};
+    const bytes = new Promise<ArrayBuffer>((resolve) => goOn = () => resolve(new ArrayBuffer(13)));
+    const first = atomicWrite(
+      file,
+      Object.assign(blobOf(content(1, 5)), { arrayBuffer: () => bytes }),
+    );
+    const reason = new Error("enough");
+    const signal = AbortSignal.abort(reason);
+    const late = within(atomicWrite(file, "late", { signal }));
+    assertStrictEquals(await assertRejects(() => late), reason);
+    goOn();
+    await first;
+    assertEquals(fs.readFileSync(file).byteLength, 13);
+  }));

@@ -362,3 +362,15 @@ test("atomicWrite() gives up at whatever moment it is aborted, with a source tha
       });
     }
   }));
+
+test("atomicWrite() reads a Blob anew for which there was no descriptor", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    let reads = 0;
+    const arrayBuffer = () =>
+      reads++ === 0
+        ? Promise.reject(systemError("EMFILE"))
+        : Promise.resolve(whole.slice().buffer as ArrayBuffer);
+    await within(atomicWrite(file, Object.assign(blobOf(whole), { arrayBuffer })));
+    assertEquals([numberOf(fs.readFileSync(file)), reads], [7, 2]);
+  }));
