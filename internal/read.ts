@@ -58,6 +58,10 @@ class EmptyTurn implements Turn {
 
   readonly isFinished: boolean = true;
 
+  failure(error: Error): unknown {
+    return error;
+  }
+
   finish(): Promise<void> {
     return Promise.resolve();
   }

@@ -4,10 +4,11 @@ import { throwIfAborted } from "./abort.ts";
 import type { Content } from "./content.ts";
 import { syncDirectories } from "./directories.ts";
 import { codeOf } from "./errors.ts";
-import { keepAtExit, removeAtExit } from "./exit_cleanup.ts";
+import { keepAtExit } from "./exit_cleanup.ts";
 import { copyInPlace } from "./in_place.ts";
 import { failure, step, turnKey, type WriteRequest } from "./request.ts";
-import { type Call, call, run, runSync, type Steps } from "./steps.ts";
+import { type Call, run, runSync, type Steps } from "./steps.ts";
+import { moveAside } from "./take_over.ts";
 import { look, type Target, withParents } from "./target.ts";
 import {
   abandonTemp,
@@ -17,10 +18,8 @@ import {
   createWhole,
   discardTemp,
   seal,
-  TEMP_PATIENCE,
   type TempFile,
 } from "./temp_file.ts";
-import { tempPath } from "./temp_name.ts";
 import { type TakeOver, takeTurn, takeTurnSync, type Turn } from "./turns.ts";
 import { patiently } from "./windows_patience.ts";
 
@@ -90,6 +89,10 @@ export class Replacement implements Turn {
     runSync(this.#steps(this.#attempt = newAttempt()));
   }
 
+  failure(error: Error): unknown {
+    return failure(error, this.#request, "take over");
+  }
+
   takeOver(): TakeOver {
     const attempt = this.#attempt;
     this.#wasTakenOver = true;
@@ -102,12 +105,19 @@ export class Replacement implements Turn {
         "take over",
       );
     }
-    const landed = attempt.state === "landed" ||
-      (attempt.state === "publishing" && runSync(this.#moveAside(attempt)));
+    const landed = attempt.state === "landed" || this.#hasLanded(attempt);
     attempt.takenOver = true;
     // Whether its mode was changed by now is not known.
     if (this.#written !== undefined) this.#written.temp.attributes = undefined;
     return landed ? "landed" : "unfinished";
+  }
+
+  /** Whether a rename or link has happened that may still be on its way; if not, it will not. */
+  #hasLanded({ state, temp, target }: Attempt): boolean {
+    if (state !== "publishing") return false;
+    const aside = runSync(moveAside(this.#request, temp!, target!));
+    if (aside !== undefined) this.#written = { temp: aside, target: target! };
+    return aside === undefined;
   }
 
   /** Takes its turn, and waits until the new content is as durable as asked for. */
@@ -221,38 +231,6 @@ export class Replacement implements Turn {
     const code = codeOf(error);
     return code === "EBUSY" ||
       (code === "EXDEV" && dirname(temp.path) === dirname(target.path));
-  }
-
-  /**
-   * Gets the temporary file out of the way of a rename or link that is in the thread pool: that
-   * one has happened already, or will find nothing. Whether it has happened.
-   */
-  *#moveAside({ temp, target }: Attempt): Steps<boolean> {
-    const aside: TempFile = { ...temp!, path: tempPath(target!.path), file: undefined };
-    removeAtExit(aside.path);
-    try {
-      // A link survives a rename of the file that it is made from: so remove that.
-      if (this.#request.createNew) {
-        yield (fs) => fs.link(temp!.path, aside.path);
-        yield* patiently(TEMP_PATIENCE, (fs) => fs.remove(temp!.path));
-      } else yield* patiently(TEMP_PATIENCE, (fs) => fs.rename(temp!.path, aside.path));
-    } catch (error) {
-      yield* discardTemp(aside);
-      if (codeOf(error) !== "ENOENT") throw failure(error, this.#request, "take over");
-      keepAtExit(temp!.path);
-      return true;
-    }
-    keepAtExit(temp!.path);
-    aside.id = (yield* call((fs) => fs.lstat(aside.path)))?.id;
-    if (this.#request.createNew) {
-      const there = yield* call((fs) => fs.lstat(target!.path));
-      if (there !== undefined && there.id === aside.id) {
-        yield* discardTemp(aside);
-        return true;
-      }
-    }
-    this.#written = { temp: aside, target: target! };
-    return false;
   }
 }
 

@@ -25,6 +25,8 @@ export interface Turn {
   finish(): Promise<void>;
   /** Whether nothing is left to do. */
   readonly isFinished: boolean;
+  /** The error of a turn that cannot be had, as its call is to tell it. */
+  failure(error: Error): unknown;
 }
 
 /** Whether a turn had taken effect when it was taken over, or has failed. */
@@ -99,7 +101,7 @@ export function takeTurnSync(key: string, turn: Turn): void {
   try {
     // As if they had waited side by side. With unequal ones more than a version would be lost.
     const isEqual = (call: Call) => turn.merge !== undefined && call.turn.merge === turn.merge;
-    if (!left.every(isEqual)) throw runtime.error("EBUSY", BLOB_WAITS, key);
+    if (!left.every(isEqual)) throw turn.failure(runtime.error("EBUSY", BLOB_WAITS, key));
     turn.carryOutSync();
     for (const call of left) call.resolve(turn);
   } catch (error) {

@@ -9,6 +9,7 @@ import {
   atomicWrite,
   type AtomicWriteOptions,
   atomicWriteSync,
+  isAtomicWriteError,
   isTempName,
 } from "../mod.ts";
 import { assertBlocks } from "./support/blocks.ts";
@@ -596,8 +597,9 @@ for (const [what, options] of besideBlobs) {
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const blob = begun(atomicWrite(file, blobOf("blob"), options));
-      const { code } = assertThrows(() => atomicWriteSync(file, "x")) as Error & { code: string };
-      assertEquals(code, "EBUSY");
+      const error = assertThrows(() => atomicWriteSync(file, "x"));
+      assert(isAtomicWriteError(error));
+      assertEquals([error.code, error.step, error.target], ["EBUSY", "take over", file]);
       await blob;
       assertEquals([text(file), list(dir)], ["blob", ["file"]]);
     }));

@@ -1,0 +1,43 @@
+import { codeOf } from "./errors.ts";
+import { keepAtExit, removeAtExit } from "./exit_cleanup.ts";
+import { failure, type WriteRequest } from "./request.ts";
+import { call, type Steps } from "./steps.ts";
+import type { Target } from "./target.ts";
+import { discardTemp, TEMP_PATIENCE, type TempFile } from "./temp_file.ts";
+import { tempPath } from "./temp_name.ts";
+import { patiently } from "./windows_patience.ts";
+
+/**
+ * Gets a temporary file out of the way of a rename or link that is in the thread pool, which then
+ * finds nothing. Returns it under its new name; undefined if the rename or link has happened.
+ */
+export function* moveAside(
+  request: WriteRequest,
+  temp: TempFile,
+  target: Target,
+): Steps<TempFile | undefined> {
+  const aside: TempFile = { ...temp, path: tempPath(target.path), file: undefined };
+  removeAtExit(aside.path);
+  try {
+    // A link survives a rename of the file that it is made from: so remove that.
+    if (request.createNew) {
+      yield (fs) => fs.link(temp.path, aside.path);
+      yield* patiently(TEMP_PATIENCE, (fs) => fs.remove(temp.path));
+    } else yield* patiently(TEMP_PATIENCE, (fs) => fs.rename(temp.path, aside.path));
+  } catch (error) {
+    yield* discardTemp(aside);
+    if (codeOf(error) !== "ENOENT") throw failure(error, request, "take over");
+    keepAtExit(temp.path);
+    return undefined;
+  }
+  keepAtExit(temp.path);
+  aside.id = (yield* call((fs) => fs.lstat(aside.path)))?.id;
+  if (request.createNew) {
+    const there = yield* call((fs) => fs.lstat(target.path));
+    if (there !== undefined && there.id === aside.id) {
+      yield* discardTemp(aside);
+      return undefined;
+    }
+  }
+  return aside;
+}
