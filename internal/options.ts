@@ -28,7 +28,7 @@ export function readOptions<T extends object>(
     throw new TypeError(`Unknown option '${name}': there are ${Object.keys(checks).join(", ")}`);
   }
   // By their names: those count too that are inherited, not enumerable, or made up by a Proxy.
-  for (const name of Object.keys(checks) as (keyof T & string)[]) {
+  for (const name in checks) {
     const value = options[name];
     if (value === undefined) continue;
     checks[name](value, name);
