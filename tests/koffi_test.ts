@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
+import { createRequire } from "node:module";
 import * as path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -50,12 +51,24 @@ const broken = `throw Object.assign(new Error("koffi.node: invalid ELF header"),
   code: "ERR_DLOPEN_FAILED",
 });`;
 
+/** Whether the runtime is one of a development tool's packages, which koffi is among. */
+function isBesideKoffi(): boolean {
+  try {
+    return createRequire(process.execPath).resolve("koffi") !== "";
+  } catch {
+    return false;
+  }
+}
+
 test("A lock without koffi says how to get it", () =>
   inTempDir((dir) => {
     const [code, message] = withKoffi(dir, undefined);
     assertEquals(code, "ERR_MODULE_NOT_FOUND");
     assert(message!.includes("npm install koffi"), message);
-  }), { skip: isDeno && "Deno has locks" || isBun && "Bun has bun:ffi" });
+  }), {
+  skip: isDeno && "Deno has locks" || isBun && "Bun has bun:ffi" ||
+    isBesideKoffi() && "this Node itself lies where koffi is found",
+});
 
 test(
   "A lock with a koffi that cannot be loaded says why, and not that it is missing",
