@@ -72,6 +72,7 @@ export const proveFuzz: Part = async ({ short }) => {
       }
     });
     if (fs.readdirSync(dir).some(isTempName)) return false;
+    fs.chmodSync(file, 0o600); // The mode that was asked for may keep all but root out.
     const found = fs.readFileSync(file);
     if (error === undefined) return content === undefined || found.equals(bytesOf(content));
     if (found.toString() !== "old") return false;
