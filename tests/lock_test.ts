@@ -318,17 +318,34 @@ test("DirLock.acquire() calls onWait once, and only when it has to wait", () =>
     second.release();
   }));
 
+/** Calls `fn` with a clock that goes on only when it is told to. */
+async function withClock(
+  fn: (goOn: (milliseconds: number) => void) => void | Promise<void>,
+): Promise<void> {
+  const { now } = performance;
+  let clock = now.call(performance);
+  performance.now = () => clock;
+  try {
+    await fn((milliseconds) => void (clock += milliseconds));
+  } finally {
+    performance.now = now;
+  }
+}
+
 test("DirLock.acquire() gives others a chance after a streak, and says then that it waits", () =>
   inTempDir(async (dir) => {
     const lock = await DirLock.acquire(dir);
-    await new Promise((resolve) => setTimeout(resolve, 25));
-    lock.release();
-    let waits = 0;
-    const again = DirLock.acquire(dir, { onWait: () => void waits++ });
-    // Another process gets it, although this one has asked for it before.
     const other = runtime.openLock(lock.path, "read-write");
-    assert(other.tryLock(true));
-    const next = await assertBlocks(again, () => other.close());
+    let waits = 0;
+    const again: Promise<DirLock>[] = [];
+    await withClock((goOn) => {
+      goOn(25);
+      lock.release();
+      again.push(DirLock.acquire(dir, { onWait: () => void waits++ }));
+      // Another process gets it, although this one has asked for it before.
+      assert(other.tryLock(true));
+    });
+    const next = await assertBlocks(again[0]!, () => other.close());
     assertEquals(waits, 1);
     next.release();
   }));
@@ -336,37 +353,34 @@ test("DirLock.acquire() gives others a chance after a streak, and says then that
 test("DirLock.acquire() gives others a chance after a streak with another lock in it", () =>
   inTempDir(async (dir) => {
     const lock = await DirLock.acquire(dir);
-    await new Promise((resolve) => setTimeout(resolve, 25));
-    (await DirLock.acquire(`${dir}/inner`)).release();
-    lock.release();
-    const again = DirLock.acquire(dir);
     const other = runtime.openLock(lock.path, "read-write");
-    assert(other.tryLock(true));
-    const next = await assertBlocks(again, () => other.close());
-    next.release();
+    const again: Promise<DirLock>[] = [];
+    await withClock(async (goOn) => {
+      goOn(25);
+      (await DirLock.acquire(`${dir}/inner`)).release();
+      lock.release();
+      again.push(DirLock.acquire(dir));
+      assert(other.tryLock(true));
+    });
+    (await assertBlocks(again[0]!, () => other.close())).release();
   }));
 
 test("DirLock.acquireSync() gives others a chance after a streak", () =>
   inTempDir(async (dir) => {
     const pauses: number[] = [];
     const sleep = (time: number) => void pauses.push(time);
-    const { now } = performance;
-    let clock = now.call(performance);
-    performance.now = () => clock;
-    try {
-      await onPlatform(() => ({ sleep }), () => {
+    await withClock((goOn) =>
+      onPlatform(() => ({ sleep }), () => {
         DirLock.acquireSync(dir).release();
         DirLock.acquireSync(dir).release();
         assertEquals(pauses, []);
         const lock = DirLock.acquireSync(dir);
-        clock += 25;
+        goOn(25);
         lock.release();
         DirLock.acquireSync(dir).release();
         assertEquals(pauses, [2]);
-      });
-    } finally {
-      performance.now = now;
-    }
+      })
+    );
   }));
 
 test("DirLock.acquire() gives up when onWait throws", () =>
