@@ -162,9 +162,7 @@ export class Replacement implements Turn {
     let temp: TempFile | undefined = this.#written && { ...this.#written.temp };
     try {
       throwIfAborted(request.signal);
-      const target = attempt.target = this.#asSeen(
-        request.parents ? yield* withParents(request, look(request)) : look(request),
-      );
+      const target = attempt.target = this.#asSeen(yield* withParents(request, look(request)));
       throwIfAborted(request.signal);
       const inOneCall = runtime.async.writeNew !== undefined && request.durability === "none";
       if (inOneCall) temp ??= yield* createWhole(request, target, this.#content!);
