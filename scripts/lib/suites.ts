@@ -11,9 +11,14 @@ export interface Suite {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** For the `using` of the tests, and of the processes that they start, on Node before 20.4. */
-const DISPOSE = "data:text/javascript," + encodeURIComponent(
-  'for (const name of ["dispose", "asyncDispose"]) if (!(name in Symbol)) ' +
+/**
+ * What Node before 20.4 needs in the tests, and in the processes that they start: a symbol for
+ * their `using`, and no compiler thread that waits for the main thread while that one waits for
+ * it, so that the process never ends: https://github.com/nodejs/node/issues/54918
+ */
+const OLD_NODE = "data:text/javascript," + encodeURIComponent(
+  'import v8 from "node:v8"; v8.setFlagsFromString("--no-sparkplug"); ' +
+    'for (const name of ["dispose", "asyncDispose"]) if (!(name in Symbol)) ' +
     "Object.defineProperty(Symbol, name, { value: Symbol(`Symbol.${name}`) });",
 );
 
@@ -68,7 +73,7 @@ export function nodeSuite(
   return {
     name: `Node ${version}, ${kind}`,
     command,
-    env: /^20\.[0-3]\./.test(version) ? { NODE_OPTIONS: `--import=${DISPOSE}` } : {},
+    env: /^20\.[0-3]\./.test(version) ? { NODE_OPTIONS: `--import=${OLD_NODE}` } : {},
     args: [
       "--test",
       "--test-reporter=spec",
