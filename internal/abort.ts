@@ -34,3 +34,13 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw signal.reason;
 }
+
+/** Settled as `work` is, or rejected as soon as the signal is aborted. */
+export function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const stopListening = onAbort(signal, () => reject(signal.reason));
+    work.finally(stopListening).then(resolve, reject);
+    if (signal.aborted) reject(signal.reason);
+  });
+}

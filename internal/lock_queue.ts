@@ -2,13 +2,12 @@ import { runtime } from "../runtime/mod.ts";
 import type { LockFile } from "../runtime/types.ts";
 import { LinkedList, type Place } from "./linked_list.ts";
 import { freeLockFile, leadsTo, type NewLockPath } from "./lock_file.ts";
+import { hasWarned, SILENCE, warn } from "./lock_warning.ts";
 
 /** How long a thread may take a lock again and again before it gives way, in milliseconds. */
 const LONGEST_STREAK = 20;
 /** Others had a chance to get a lock that was free for so long, in milliseconds. */
 const GAP = 1;
-/** How long a lock that this thread holds may be waited for without a warning, in milliseconds. */
-const SILENCE = 10_000;
 
 /** A lock that is held. */
 export interface Hold extends NewLockPath {
@@ -52,7 +51,6 @@ interface Shared {
   readonly holds: WeakMap<object, Hold>;
   /** Since when and until when this thread had a lock that was freed a moment ago, by its path. */
   readonly streaks: Map<string, { since: number; freed: number }>;
-  warned: boolean;
 }
 
 const KEY = Symbol.for("@aperture/atomic/locks/3");
@@ -70,7 +68,6 @@ function shared(): Shared {
     queues: new Map(),
     holds: new WeakMap(),
     streaks: new Map(),
-    warned: false,
   };
 }
 
@@ -220,15 +217,14 @@ function noteStreak({ path, since }: Hold, freed: number): void {
 
 /** Warns once in a process's life of a wait that may never end: for who is itself the holder. */
 function watch(queue: Queue, path: string, since: number = performance.now()): void {
-  if (shared().warned || queue.watch !== undefined) return;
+  if (hasWarned() || queue.watch !== undefined) return;
   const check = () => {
     queue.watch = undefined;
     const silent = performance.now() - Math.max(since, queue.freed);
     const head = queue.waiters.first?.value;
-    if (head === undefined || admits(queue, head.shared) || shared().warned) return;
+    if (head === undefined || admits(queue, head.shared)) return;
     if (silent < SILENCE) return watch(queue, path, queue.freed);
-    shared().warned = true;
-    runtime.warn(
+    warn(
       `A call has waited ${SILENCE / 1_000} s for the lock '${path}', which this same thread ` +
         "holds. If it was made while holding the lock, it waits for itself: hand the lock on " +
         "with the option { lock }, or acquire with a timeout",

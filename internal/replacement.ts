@@ -116,8 +116,8 @@ export class Replacement implements Turn {
   #hasLanded({ state, temp, target }: Attempt): boolean {
     if (state !== "publishing") return false;
     const aside = runSync(moveAside(this.#request, temp!, target!));
-    if (aside !== undefined) this.#written = { temp: aside, target: target! };
-    return aside === undefined;
+    if (typeof aside !== "string") this.#written = { temp: aside, target: target! };
+    return aside === "landed";
   }
 
   /** Takes its turn, and waits until the new content is as durable as asked for. */
@@ -195,7 +195,7 @@ export class Replacement implements Turn {
   /** Puts the new content in the target's place. Nothing comes between the checks and the call. */
   *#publish(attempt: Attempt, temp: TempFile, target: Target): Steps<void> {
     const request = this.#request;
-    request.verify?.();
+    request.verify?.(target.path);
     throwIfAborted(request.signal);
     attempt.state = "publishing";
     if (request.createNew) {
@@ -217,11 +217,11 @@ export class Replacement implements Turn {
     attempt.state = "landed";
   }
 
-  #renamePatiently(rename: Call, { info }: Target): Steps<void> {
+  #renamePatiently(rename: Call, { path, info }: Target): Steps<void> {
     // Windows never replaces a read-only file.
     const isReadOnly = info !== undefined && (info.mode & 0o200) === 0;
     return patiently(isReadOnly ? 0 : RENAME_PATIENCE, rename, () => {
-      this.#request.verify?.();
+      this.#request.verify?.(path);
       throwIfAborted(this.#request.signal);
     });
   }

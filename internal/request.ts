@@ -40,7 +40,7 @@ export interface WriteRequest {
   readonly fallback: "in-place" | undefined;
   readonly signal: AbortSignal | undefined;
   /** Throws if the lock is lost under which the content was made. */
-  readonly verify?: () => void;
+  readonly verify?: (path: string) => void;
   /** Directories that were made for it before, which are to be as durable as the file. */
   readonly made?: readonly string[];
   /** The path of the call, in whose queue the write is: a link to {@linkcode WriteRequest.path}. */

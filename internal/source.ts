@@ -1,4 +1,4 @@
-import { onAbort, throwIfAborted } from "./abort.ts";
+import { throwIfAborted, untilAborted } from "./abort.ts";
 import { isBlob } from "./content.ts";
 import { kindOf } from "./options.ts";
 import type { WriteRequest } from "./request.ts";
@@ -39,7 +39,9 @@ export async function replaceFrom(source: Source, request: WriteRequest): Promis
   let writer: StreamWriter | undefined;
   try {
     writer = await StreamWriter.open(request);
-    await copy(source, writer, request.signal);
+    throwIfAborted(request.signal);
+    // A source may stall.
+    await untilAborted(copy(source, writer), request.signal);
     await writer.commit();
   } catch (error) {
     source.stop(error);
@@ -48,42 +50,31 @@ export async function replaceFrom(source: Source, request: WriteRequest): Promis
   }
 }
 
-/** Settled without waiting for a source that stalls once the signal is aborted. */
-function copy(
-  source: Source,
-  writer: StreamWriter,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    throwIfAborted(signal);
-    const stopListening = onAbort(signal, () => reject(signal!.reason));
-    (async () => {
-      for (;;) {
-        let next: IteratorResult<unknown, unknown>;
-        try {
-          next = await source.next();
-        } catch (error) {
-          throw source.failure?.() ?? error;
-        }
-        if (next.done) return;
-        const written = writer.write(next.value);
-        if (written !== undefined) await written;
-      }
-    })().finally(stopListening).then(resolve, reject);
-  });
+async function copy(source: Source, writer: StreamWriter): Promise<void> {
+  for (;;) {
+    let next: IteratorResult<unknown, unknown>;
+    try {
+      next = await source.next();
+    } catch (error) {
+      throw source.failure?.() ?? error;
+    }
+    if (next.done) return;
+    const written = writer.write(next.value);
+    if (written !== undefined) await written;
+  }
 }
 
 function readerSource(reader: ReadableStreamDefaultReader<unknown>): Source {
   return {
     next: () => reader.read() as Promise<IteratorResult<unknown, unknown>>,
-    stop: (reason) => void reader.cancel(reason).catch(() => {}),
+    stop: (reason) => quietly(() => reader.cancel(reason)),
   };
 }
 
 function iteratorSource(iterator: AsyncIterator<unknown>): Source {
   return {
     next: () => iterator.next(),
-    stop: () => void (async () => await iterator.return?.())().catch(() => {}),
+    stop: () => quietly(() => iterator.return?.()),
   };
 }
 
@@ -105,6 +96,11 @@ function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
     },
     failure: () => failures[0],
     // The iterator would do it only once it has begun.
-    stop: () => void stream.destroy(),
+    stop: () => quietly(() => stream.destroy()),
   };
+}
+
+/** A source's failure to stop would hide why it was stopped. */
+function quietly(work: () => unknown): void {
+  (async () => await work())().catch(() => {});
 }

@@ -122,6 +122,12 @@ export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void>
   });
 }
 
+/** Keeps a promise that is refused from ending the program when it fails. */
+export function ignoreFailure(value: unknown): void {
+  const { then } = Object(value) as { then?: unknown };
+  if (typeof then === "function") Promise.resolve(value).catch(() => {});
+}
+
 /** Whether a call's result has to be waited for. */
 export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
   return typeof (value as { then?: unknown } | undefined)?.then === "function";

@@ -9,13 +9,14 @@ import { patiently } from "./windows_patience.ts";
 
 /**
  * Gets a temporary file out of the way of a rename or link that is in the thread pool, which then
- * finds nothing. Returns it under its new name; undefined if the rename or link has happened.
+ * finds nothing. Returns it under its new name, or whether the rename or link has happened: if not,
+ * somebody has removed the file.
  */
 export function* moveAside(
   request: WriteRequest,
   temp: TempFile,
   target: Target,
-): Steps<TempFile | undefined> {
+): Steps<TempFile | "landed" | "gone"> {
   const aside: TempFile = { ...temp, path: tempPath(target.path), file: undefined };
   removeAtExit(aside.path);
   try {
@@ -28,7 +29,10 @@ export function* moveAside(
     yield* discardTemp(aside);
     if (codeOf(error) !== "ENOENT") throw failure(error, request, "take over");
     keepAtExit(temp.path);
-    return undefined;
+    // A link leaves the temporary file where it is.
+    if (request.createNew) return "gone";
+    const now = yield* call((fs) => fs.lstat(target.path));
+    return now === undefined || now.id === target.info?.id ? "gone" : "landed";
   }
   keepAtExit(temp.path);
   aside.id = (yield* call((fs) => fs.lstat(aside.path)))?.id;
@@ -36,7 +40,7 @@ export function* moveAside(
     const there = yield* call((fs) => fs.lstat(target.path));
     if (there !== undefined && there.id === aside.id) {
       yield* discardTemp(aside);
-      return undefined;
+      return "landed";
     }
   }
   return aside;

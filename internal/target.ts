@@ -65,11 +65,7 @@ export function findTarget(
     onStep("lstat");
     const info = runtime.sync.lstat(path);
     onStep("check");
-    if (endsInSeparator(path)) {
-      throw info === undefined || info.kind === "directory"
-        ? runtime.error("EISDIR", "Is a directory", path)
-        : runtime.error("ENOTDIR", "Not a directory", path);
-    }
+    mustNameFile(path, info);
     if (allowed === "none" && info !== undefined) {
       throw runtime.error("EEXIST", "File exists", path);
     }
@@ -80,6 +76,7 @@ export function findTarget(
     const meant = runtime.sync.stat(path);
     const found = follow(path, onStep);
     onStep("check");
+    mustNameFile(found.path, found.info);
     if (found.info?.id === meant?.id) return regular(found.path, found.info);
     // The links changed meanwhile, or lead to a file without a name (/proc/self/fd/N).
   }
@@ -110,6 +107,10 @@ function regular(path: string, info: FileInfo | undefined): Found {
   return { path, info };
 }
 
-function endsInSeparator(path: string): boolean {
-  return path.endsWith("/") || (runtime.windows && path.endsWith("\\"));
+/** Refuses a path that only a directory can have: with a separator or dots at its end. */
+function mustNameFile(path: string, info: FileInfo | undefined): void {
+  if (!(runtime.windows ? /[\\/]\.{0,2}$/ : /\/\.{0,2}$/).test(path)) return;
+  throw info === undefined || info.kind === "directory"
+    ? runtime.error("EISDIR", "Is a directory", path)
+    : runtime.error("ENOTDIR", "Not a directory", path);
 }

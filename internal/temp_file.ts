@@ -1,6 +1,6 @@
 import { runtime } from "../runtime/mod.ts";
 import type { OpenFile } from "../runtime/types.ts";
-import { throwIfAborted } from "./abort.ts";
+import { throwIfAborted, untilAborted } from "./abort.ts";
 import {
   areSame,
   type Attributes,
@@ -106,9 +106,10 @@ export function* append(request: WriteRequest, temp: TempFile, content: Content)
   if (content.isBlob && content.length === 0) yield () => content.slice(0);
   for (let offset = 0; offset < content.length;) {
     throwIfAborted(request.signal);
-    // A Blob of a file is read anew when there was no descriptor for it.
     const slice = () => content.slice(offset);
-    const bytes = content.isBlob ? yield* call(slice) : slice() as Uint8Array;
+    // Read anew when a Blob of a file found no descriptor left; one may stall.
+    const read = async () => await untilAborted((async () => await slice())(), request.signal);
+    const bytes = content.isBlob ? yield* call(read) : slice() as Uint8Array;
     let written: number;
     try {
       written = (yield () => file.write(bytes)) as number;
@@ -149,13 +150,17 @@ export function* seal(
 
 /** Opens a file that was closed before its turn, and by then has to be made like another one. */
 function* reopen(request: WriteRequest, temp: TempFile): Steps<void> {
-  try {
-    temp.file = (yield (fs) => fs.openExisting(temp.path, "read")) as OpenFile;
-  } catch (error) {
-    if (error instanceof TakenOver) temp.file = error.result as OpenFile | undefined;
-    throw failure(error, request, "open");
+  // Its mode may forbid its owner the one or the other.
+  for (const access of ["read", "write"] as const) {
+    try {
+      temp.file = (yield (fs) => fs.openExisting(temp.path, access)) as OpenFile;
+      break;
+    } catch (error) {
+      if (error instanceof TakenOver) temp.file = error.result as OpenFile | undefined;
+      if (codeOf(error) !== "EACCES" || access === "write") throw failure(error, request, "open");
+    }
   }
-  if (temp.file.stat().id === temp.id) return;
+  if (temp.file!.stat().id === temp.id) return;
   const error = runtime.error("ESTALE", "The temporary file was replaced", temp.path);
   throw failure(error, request, "open");
 }

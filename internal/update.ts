@@ -1,15 +1,18 @@
 import { basename } from "@std/path/basename";
 import { dirname } from "@std/path/dirname";
-import { onAbort, throwIfAborted } from "./abort.ts";
+import { runtime } from "../runtime/mod.ts";
+import { onAbort, throwIfAborted, untilAborted } from "./abort.ts";
 import { withContext } from "./errors.ts";
 import { DeadlockError, LockLostError } from "./lock_errors.ts";
 import { leadsTo } from "./lock_file.ts";
 import { type Hold, isHeld, release } from "./lock_queue.ts";
 import type { LockRequest } from "./lock_request.ts";
 import { acquire, acquireSync } from "./lock_wait.ts";
+import { watchUpdate } from "./lock_warning.ts";
 import { pathKey } from "./paths.ts";
 import { readInTurn, readInTurnSync, waitForTurn, waitForTurnSync } from "./read.ts";
-import type { WriteRequest } from "./request.ts";
+import { failure, type WriteRequest } from "./request.ts";
+import { ignoreFailure } from "./steps.ts";
 import { findTarget } from "./target.ts";
 import { write, writeSync } from "./write.ts";
 
@@ -24,8 +27,8 @@ export async function update(
 ): Promise<void> {
   if (typeof lock !== "function") return await underHeldLock(request, fn, lock);
   for (;;) {
-    const dir = dirname(targetOf(request));
-    const hold = await acquire(lock(dir));
+    const [dir, acquisition] = lockFor(targetOf(request), lock);
+    const hold = await acquire(acquisition);
     try {
       await waitForTurn(request.path, request.signal);
       const target = targetOf(request);
@@ -52,8 +55,8 @@ export function updateSync(
     return changeSync(request, target, lock, fn);
   }
   for (;;) {
-    const dir = dirname(targetOf(request));
-    const hold = acquireSync(lock(dir));
+    const [dir, acquisition] = lockFor(targetOf(request), lock);
+    const hold = acquireSync(acquisition);
     try {
       waitForTurnSync(request.path);
       const target = targetOf(request);
@@ -78,8 +81,13 @@ async function underHeldLock(
     const work = async () => {
       stopListening();
       throwIfAborted(signal);
-      await waitForTurn(path, signal);
-      await change(request, lockedTarget(request, hold), hold, fn);
+      const stopWatching = watchUpdate(path, () => updates.get(key) !== done);
+      try {
+        await waitForTurn(path, signal);
+        await change(request, lockedTarget(request, hold), hold, fn);
+      } finally {
+        stopWatching();
+      }
     };
     const updates = hold.updates ??= new Map();
     const before = updates.get(key);
@@ -98,7 +106,9 @@ async function change(
   fn: (current: Uint8Array | null) => unknown,
 ): Promise<void> {
   const underLock = writeRequest(request, target, hold);
-  const data = await fn(await readInTurn(underLock));
+  const bytes = await readInTurn(underLock);
+  // Its function may never end, and the lock is held meanwhile.
+  const data = await untilAborted((async () => await fn(bytes))(), request.signal);
   if (data === null) return;
   await write(underLock, data);
   madeIsDurable(underLock, hold);
@@ -113,6 +123,7 @@ function changeSync(
   const underLock = writeRequest(request, target, hold);
   const data = fn(readInTurnSync(underLock));
   if (data === null) return;
+  ignoreFailure(data); // Of an asynchronous function, whose data is refused.
   writeSync(underLock, data);
   madeIsDurable(underLock, hold);
 }
@@ -122,10 +133,17 @@ function madeIsDurable({ durability, made }: WriteRequest, hold: Hold): void {
   if (durability === "durable") hold.made.splice(0, made!.length);
 }
 
-/** The write of an update: to the file that was read, if the lock is held still. */
+/** The write of an update: to the file that was read, if it is that one and the lock is held still. */
 function writeRequest(request: WriteRequest, target: string, hold: Hold): WriteRequest {
-  const verify = () => {
+  const verify = (path: string) => {
     if (!isHeld(hold)) throw new LockLostError(hold.path);
+    if (path === target) return;
+    // It may be in another directory, whose lock is not held.
+    throw failure(
+      runtime.error("ESTALE", "Became a link to another file", target),
+      request,
+      "check",
+    );
   };
   return { ...request, path: target, calledAs: request.path, verify, made: [...hold.made] };
 }
@@ -139,12 +157,27 @@ function targetOf(request: WriteRequest): string {
   }
 }
 
+/** The directory of a file that is to be changed, and how to acquire its lock. */
+function lockFor(target: string, lock: (dir: string) => LockRequest): [string, LockRequest] {
+  const dir = dirname(target);
+  const request = lock(dir);
+  mustBeApart(target, request.path);
+  return [dir, request];
+}
+
+/** The lock would create the file, empty, and lose who waits for it when the file is replaced. */
+function mustBeApart(target: string, lockPath: string): void {
+  if (pathKey(target) !== pathKey(lockPath)) return;
+  throw new RangeError(`'lock' must be that of another file than '${target}', which is updated`);
+}
+
 /** The file that is to be changed, whose directory's lock must be the one that is held. */
 function lockedTarget(request: WriteRequest, hold: Hold): string {
   if (!isHeld(hold)) throw new LockLostError(hold.path);
   const target = targetOf(request);
   const dir = dirname(target);
   const path = `${dir}/${basename(hold.path)}`;
+  mustBeApart(target, path);
   if (!leadsTo({ dir, path }, hold.id)) {
     throw new RangeError(
       `'lock' must be the lock of the file's directory '${dir}': received that of '${hold.dir}'`,

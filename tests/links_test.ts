@@ -77,6 +77,24 @@ for (const [what, write] of ways) {
   );
 
   testWithLinks(
+    `${what} refuses a link to what only a directory can be`,
+    () =>
+      inTempDir(async (dir) => {
+        const link = path.join(dir, "link");
+        for (const to of ["new/", "new///", "new/.", "./"]) {
+          fs.symlinkSync(to, link);
+          const calls = await recorded(async () => {
+            const error = await assertRejects(() => write(link), Error);
+            assertEquals((error as Error & { code?: string }).code, "EISDIR", to);
+          });
+          assert(!calls.some(({ name }) => name === "create" || name === "writeNew"));
+          fs.rmSync(link);
+        }
+        assertEquals(list(dir), []);
+      }),
+  );
+
+  testWithLinks(
     `${what} looks again when a link is re-pointed while it is followed`,
     () =>
       inTempDir(async (dir) => {

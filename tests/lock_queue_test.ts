@@ -297,7 +297,7 @@ test("DirLock.acquire() keeps lock files without an identity apart", () =>
   ));
 
 const keepsOpen = isBun || (isWindows && !isDeno);
-for (const how of ["end", "exit", "terminate"]) {
+for (const how of ["end", "exit", "untracked", "terminate"]) {
   test(
     `DirLock is free when the thread that holds it has ended, by ${how}`,
     () =>
@@ -315,7 +315,7 @@ test(
   "A nested wait says after 10 s, once in a process, that it may never end",
   () =>
     inTempDir(async (dir) => {
-      const ways = ["acquire", "update", "timeout", "signal", "other"];
+      const ways = ["acquire", "update", "handed", "timeout", "signal", "other"];
       const held = ways.map((way) => DirLock.acquireSync(path.join(dir, way, "other")));
       const told = await Promise.all(ways.map(async (way) => {
         const child = new Child("nest", [path.join(dir, way), way]);
@@ -329,14 +329,15 @@ test(
       assertEquals(Object.fromEntries(warned), {
         acquire: 1,
         update: 1,
+        handed: 1,
         timeout: 0,
         signal: 0,
         other: 0,
       });
-      for (const [line] of told.slice(0, 2)) {
-        const [after, ...message] = line!.split(" ");
-        assert(Number(after) >= 9_500 && Number(after) < 20_000, line);
-        assert(message.join(" ").includes("{ lock }"), line);
+      for (const [i, advice] of ["{ lock }", "{ lock }", "waits for itself"].entries()) {
+        const [after, ...message] = told[i]![0]!.split(" ");
+        assert(Number(after) >= 9_500 && Number(after) < 20_000, after);
+        assert(message.join(" ").includes(advice), message.join(" "));
       }
     }),
   { timeout: 60_000 },

@@ -6,6 +6,7 @@ import * as path from "node:path";
 import {
   AtomicFile,
   atomicUpdate,
+  atomicUpdateSync,
   atomicWrite,
   type AtomicWriteOptions,
   atomicWriteSync,
@@ -561,6 +562,42 @@ for (const isMade of [false, true]) {
       }
     }));
 }
+
+for (const createNew of [false, true]) {
+  const how = createNew ? "with createNew" : "that replaces";
+  test(`a call ${how} whose temporary file somebody removes is begun anew by a synchronous call`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      if (!createNew) fs.writeFileSync(file, "old");
+      const seen: string[] = [];
+      await intercepted(({ name, args, form }) => {
+        if (form !== "async" || (name !== "rename" && name !== "link")) return;
+        fs.rmSync(String(args[0]));
+        atomicUpdateSync(file, (bytes) => {
+          seen.push(new TextDecoder().decode(bytes!));
+          return null;
+        });
+      }, () => atomicWrite(file, "async", { createNew }));
+      assertEquals([seen, text(file), list(dir)], [["async"], "async", ["file"]]);
+    }));
+}
+
+test("a commit whose temporary file somebody removes fails beside a synchronous call too", () =>
+  inTempDir(async (dir) => {
+    const target = path.join(dir, "file");
+    fs.writeFileSync(target, "old");
+    let outcome: string[] = [];
+    await intercepted(({ name, args, form }) => {
+      if (form !== "async" || name !== "rename") return;
+      fs.rmSync(String(args[0]));
+      atomicWriteSync(target, "sync");
+    }, async () => {
+      const file = await AtomicFile.open(target);
+      await file.write("draft");
+      outcome = await outcomes([file.commit()]);
+    });
+    assertEquals([outcome, text(target), list(dir)], [["ENOENT"], "sync", ["file"]]);
+  }));
 
 test("atomicWriteSync() takes a call over at whatever moment it is", () =>
   inTempDir(async (dir) => {

@@ -5,7 +5,7 @@ import process from "node:process";
 import { Readable } from "node:stream";
 import { type AtomicData, AtomicFile, atomicWrite, type AtomicWriteOptions } from "../mod.ts";
 import { blobOf, content, numberOf } from "./support/content.ts";
-import { inTempDir, list, text, unchanged } from "./support/dir.ts";
+import { inTempDir, list, openDescriptors, text, unchanged } from "./support/dir.ts";
 import { runtime } from "../runtime/mod.ts";
 import { onPlatform } from "./support/fake.ts";
 import { intercepted, recorded, systemError } from "./support/runtime.ts";
@@ -174,6 +174,37 @@ test("atomicWrite() keeps its error when the source cannot even be stopped", () 
     await assertRejects(() => atomicWrite(dir, iterable), Error, "Is a directory");
   }));
 
+/** Sources that fail, and whose end fails too. */
+const stubborn: [string, () => AtomicData][] = [
+  ["a stream of node:stream", () => {
+    const stream = Readable.from([{}]);
+    stream.destroy = () => {
+      throw new Error("cannot be destroyed");
+    };
+    return stream;
+  }],
+  ["a reader", () => {
+    const cancel = () => {
+      throw new Error("cannot be cancelled");
+    };
+    const getReader = () => ({ read: () => Promise.resolve({ value: {} }), cancel });
+    return { getReader } as unknown as ReadableStream<Uint8Array>;
+  }],
+  ["a reader of another kind", () => {
+    const getReader = () => ({ read: () => Promise.resolve({ value: {} }), cancel() {} });
+    return { getReader } as unknown as ReadableStream<Uint8Array>;
+  }],
+];
+for (const [what, make] of stubborn) {
+  test(`atomicWrite() leaves nothing of ${what} that fails and cannot be stopped`, () =>
+    inTempDir(async (dir) => {
+      const descriptors = openDescriptors(dir);
+      const file = path.join(dir, "file");
+      await assertRejects(() => atomicWrite(file, make()), TypeError, "Chunk must be");
+      assertEquals([list(dir), openDescriptors(dir)], [[], descriptors]);
+    }));
+}
+
 test("atomicWrite() cancels the source when the target is refused", () =>
   inTempDir(async (dir) => {
     let cancelled = false;
@@ -209,6 +240,12 @@ const aborts: [string, (options: AtomicWriteOptions, file: string) => Promise<vo
         yield "half";
         await new Promise(() => {});
       })(),
+      options,
+    )],
+  ["of a Blob that stalls", (options, file) =>
+    atomicWrite(
+      file,
+      Object.assign(blobOf(whole), { arrayBuffer: () => new Promise<never>(() => {}) }),
       options,
     )],
 ];

@@ -240,6 +240,50 @@ for (const { form, update } of FORMS) {
       }),
   );
 
+  testWithLinks(
+    `${form}() does not follow a link that its file became meanwhile`,
+    () =>
+      inTempDir(async (dir) => {
+        for (const name of ["a", "b"]) fs.mkdirSync(path.join(dir, name));
+        const [file, moved] = ["a", "b"].map((name) => path.join(dir, name, "counter"));
+        fs.writeFileSync(file!, "0");
+        const error = await assertRejects(
+          () =>
+            update(file!, (bytes) => {
+              fs.renameSync(file!, moved!);
+              fs.symlinkSync(moved!, file!);
+              atomicUpdateSync(moved!, increment);
+              return increment(bytes);
+            }),
+          Error,
+          "Became a link to another file",
+        );
+        assertEquals([(error as Coded).code, text(moved!)], ["ESTALE", "1"]);
+        assertEquals(list(path.join(dir, "b")), ["counter"]);
+      }),
+  );
+
+  test(`${form}() refuses to lock by the file itself`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const message = "'lock' must be that of another file";
+      const lock = { lockFileName: "file" };
+      await assertRejects(() => update(file, increment, { lock }), RangeError, message);
+      assertEquals(list(dir), []);
+      fs.writeFileSync(file, "0");
+      using held = DirLock.acquireSync(dir, lock);
+      await assertRejects(() => update(file, increment, { lock: held }), RangeError, message);
+      assertEquals(text(file), "0");
+    }));
+
+  test(`${form}() refuses a path that only a directory can have, and makes none`, () =>
+    inTempDir(async (dir) => {
+      for (const end of ["", ".", ".."]) {
+        const error = await assertRejects(() => update(`${dir}/new/${end}`, increment), Error);
+        assertEquals([(error as Coded).code, list(dir)], ["EISDIR", []], end);
+      }
+    }));
+
   test(`${form}() creates the directory`, () =>
     inTempDir(async (dir) => {
       await update(path.join(dir, "a", "b", "file"), () => "x");
@@ -460,6 +504,18 @@ test("atomicUpdate() does not write when aborted while the function works", () =
     assertEquals(list(dir), []);
   }));
 
+test("atomicUpdate() frees the lock when aborted while a function works that never ends", () =>
+  inTempDir(async (dir) => {
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const updated = atomicUpdate(path.join(dir, "file"), () => {
+      controller.abort(reason);
+      return new Promise<never>(() => {});
+    }, { signal: controller.signal });
+    assertStrictEquals(await assertRejects(() => within(updated)), reason);
+    DirLock.acquireSync(dir, { timeout: 0 }).release();
+  }));
+
 test("atomicUpdate() without a free descriptor gives up when its signal says so", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
@@ -485,6 +541,10 @@ test("atomicUpdateSync() throws a TypeError when a promise comes back", () =>
     await assertRejects(() => FORMS[1]!.update(file, () => Promise.resolve("new")), TypeError);
     // @ts-expect-error A promise is returned.
     await assertRejects(() => FORMS[1]!.update(file, () => Promise.resolve(null)), TypeError);
+    // Nobody hears of this one's failure, which must not end the program.
+    const fails = () => Promise.reject(new Error("unheard"));
+    // @ts-expect-error A promise is returned.
+    await assertRejects(() => FORMS[1]!.update(file, fails), TypeError);
     assertEquals([list(dir), text(file)], [["file"], "old"]);
     (await DirLock.tryAcquire(dir))!.release();
   }));

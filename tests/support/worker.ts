@@ -358,7 +358,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   /** Has a thread {@linkcode jobs.keep} the lock; says when it has ended and whether the lock is free. */
   async threadThatKeeps(dir, how) {
     const argv = ["aperture-worker", "keep", dir!, how!];
-    const worker = new Worker(new URL(import.meta.url), { argv });
+    // One whose descriptors Node does not close at its end.
+    const options = { argv, trackUnmanagedFds: how !== "untracked" };
+    const worker = new Worker(new URL(import.meta.url), options);
     if (how === "terminate") worker.once("message", () => void worker.terminate());
     await new Promise((resolve, reject) => worker.once("error", reject).once("exit", resolve));
     console.log("ended");
@@ -392,6 +394,15 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       },
       timeout: (dir) => withDirLock(dir, () => DirLock.acquire(dir, { timeout: 60_000 })),
       signal: (dir) => withDirLock(dir, () => DirLock.acquire(dir, { signal })),
+      // Warns, but of the update that waits for itself.
+      handed: (dir) =>
+        withDirLock(dir, (lock) => {
+          const file = path.join(dir, "file");
+          return atomicUpdate(file, async () => {
+            await atomicUpdate(file, () => "inner", { lock });
+            return "outer";
+          }, { lock });
+        }),
       other: () => DirLock.acquire(path.join(dir!, "other")),
     };
     for (const name of ["one", "two"]) ways[way!]!(path.join(dir!, name)).catch(console.error);

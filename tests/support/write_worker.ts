@@ -67,6 +67,20 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("done");
   },
 
+  /** Replaces a file as another user while its mode changes; says the mode of the new one. */
+  async commitAs(dir, uid, from, to) {
+    become(Number(uid), Number(uid));
+    const target = path.join(dir!, "file");
+    fs.writeFileSync(target, "old");
+    fs.chmodSync(target, parseInt(from!, 8));
+    const file = await AtomicFile.open(target);
+    await file.write("new");
+    fs.chmodSync(target, parseInt(to!, 8));
+    await file.commit();
+    const { mode, size } = fs.lstatSync(target);
+    console.log(`${(mode & 0o7777).toString(8)} ${size}`);
+  },
+
   /** Ends while an AtomicFile is open. */
   async endWithAtomicFile(dir, how) {
     const file = await AtomicFile.open(path.join(dir!, "file"));
