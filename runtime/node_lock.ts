@@ -1,4 +1,5 @@
 import process from "node:process";
+import { isMainThread } from "node:worker_threads";
 import { unixCalls, windowsCalls } from "./native.ts";
 import type { LockFile, Runtime } from "./types.ts";
 import { unixLocks } from "./unix_lock.ts";
@@ -13,16 +14,14 @@ let open: Runtime["openLock"] | undefined;
 export function openLock(path: string, access: "read-write" | "read"): LockFile {
   open ??= process.platform === "win32" ? windowsLocks(windowsCalls()) : unixLocks(unixCalls());
   const file = open(path, access);
-  // dnt-shim-ignore
-  const closesItself = process.platform !== "win32" && !("Bun" in globalThis);
-  return closesItself ? file : closedAtExit(file);
+  return isMainThread ? file : closedAtExit(file);
 }
 
 let unclosed: Set<LockFile> | undefined;
 
 /**
- * A worker of Bun that ends leaves its descriptors open, and so its locks held. One of Node closes
- * them, but knows nothing of handles that koffi has opened on Windows.
+ * A thread that ends may leave its descriptors open, and so its locks held: one of Bun does, one of
+ * Node if it is told so (`trackUnmanagedFds`), or for what koffi has opened on Windows.
  */
 function closedAtExit(file: LockFile): LockFile {
   if (unclosed === undefined) {

@@ -175,6 +175,21 @@ test(
   { skip: cannotBecome },
 );
 
+for (const [from, to] of [["200", "220"], ["400", "440"]] as const) {
+  test(
+    `who is not root commits over a file whose mode changes from ${from} to ${to}`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.chownSync(dir, 1234, 1234);
+        const child = writer("commitAs", [dir, 1234, from, to]);
+        await child.says(`${to} 3`);
+        assertEquals(await child.exit(), 0);
+        assertEquals(list(dir), ["file"]);
+      }),
+    { skip: cannotBecome },
+  );
+}
+
 test(
   "a mode without the owner's right to read is set",
   () =>
