@@ -192,8 +192,8 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration };
  * link to the old file keeps the old content, and extended attributes and access control lists
  * are not carried over.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the
- * file, of the file that it points to if it is a symbolic link.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
+ * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
  * @see {@link https://man7.org/linux/man-pages/man2/rename.2.html} for the atomicity of a rename
  *
@@ -248,8 +248,8 @@ export async function atomicWrite(
  * with others, or with `createNew`, this call fails with `EBUSY`. So it does while a copy in
  * place (option `fallback`) is under way.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the
- * file, of the file that it points to if it is a symbolic link.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
+ * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
  * @param path The file, as a path or a `file:` URL.
  * @param data The content.
@@ -312,8 +312,8 @@ export class AtomicFile implements AsyncDisposable {
   /**
    * Begins the replacement of a file.
    *
-   * Requires `--allow-read` and `--allow-write` permissions for the directory of the
-   * file, of the file that it points to if it is a symbolic link.
+   * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
+   * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
    *
    * @param path The file, as a path or a `file:` URL.
    * @param options Durability, mode and what to do with what is there; an aborted
@@ -364,7 +364,8 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Appends to the replacement. Calls that are not awaited take effect in order.
+   * Appends to the replacement. Calls that are not awaited take effect in order; beside chunks of
+   * {@linkcode AtomicFile.writable} they have none, unless the one is awaited before the other.
    *
    * Small chunks are copied and gathered: the promise is resolved at once, and a failure to
    * write them is that of a later call. After a failure all is discarded, and so nothing

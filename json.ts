@@ -99,7 +99,7 @@ export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonF
  * Integers beyond 2^53 are rounded, as `JSON.parse()` does: keep them in strings. The file is read
  * into memory, and parsed without giving up the thread.
  *
- * Requires `--allow-read` permission for the file.
+ * Requires `--allow-read` permission for the file, and for a symbolic link that leads to it.
  *
  * @typeParam T What `check` returns; without one the value is taken for it unseen.
  *
@@ -150,7 +150,7 @@ export async function readJson<T = unknown>(
  * Reads the value of a JSON file, or undefined if there is no file: the synchronous form of
  * {@linkcode readJson}.
  *
- * Requires `--allow-read` permission for the file.
+ * Requires `--allow-read` permission for the file, and for a symbolic link that leads to it.
  *
  * @typeParam T What `check` returns; without one the value is taken for it unseen.
  *
@@ -191,8 +191,8 @@ export function readJsonSync<T = unknown>(
  * object of a class that has no properties of its own and no `toJSON()`, such as a Map, or a
  * promise that was not awaited.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file, of the
- * file that it points to if it is a symbolic link.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
+ * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
  * @param path The file, as a path or a `file:` URL.
  * @param value The value.
@@ -231,8 +231,8 @@ export async function writeJson(
  * Replaces a file by the JSON of a value, atomically, or creates the file: the synchronous form
  * of {@linkcode writeJson}.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file, of the
- * file that it points to if it is a symbolic link.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
+ * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
  * @param path The file, as a path or a `file:` URL.
  * @param value The value.
@@ -276,7 +276,9 @@ export function writeJsonSync(
  * directories holds here. What JSON cannot hold is refused as by {@linkcode writeJson}; integers
  * beyond 2^53 are rounded when they are read.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory.
+ * Requires the permissions of {@linkcode atomicUpdate}: `--allow-read` and `--allow-write` for the
+ * directory of the file; for a symbolic link those for the directory of the file that it points to,
+ * and `--allow-read` for it.
  *
  * @typeParam T The value that `fn` gets and returns. Without `check` what is read is taken for it
  * unseen.
@@ -343,7 +345,9 @@ export async function updateJson<T = unknown>(
  * Changes the value of a JSON file under its directory's lock: the synchronous form of
  * {@linkcode updateJson}.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory.
+ * Requires the permissions of {@linkcode atomicUpdate}: `--allow-read` and `--allow-write` for the
+ * directory of the file; for a symbolic link those for the directory of the file that it points to,
+ * and `--allow-read` for it.
  *
  * @typeParam T The value that `fn` gets and returns. Without `check` what is read is taken for it
  * unseen.

@@ -35,18 +35,18 @@ import type { AcquireOptions, AcquireSyncOptions, DirLock } from "./lock.ts";
 export interface AtomicUpdateOptions extends AtomicWriteOptions {
   /**
    * An exclusive lock of the file's directory that is held already, and stays held, or how to
-   * acquire it: {@linkcode AcquireOptions} but `shared`.
+   * acquire it.
    */
-  lock?: DirLock | AcquireOptions;
+  lock?: DirLock | Omit<AcquireOptions, "shared">;
 }
 
 /** Options for {@linkcode atomicUpdateSync}. */
 export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
   /**
    * An exclusive lock of the file's directory that is held already, and stays held, or how to
-   * acquire it: {@linkcode AcquireSyncOptions} but `shared`.
+   * acquire it.
    */
-  lock?: DirLock | AcquireSyncOptions;
+  lock?: DirLock | Omit<AcquireSyncOptions, "shared">;
 }
 
 /**
@@ -65,17 +65,18 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  * are handed one lock are carried out one after another: so a function must not wait for another
  * update of its own file. If the lock is released or lost meanwhile, nothing is written.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
+ * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
  * @param path The file, as a path or a `file:` URL.
  * @param fn What to do with the content: it gets the bytes, or null if there is no file,
  * and returns the new content, or null to leave the file as it is.
  * @param options Those of {@linkcode atomicWrite}, and the lock. `signal` gives up the wait
- * for the lock too.
+ * for the lock too, and for `fn`, which goes on for nothing then.
  * @throws {TypeError} If an argument is of the wrong type, an option unknown, or what `fn`
  * returns no data.
  * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or
- * that of another directory.
+ * that of another directory, or its file is the one that is to be changed.
  * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new content was in place.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class,
@@ -123,11 +124,13 @@ export async function atomicUpdate(
 /**
  * Changes a file under its directory's lock: the synchronous form of {@linkcode atomicUpdate}.
  *
- * It carries out the calls on the path that were made before, and blocks the thread until the
- * lock is free. If one of those writes a Blob, which cannot be read synchronously, it fails with
- * `EBUSY`. The function must return its data, not a promise.
+ * It carries out the writes of the path that were called before, and blocks the thread until the
+ * lock is free. If one of those is of a Blob, which cannot be read synchronously, it fails with
+ * `EBUSY`. It cannot carry out an {@linkcode atomicUpdate}: one that waits for its lock comes later,
+ * one that holds it makes this call fail. The function must return its data, not a promise.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
+ * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
  * @param path The file, as a path or a `file:` URL.
  * @param fn What to do with the content: it gets the bytes, or null if there is no file,
@@ -136,7 +139,7 @@ export async function atomicUpdate(
  * @throws {TypeError} If an argument is of the wrong type, an option unknown, or what `fn`
  * returns no data.
  * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or
- * that of another directory.
+ * that of another directory, or its file is the one that is to be changed.
  * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new content was in place.
  * @throws {DeadlockError} If this thread holds the lock itself, or on Deno waits for it already.

@@ -162,6 +162,7 @@ for (const { form, update } of FORMS) {
       lock.release();
       await assertRejects(() => update(file, () => "x", { lock }), RangeError, "released");
       await assertRejects(
+        // @ts-expect-error It is not among the options either.
         () => update(file, () => "x", { lock: { shared: true } }),
         RangeError,
         "exclusive",
