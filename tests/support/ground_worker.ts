@@ -4,6 +4,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { updateJson } from "../../json.ts";
 import * as library from "../../mod.ts";
+import { loadKoffi } from "../../runtime/koffi.ts";
 import { content, numberOf } from "./content.ts";
 
 const { atomicUpdate, AtomicFile, atomicWrite, atomicWriteSync, DirLock, withDirLock } = library;
@@ -479,6 +480,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       // Threads of a pool that have nothing to do end after a while.
       await new Promise((go) => setTimeout(go, 12_000));
       (globalThis as { gc?: () => void }).gc?.();
+      giveBack();
       const counts = ["fd", "task"].map((of) => fs.readdirSync(`/proc/self/${of}`).length);
       const { heapUsed, rss } = process.memoryUsage();
       console.log(`usage ${[...counts, heapUsed >> 10, rss >> 20].join(" ")}`);
@@ -490,6 +492,18 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     process.exit();
   },
 };
+
+/** Gives to the system what glibc keeps of memory that is free: 70 of Deno's 195 MiB. */
+function giveBack(): void {
+  if (!("Deno" in globalThis)) {
+    loadKoffi().load("libc.so.6").func("int malloc_trim(size_t)")(0);
+    return;
+  }
+  const trim = { parameters: ["usize"], result: "i32" } as const;
+  const libc = Deno.dlopen("libc.so.6", { malloc_trim: trim });
+  libc.symbols.malloc_trim(0n);
+  libc.close();
+}
 
 /** Neither Node nor Deno knows its name. */
 const ESTALE = 116;
