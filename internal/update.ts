@@ -1,7 +1,7 @@
 import { basename } from "@std/path/basename";
 import { dirname } from "@std/path/dirname";
 import { runtime } from "../runtime/mod.ts";
-import { onAbort, throwIfAborted, untilAborted } from "./abort.ts";
+import { onAbort, throwIfAborted } from "./abort.ts";
 import { withContext } from "./errors.ts";
 import { DeadlockError, LockLostError } from "./lock_errors.ts";
 import { leadsTo } from "./lock_file.ts";
@@ -20,7 +20,27 @@ import { write, writeSync } from "./write.ts";
 export type UpdateLock = Hold | ((dir: string) => LockRequest);
 
 /** Reads a file, and writes what `fn` returns, under the lock of its directory. */
-export async function update(
+export function update(
+  request: WriteRequest,
+  fn: (current: Uint8Array | null) => unknown,
+  lock: UpdateLock,
+): Promise<void> {
+  const { signal } = request;
+  return new Promise((resolve, reject) => {
+    // An abort is told while `fn` works, but the lock stays held: `fn` may go on to rely on it.
+    const heard = async (current: Uint8Array | null) => {
+      const stopListening = onAbort(signal, () => reject(signal!.reason));
+      try {
+        return await fn(current);
+      } finally {
+        stopListening();
+      }
+    };
+    underLock(request, heard, lock).then(resolve, reject);
+  });
+}
+
+async function underLock(
   request: WriteRequest,
   fn: (current: Uint8Array | null) => unknown,
   lock: UpdateLock,
@@ -105,13 +125,11 @@ async function change(
   hold: Hold,
   fn: (current: Uint8Array | null) => unknown,
 ): Promise<void> {
-  const underLock = writeRequest(request, target, hold);
-  const bytes = await readInTurn(underLock);
-  // Its function may never end, and the lock is held meanwhile.
-  const data = await untilAborted((async () => await fn(bytes))(), request.signal);
+  const checked = writeRequest(request, target, hold);
+  const data = await fn(await readInTurn(checked));
   if (data === null) return;
-  await write(underLock, data);
-  madeIsDurable(underLock, hold);
+  await write(checked, data);
+  madeIsDurable(checked, hold);
 }
 
 function changeSync(
@@ -120,12 +138,12 @@ function changeSync(
   hold: Hold,
   fn: (current: Uint8Array | null) => unknown,
 ): void {
-  const underLock = writeRequest(request, target, hold);
-  const data = fn(readInTurnSync(underLock));
+  const checked = writeRequest(request, target, hold);
+  const data = fn(readInTurnSync(checked));
   if (data === null) return;
   ignoreFailure(data); // Of an asynchronous function, whose data is refused.
-  writeSync(underLock, data);
-  madeIsDurable(underLock, hold);
+  writeSync(checked, data);
+  madeIsDurable(checked, hold);
 }
 
 /** Directories that were made for a lock are synced by the first durable update under it. */

@@ -505,16 +505,25 @@ test("atomicUpdate() does not write when aborted while the function works", () =
     assertEquals(list(dir), []);
   }));
 
-test("atomicUpdate() frees the lock when aborted while a function works that never ends", () =>
+test("atomicUpdate() that is aborted rejects at once, and has the lock until its function ends", () =>
   inTempDir(async (dir) => {
-    const controller = new AbortController();
-    const reason = new Error("enough");
-    const updated = atomicUpdate(path.join(dir, "file"), () => {
-      controller.abort(reason);
-      return new Promise<never>(() => {});
-    }, { signal: controller.signal });
-    assertStrictEquals(await assertRejects(() => within(updated)), reason);
-    DirLock.acquireSync(dir, { timeout: 0 }).release();
+    for (const isHeld of [false, true]) {
+      using lock = isHeld ? DirLock.acquireSync(dir) : undefined;
+      const file = path.join(dir, "file");
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      let end!: (data: string) => void;
+      const aborted = atomicUpdate(file, () => {
+        controller.abort(reason);
+        return new Promise<string>((resolve) => end = resolve);
+      }, { signal: controller.signal, ...lock && { lock } });
+      assertStrictEquals(await assertRejects(() => within(aborted)), reason);
+      assertEquals(DirLock.tryAcquireSync(dir), null);
+      let seen: string | null = "";
+      const next = atomicUpdate(file, (bytes) => (seen = decode(bytes), null), lock && { lock });
+      await assertBlocks(next, () => end("late"));
+      assertEquals([seen, list(dir)], [null, []]);
+    }
   }));
 
 test("atomicUpdate() without a free descriptor gives up when its signal says so", () =>
