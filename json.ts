@@ -58,7 +58,8 @@ export interface JsonFormatOptions {
    * What each level is indented by: a number of spaces from 0 to 10, or a string of at most 10
    * spaces and tabs. 0 and "" put everything on one line.
    *
-   * By default it is that of the file that {@linkcode updateJson} changes, else 2.
+   * By default it is that of the file that {@linkcode updateJson} changes, if it has no more than
+   * 64 characters, else 2.
    */
   indent?: number | string;
   /**

@@ -29,6 +29,9 @@ export const DEFAULT_STYLE: JsonStyle = {
 
 const MARK = "\ufeff";
 
+/** What is longer is no indent: each line of what is written would begin with it. */
+const LONGEST_INDENT = 64;
+
 /** Reads JSON from the bytes of the file at `path`. */
 export function parseJson(bytes: Uint8Array, path: string): JsonText {
   const text = decode(bytes, path);
@@ -129,11 +132,18 @@ function unholdable(key: string, what: string, becomes: string | undefined): Typ
 function styleOf(body: string, mark: boolean): JsonStyle {
   const lineBreak = body.includes("\r\n") ? "\r\n" : "\n";
   const lastBreak = body.endsWith("\n");
-  // The first thing in the outermost braces or brackets.
-  const opening = /^\s*[[{]([ \t]*(?:\r?\n)?)(\s*)([^\s\]}])/.exec(body);
-  if (opening === null) return { ...DEFAULT_STYLE, mark, lineBreak, lastBreak };
-  const indented = opening[1]!.endsWith("\n");
-  return { mark, lineBreak, lastBreak, indent: indented ? /[ \t]*$/.exec(opening[2]!)![0] : "" };
+  // Not by one pattern, which would backtrack: quadratic time for a long run of white space.
+  const value = body.trimStart();
+  const first = value.slice(1).trimStart();
+  if (!/^[[{]/.test(value) || /^[\]}]/.test(first)) {
+    return { ...DEFAULT_STYLE, mark, lineBreak, lastBreak };
+  }
+  // What is between the outermost brace or bracket and the first thing in it.
+  const gap = value.slice(1, value.length - first.length);
+  const line = gap.lastIndexOf("\n") + 1;
+  const found = line === 0 ? "" : gap.slice(line);
+  const indent = found.length <= LONGEST_INDENT ? found : DEFAULT_STYLE.indent;
+  return { mark, indent, lineBreak, lastBreak };
 }
 
 /** The text of UTF-8 bytes, with its byte order mark. */
@@ -153,12 +163,14 @@ function decode(bytes: Uint8Array, path: string): string {
 
 /** The offset of the first byte that is not part of UTF-8. */
 function invalidUtf8At(bytes: Uint8Array): number | undefined {
+  // One for all: to make one takes longer than to decode a character.
+  const decoder = new TextDecoder("utf-8", { fatal: true });
   for (let i = 0; i < bytes.byteLength;) {
     const byte = bytes[i]!;
     const length = byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
     if (length > 1) {
       try {
-        new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(i, i + length));
+        decoder.decode(bytes.subarray(i, i + length));
       } catch {
         return i;
       }

@@ -184,6 +184,30 @@ for (const { suffix, read, write, update } of forms) {
       assertEquals(text(file), '[{"n":1}]\n');
     }));
 
+  test(`${readName} reads a long run of white space`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const blanks = " ".repeat(1_000_000);
+      const texts: [content: string, value: unknown][] = [
+        [`${blanks}[${blanks}]${blanks}`, []],
+        [`{\n${blanks}\n"a":${blanks}1}`, { a: 1 }],
+        [`{${"\r\n".repeat(1_000_000)}\t}`, {}],
+      ];
+      for (const [content, value] of texts) {
+        fs.writeFileSync(file, content);
+        assertEquals(await read(file), value);
+      }
+    }));
+
+  test(`${updateName} takes a long run of blanks for no indentation`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      // Each of the numbers would get a line that begins with it: a hundred gigabytes.
+      fs.writeFileSync(file, `[\n${" ".repeat(1_000_000)}${"1,".repeat(100_000)}1]`);
+      await update<number[]>(file, (value) => value!.with(0, 2));
+      assertStrictEquals(text(file), `[\n  2,\n${"  1,\n".repeat(99_999)}  1\n]`);
+    }));
+
   test(`${updateName} does not write what has not changed`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
