@@ -97,8 +97,8 @@ export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonF
  *
  * It takes no lock and needs none: a file that is replaced atomically is always whole. What this
  * process was told to write to the file before is written first. A byte order mark is skipped.
- * Integers beyond 2^53 are rounded, as `JSON.parse()` does: keep them in strings. The file is read
- * into memory, and parsed without giving up the thread.
+ * Integers beyond 2^53 are rounded, and numbers beyond 1.8e308 are Infinity, as `JSON.parse()` has
+ * it: keep them in strings. The file is read into memory, and parsed without giving up the thread.
  *
  * Requires `--allow-read` permission for the file.
  *
@@ -275,7 +275,8 @@ export function writeJsonSync(
  *
  * It is {@linkcode atomicUpdate} for JSON, and what is said there of links, the lock and missing
  * directories holds here. What JSON cannot hold is refused as by {@linkcode writeJson}; integers
- * beyond 2^53 are rounded when they are read.
+ * beyond 2^53 are rounded when they are read. A number beyond 1.8e308 is read as Infinity: leave all
+ * as it is, or put something else in its place.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *

@@ -63,9 +63,13 @@ export function stringifyJson(value: unknown, style: JsonStyle): string {
   return (mark ? MARK : "") + text + (lastBreak ? lineBreak : "");
 }
 
-/** Whether two texts, with or without a byte order mark, hold the same value. */
-export function sameValue(a: string, b: string): boolean {
-  return a === b || JSON.stringify(parseText(a)) === JSON.stringify(parseText(b));
+/**
+ * Whether a value is the one of a text that is JSON, with or without a byte order mark.
+ *
+ * @throws {TypeError} If JSON cannot hold the value, but for an Infinity: the text may have 1e999.
+ */
+export function isValueOf(text: string, value: unknown): boolean {
+  return comparable(value) === comparable(parseText(text));
 }
 
 /** The value of a text that is JSON, with or without a byte order mark. */
@@ -82,6 +86,15 @@ function write(value: unknown, indent: string): string {
     throw new TypeError("JSON cannot hold undefined: return or pass null for an empty value");
   }
   return isLong ? text.replaceAll(/^\t+/gm, (tabs) => indent.repeat(tabs.length)) : text;
+}
+
+/** A text that is the same for the same values. An Infinity is a string in it, unlike all strings. */
+function comparable(value: unknown): string | undefined {
+  return JSON.stringify(value, function (this: unknown, key, part: unknown) {
+    if (part === Infinity || part === -Infinity) return `${part}`;
+    const held = refuseLoss.call(this, key, part);
+    return typeof held === "string" ? `"${held}` : held;
+  });
 }
 
 /** A replacer that throws where JSON.stringify() would write something else without a word. */

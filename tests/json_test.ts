@@ -219,6 +219,36 @@ for (const { suffix, read, write, update } of forms) {
       }
     }));
 
+  test(`${updateName} does not write a number that is too large, when it has not changed`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const content = '{"limits":[1e999,-1e999,null,"Infinity"]}';
+      fs.writeFileSync(file, content);
+      const calls = await recorded(() => update(file, (value) => structuredClone(value)));
+      assert(!calls.some(({ name }) => name === "rename"));
+      assertEquals(text(file), content);
+    }));
+
+  test(`${updateName} replaces a number that is too large by null, or its name`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      for (const limit of [null, "Infinity"]) {
+        fs.writeFileSync(file, '{"limit":1e999}');
+        await update<{ limit: unknown }>(file, (value) => ({ ...value, limit }));
+        assertEquals(await read(file), { limit });
+      }
+    }));
+
+  test(`${updateName} refuses to write a number that is too large beside what has changed`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const content = '{"limit":1e999}';
+      fs.writeFileSync(file, content);
+      const add = (value: object | undefined) => ({ ...value, theme: "dark" });
+      await assertRejects(() => update(file, add), TypeError, "Infinity at 'limit'");
+      assertEquals(text(file), content);
+    }));
+
   test(`${updateName} creates what is not there`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "new", "file");
