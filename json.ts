@@ -188,8 +188,8 @@ export function readJsonSync<T = unknown>(
  * end. What is there is not read: to change a part of it use {@linkcode updateJson}.
  *
  * Properties that are undefined are left out, as `JSON.stringify()` does. What that would replace
- * by something else is refused: NaN, an invalid Date, a function, undefined in an array, and an
- * object of a class that has no properties of its own and no `toJSON()`, such as a Map, or a
+ * by something else is refused: NaN, Infinity, an invalid Date, a function, undefined in an array,
+ * and an object of a class that has no properties of its own and no `toJSON()`, such as a Map, or a
  * promise that was not awaited.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file, of the

@@ -115,7 +115,10 @@ function refuseLoss(this: unknown, key: string, value: unknown): unknown {
       if (prototype === null || prototype === Object.prototype) return value;
       // A plain object of another realm is one too.
       if (Object.getPrototypeOf(prototype) === null) return value;
-      if (isBoxed(value) || Object.keys(value).length > 0) return value;
+      // JSON.stringify() unboxes only what this returns: NaN would get past it.
+      const bare: unknown = isBoxed(value) ? value.valueOf() : value;
+      if (typeof bare !== "object") return refuseLoss.call(this, key, bare);
+      if (Object.keys(value).length > 0) return value;
       // A Map, a Set, a Promise that was not awaited.
       throw unholdable(key, `a ${value.constructor?.name || "class instance"}`, "{}");
     }

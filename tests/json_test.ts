@@ -338,6 +338,9 @@ for (const { suffix, read, write, update } of forms) {
         [1n, "a bigint"],
         [NaN, "NaN"],
         [{ a: [-Infinity] }, "-Infinity at '0'"],
+        [[new Number(NaN)], "NaN at '0'"],
+        [{ a: Object(Infinity) }, "Infinity at 'a'"],
+        [Object(1n), "a bigint"],
         [{ a: { b: () => {} } }, "a function at 'b'"],
         [[1, undefined], "undefined at '1'"],
         // deno-lint-ignore no-sparse-arrays
@@ -369,7 +372,7 @@ for (const { suffix, read, write, update } of forms) {
         point: new Point(1),
         bare: Object.assign(Object.create(null), { a: 1 }),
         empty: [{}, [], Object.create(null)],
-        boxed: new Number(1),
+        boxed: [new Number(1), new String(""), new Boolean(false)],
         other: runInNewContext("({ a: [1], b: {} })"),
         half: "\ud800",
         url: new URL("https://example.com/"),
@@ -378,7 +381,7 @@ for (const { suffix, read, write, update } of forms) {
       assertEquals(
         text(file),
         '{"date":"1970-01-01T00:00:00.000Z","point":{"x":1},"bare":{"a":1},"empty":[{},[],{}],' +
-          '"boxed":1,"other":{"a":[1],"b":{}},"half":"\\ud800","url":"https://example.com/"}\n',
+          '"boxed":[1,"",false],"other":{"a":[1],"b":{}},"half":"\\ud800","url":"https://example.com/"}\n',
       );
     }));
 
