@@ -34,7 +34,7 @@ export function* copyInPlace(
     if (to.stat().id !== target.info?.id) {
       throw runtime.error("ESTALE", "Was replaced by another file", target.path);
     }
-    yield* copy(from, to);
+    yield* copy(from, to, target.path);
     const { mode } = request;
     if (mode !== undefined && !runtime.windows) yield () => to.chmod(mode);
     yield () => to.sync();
@@ -55,7 +55,7 @@ export function* copyInPlace(
   yield* step(request, "remove", (fs) => fs.remove(kept));
 }
 
-function* copy(from: OpenFile, to: OpenFile): Steps<void> {
+function* copy(from: OpenFile, to: OpenFile, path: string): Steps<void> {
   const buffer = new Uint8Array(COPY_BYTES);
   let length = 0;
   for (;;) {
@@ -64,7 +64,9 @@ function* copy(from: OpenFile, to: OpenFile): Steps<void> {
     for (let offset = 0; offset < read;) {
       const rest = buffer.subarray(offset, read);
       try {
-        offset += yield* call(() => to.write(rest));
+        const written = yield* call(() => to.write(rest));
+        if (written === 0) throw runtime.error("EIO", "No bytes were taken", path);
+        offset += written;
       } catch (error) {
         if (codeOf(error) !== "EINTR") throw error;
       }

@@ -226,6 +226,31 @@ for (const [what, write] of ways) {
     { skip: isWindows && "a rename is tried again on Windows" },
   );
 
+  test(
+    `${what} fails when the file takes no bytes in place`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        let refused = false;
+        let tries = 0;
+        await intercepted((call, index) => {
+          if (call.name === "rename" && call.args[1] === file) refused = true;
+          refuses(file, "EBUSY")(call, index);
+          if (!refused || call.name !== "file.write") return;
+          // It would be asked for ever.
+          if (++tries > 10) throw systemError("ENOSPC");
+          return [new Uint8Array()];
+        }, async () => {
+          const error = await assertRejects(() =>
+            Promise.resolve().then(() => write(file, { fallback }))
+          );
+          assertEquals((error as Error & { code?: string }).code, "EIO");
+        });
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
   testWithLinks(
     `${what} writes in place to no other file than the one that it looked at`,
     () =>
