@@ -98,6 +98,11 @@ export interface AtomicWriteSyncOptions {
    * before, as `.{name}.{16 hexadecimal digits}.kept` beside the file, and stays there if
    * the copy fails or the process is killed; the error's `temp` names it.
    *
+   * What `mode` does not grant is taken from group and others before the copy, what it
+   * adds is given after it. Who may not take it away gets `EPERM`, and nothing is copied;
+   * who may not give it leaves the file with less. A copy that fails leaves only what both
+   * modes grant. Who has the file open already can read on.
+   *
    * By default such a write fails with `EBUSY`.
    */
   fallback?: "in-place";

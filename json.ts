@@ -58,7 +58,8 @@ export interface JsonFormatOptions {
    * What each level is indented by: a number of spaces from 0 to 10, or a string of at most 10
    * spaces and tabs. 0 and "" put everything on one line.
    *
-   * By default it is that of the file that {@linkcode updateJson} changes, else 2.
+   * By default it is that of the file that {@linkcode updateJson} changes, if it has no more than
+   * 64 characters, else 2.
    */
   indent?: number | string;
   /**
@@ -96,8 +97,8 @@ export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonF
  *
  * It takes no lock and needs none: a file that is replaced atomically is always whole. What this
  * process was told to write to the file before is written first. A byte order mark is skipped.
- * Integers beyond 2^53 are rounded, as `JSON.parse()` does: keep them in strings. The file is read
- * into memory, and parsed without giving up the thread.
+ * Integers beyond 2^53 are rounded, and numbers beyond 1.8e308 are Infinity, as `JSON.parse()` has
+ * it: keep them in strings. The file is read into memory, and parsed without giving up the thread.
  *
  * Requires `--allow-read` permission for the file, and for a symbolic link that leads to it.
  *
@@ -187,8 +188,8 @@ export function readJsonSync<T = unknown>(
  * end. What is there is not read: to change a part of it use {@linkcode updateJson}.
  *
  * Properties that are undefined are left out, as `JSON.stringify()` does. What that would replace
- * by something else is refused: NaN, an invalid Date, a function, undefined in an array, and an
- * object of a class that has no properties of its own and no `toJSON()`, such as a Map, or a
+ * by something else is refused: NaN, Infinity, an invalid Date, a function, undefined in an array,
+ * and an object of a class that has no properties of its own and no `toJSON()`, such as a Map, or a
  * promise that was not awaited.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
@@ -274,7 +275,8 @@ export function writeJsonSync(
  *
  * It is {@linkcode atomicUpdate} for JSON, and what is said there of links, the lock and missing
  * directories holds here. What JSON cannot hold is refused as by {@linkcode writeJson}; integers
- * beyond 2^53 are rounded when they are read.
+ * beyond 2^53 are rounded when they are read. A number beyond 1.8e308 is read as Infinity: leave all
+ * as it is, or put something else in its place.
  *
  * Requires the permissions of {@linkcode atomicUpdate}: `--allow-read` and `--allow-write` for the
  * directory of the file; for a symbolic link those for the directory of the file that it points to,

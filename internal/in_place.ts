@@ -1,9 +1,10 @@
 import { runtime } from "../runtime/mod.ts";
 import type { OpenFile } from "../runtime/types.ts";
-import { codeOf } from "./errors.ts";
+import { REFUSALS } from "./attributes.ts";
+import { codeOf, failedWith } from "./errors.ts";
 import { keepAtExit } from "./exit_cleanup.ts";
-import { failure, step, type WriteRequest } from "./request.ts";
-import { call, type Steps } from "./steps.ts";
+import { failure, type WriteRequest } from "./request.ts";
+import { type Call, call, type Steps } from "./steps.ts";
 import type { Found } from "./target.ts";
 import type { TempFile } from "./temp_file.ts";
 import { keptPath } from "./temp_name.ts";
@@ -12,8 +13,8 @@ const COPY_BYTES = 1024 * 1024;
 
 /**
  * Copies a finished temporary file over a target that cannot be replaced, since it is a mount
- * point. The new content is on the disk all the while: under a name that is neither swept nor
- * removed at exit, until the target has it.
+ * point. While it copies, the new content is on the disk too, under a name that is neither swept
+ * nor removed at exit. What fails before leaves the target as it was, and nothing is kept.
  */
 export function* copyInPlace(
   request: WriteRequest,
@@ -21,28 +22,61 @@ export function* copyInPlace(
   target: Found,
 ): Steps<void> {
   const kept = keptPath(target.path);
-  yield* step(request, "rename", (fs) => fs.rename(temp.path, kept));
-  keepAtExit(temp.path);
+  const mode = runtime.windows ? undefined : request.mode;
   const open: OpenFile[] = [];
+  let restore: Call | undefined;
+  let step = "open";
   try {
-    const from = yield* call((fs) => fs.openExisting(kept, "read"));
-    open.push(from);
-    if (!temp.synced) yield () => from.sync();
     const to = yield* call((fs) => fs.openExisting(target.path, "write"));
     open.push(to);
+    const before = to.stat();
     // A link that somebody put there meanwhile would have led us to another file.
-    if (to.stat().id !== target.info?.id) {
+    if (before.id !== target.info?.id) {
       throw runtime.error("ESTALE", "Was replaced by another file", target.path);
     }
-    yield* copy(from, to);
-    const { mode } = request;
-    if (mode !== undefined && !runtime.windows) yield () => to.chmod(mode);
+    const from = yield* call((fs) => fs.openExisting(temp.path, "read"));
+    open.push(from);
+    step = "fsync";
+    if (!temp.synced) yield () => from.sync();
+    // Before the copy, or who may read the old content only could read the new. Its owner keeps
+    // all rights until then: Deno has to open it again to change its mode.
+    const narrow = mode === undefined ? before.mode : before.mode & (mode | 0o700);
+    if (narrow !== before.mode) {
+      restore = () => to.chmod(before.mode);
+      step = "chmod";
+      yield () => to.chmod(narrow);
+      step = "fsync"; // Or a power cut may leave new content with the old mode.
+      yield () => to.sync();
+    }
+    // Last before the copy, or each write that fails would leave one more such file. Until here a
+    // kill leaves the old content, and a temporary file to sweep.
+    step = "rename";
+    yield (fs) => fs.rename(temp.path, kept);
+    restore = undefined;
+    step = "copy";
+    keepAtExit(temp.path);
+    yield* copy(from, to, target.path);
+    if (mode !== undefined) {
+      try {
+        yield () => to.chmod(mode);
+      } catch (error) {
+        // As for a replacement: group and others have no more rights than were asked for.
+        if (!failedWith(error, REFUSALS)) throw error;
+      }
+    }
     yield () => to.sync();
     while (open.length > 0) {
       const file = open.shift()!;
       yield () => file.close();
     }
+    step = "remove";
+    yield (fs) => fs.remove(kept);
   } catch (error) {
+    try {
+      if (restore !== undefined) yield restore;
+    } catch {
+      // It has fewer rights than before, and the first error is the one to tell.
+    }
     for (const file of open) {
       try {
         yield () => file.close();
@@ -50,12 +84,11 @@ export function* copyInPlace(
         // The descriptor is gone all the same, close(2), and the first error is the one to tell.
       }
     }
-    throw failure(error, request, "copy", { temp: kept });
+    throw failure(error, request, step, step === "copy" ? { temp: kept } : {});
   }
-  yield* step(request, "remove", (fs) => fs.remove(kept));
 }
 
-function* copy(from: OpenFile, to: OpenFile): Steps<void> {
+function* copy(from: OpenFile, to: OpenFile, path: string): Steps<void> {
   const buffer = new Uint8Array(COPY_BYTES);
   let length = 0;
   for (;;) {
@@ -64,7 +97,9 @@ function* copy(from: OpenFile, to: OpenFile): Steps<void> {
     for (let offset = 0; offset < read;) {
       const rest = buffer.subarray(offset, read);
       try {
-        offset += yield* call(() => to.write(rest));
+        const written = yield* call(() => to.write(rest));
+        if (written === 0) throw runtime.error("EIO", "No bytes were taken", path);
+        offset += written;
       } catch (error) {
         if (codeOf(error) !== "EINTR") throw error;
       }

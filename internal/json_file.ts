@@ -1,10 +1,10 @@
 import { JsonFileError } from "./json_error.ts";
 import {
   DEFAULT_STYLE,
+  isValueOf,
   type JsonStyle,
   parseJson,
   parseText,
-  sameValue,
   stringifyJson,
 } from "./json_text.ts";
 import { type Check, kindOf } from "./options.ts";
@@ -84,8 +84,8 @@ export function changeOf<T>(
   return {
     value: checked(path, value, format.check) as T,
     write(next) {
-      const changed = textOf(next, format, style);
-      return sameValue(text, changed) ? null : changed;
+      // First: it may hold an Infinity that was read, and that cannot be written.
+      return isValueOf(text, next) ? null : textOf(next, format, style);
     },
   };
 }

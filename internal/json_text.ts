@@ -29,6 +29,9 @@ export const DEFAULT_STYLE: JsonStyle = {
 
 const MARK = "\ufeff";
 
+/** What is longer is no indent: each line of what is written would begin with it. */
+const LONGEST_INDENT = 64;
+
 /** Reads JSON from the bytes of the file at `path`. */
 export function parseJson(bytes: Uint8Array, path: string): JsonText {
   const text = decode(bytes, path);
@@ -60,9 +63,13 @@ export function stringifyJson(value: unknown, style: JsonStyle): string {
   return (mark ? MARK : "") + text + (lastBreak ? lineBreak : "");
 }
 
-/** Whether two texts, with or without a byte order mark, hold the same value. */
-export function sameValue(a: string, b: string): boolean {
-  return a === b || JSON.stringify(parseText(a)) === JSON.stringify(parseText(b));
+/**
+ * Whether a value is the one of a text that is JSON, with or without a byte order mark.
+ *
+ * @throws {TypeError} If JSON cannot hold the value, but for an Infinity: the text may have 1e999.
+ */
+export function isValueOf(text: string, value: unknown): boolean {
+  return comparable(value) === comparable(parseText(text));
 }
 
 /** The value of a text that is JSON, with or without a byte order mark. */
@@ -79,6 +86,15 @@ function write(value: unknown, indent: string): string {
     throw new TypeError("JSON cannot hold undefined: return or pass null for an empty value");
   }
   return isLong ? text.replaceAll(/^\t+/gm, (tabs) => indent.repeat(tabs.length)) : text;
+}
+
+/** A text that is the same for the same values. An Infinity is a string in it, unlike all strings. */
+function comparable(value: unknown): string | undefined {
+  return JSON.stringify(value, function (this: unknown, key, part: unknown) {
+    if (part === Infinity || part === -Infinity) return `${part}`;
+    const held = refuseLoss.call(this, key, part);
+    return typeof held === "string" ? `"${held}` : held;
+  });
 }
 
 /** A replacer that throws where JSON.stringify() would write something else without a word. */
@@ -99,7 +115,10 @@ function refuseLoss(this: unknown, key: string, value: unknown): unknown {
       if (prototype === null || prototype === Object.prototype) return value;
       // A plain object of another realm is one too.
       if (Object.getPrototypeOf(prototype) === null) return value;
-      if (isBoxed(value) || Object.keys(value).length > 0) return value;
+      // JSON.stringify() unboxes only what this returns: NaN would get past it.
+      const bare: unknown = isBoxed(value) ? value.valueOf() : value;
+      if (typeof bare !== "object") return refuseLoss.call(this, key, bare);
+      if (Object.keys(value).length > 0) return value;
       // A Map, a Set, a Promise that was not awaited.
       throw unholdable(key, `a ${value.constructor?.name || "class instance"}`, "{}");
     }
@@ -129,11 +148,18 @@ function unholdable(key: string, what: string, becomes: string | undefined): Typ
 function styleOf(body: string, mark: boolean): JsonStyle {
   const lineBreak = body.includes("\r\n") ? "\r\n" : "\n";
   const lastBreak = body.endsWith("\n");
-  // The first thing in the outermost braces or brackets.
-  const opening = /^\s*[[{]([ \t]*(?:\r?\n)?)(\s*)([^\s\]}])/.exec(body);
-  if (opening === null) return { ...DEFAULT_STYLE, mark, lineBreak, lastBreak };
-  const indented = opening[1]!.endsWith("\n");
-  return { mark, lineBreak, lastBreak, indent: indented ? /[ \t]*$/.exec(opening[2]!)![0] : "" };
+  // Not by one pattern, which would backtrack: quadratic time for a long run of white space.
+  const value = body.trimStart();
+  const first = value.slice(1).trimStart();
+  if (!/^[[{]/.test(value) || /^[\]}]/.test(first)) {
+    return { ...DEFAULT_STYLE, mark, lineBreak, lastBreak };
+  }
+  // What is between the outermost brace or bracket and the first thing in it.
+  const gap = value.slice(1, value.length - first.length);
+  const line = gap.lastIndexOf("\n") + 1;
+  const found = line === 0 ? "" : gap.slice(line);
+  const indent = found.length <= LONGEST_INDENT ? found : DEFAULT_STYLE.indent;
+  return { mark, indent, lineBreak, lastBreak };
 }
 
 /** The text of UTF-8 bytes, with its byte order mark. */
@@ -153,12 +179,14 @@ function decode(bytes: Uint8Array, path: string): string {
 
 /** The offset of the first byte that is not part of UTF-8. */
 function invalidUtf8At(bytes: Uint8Array): number | undefined {
+  // One for all: to make one takes longer than to decode a character.
+  const decoder = new TextDecoder("utf-8", { fatal: true });
   for (let i = 0; i < bytes.byteLength;) {
     const byte = bytes[i]!;
     const length = byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
     if (length > 1) {
       try {
-        new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(i, i + length));
+        decoder.decode(bytes.subarray(i, i + length));
       } catch {
         return i;
       }

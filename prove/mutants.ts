@@ -197,6 +197,13 @@ const mutants: readonly Mutant[] = [
     caughtBy: ["options_test.ts", "rejects bad options"],
   },
   {
+    breaks: "copies a secret in place into a file that others may read",
+    file: "internal/in_place.ts",
+    find: "if (narrow !== before.mode) {",
+    replace: "if (mode === -1) {",
+    caughtBy: ["place_test.ts", "takes rights away before"],
+  },
+  {
     breaks: "sweeps what is in use",
     file: "internal/sweep.ts",
     find: 'if (info?.kind !== "file" || info.mtime > before) continue;',

@@ -184,6 +184,30 @@ for (const { suffix, read, write, update } of forms) {
       assertEquals(text(file), '[{"n":1}]\n');
     }));
 
+  test(`${readName} reads a long run of white space`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const blanks = " ".repeat(1_000_000);
+      const texts: [content: string, value: unknown][] = [
+        [`${blanks}[${blanks}]${blanks}`, []],
+        [`{\n${blanks}\n"a":${blanks}1}`, { a: 1 }],
+        [`{${"\r\n".repeat(1_000_000)}\t}`, {}],
+      ];
+      for (const [content, value] of texts) {
+        fs.writeFileSync(file, content);
+        assertEquals(await read(file), value);
+      }
+    }));
+
+  test(`${updateName} takes a long run of blanks for no indentation`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      // Each of the numbers would get a line that begins with it: a hundred gigabytes.
+      fs.writeFileSync(file, `[\n${" ".repeat(1_000_000)}${"1,".repeat(100_000)}1]`);
+      await update<number[]>(file, (value) => value!.with(0, 2));
+      assertStrictEquals(text(file), `[\n  2,\n${"  1,\n".repeat(99_999)}  1\n]`);
+    }));
+
   test(`${updateName} does not write what has not changed`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -193,6 +217,36 @@ for (const { suffix, read, write, update } of forms) {
         assert(!calls.some(({ name }) => name === "rename"));
         assertEquals(text(file), content);
       }
+    }));
+
+  test(`${updateName} does not write a number that is too large, when it has not changed`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const content = '{"limits":[1e999,-1e999,null,"Infinity"]}';
+      fs.writeFileSync(file, content);
+      const calls = await recorded(() => update(file, (value) => structuredClone(value)));
+      assert(!calls.some(({ name }) => name === "rename"));
+      assertEquals(text(file), content);
+    }));
+
+  test(`${updateName} replaces a number that is too large by null, or its name`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      for (const limit of [null, "Infinity"]) {
+        fs.writeFileSync(file, '{"limit":1e999}');
+        await update<{ limit: unknown }>(file, (value) => ({ ...value, limit }));
+        assertEquals(await read(file), { limit });
+      }
+    }));
+
+  test(`${updateName} refuses to write a number that is too large beside what has changed`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const content = '{"limit":1e999}';
+      fs.writeFileSync(file, content);
+      const add = (value: object | undefined) => ({ ...value, theme: "dark" });
+      await assertRejects(() => update(file, add), TypeError, "Infinity at 'limit'");
+      assertEquals(text(file), content);
     }));
 
   test(`${updateName} creates what is not there`, () =>
@@ -284,6 +338,9 @@ for (const { suffix, read, write, update } of forms) {
         [1n, "a bigint"],
         [NaN, "NaN"],
         [{ a: [-Infinity] }, "-Infinity at '0'"],
+        [[new Number(NaN)], "NaN at '0'"],
+        [{ a: Object(Infinity) }, "Infinity at 'a'"],
+        [Object(1n), "a bigint"],
         [{ a: { b: () => {} } }, "a function at 'b'"],
         [[1, undefined], "undefined at '1'"],
         // deno-lint-ignore no-sparse-arrays
@@ -315,7 +372,7 @@ for (const { suffix, read, write, update } of forms) {
         point: new Point(1),
         bare: Object.assign(Object.create(null), { a: 1 }),
         empty: [{}, [], Object.create(null)],
-        boxed: new Number(1),
+        boxed: [new Number(1), new String(""), new Boolean(false)],
         other: runInNewContext("({ a: [1], b: {} })"),
         half: "\ud800",
         url: new URL("https://example.com/"),
@@ -324,7 +381,7 @@ for (const { suffix, read, write, update } of forms) {
       assertEquals(
         text(file),
         '{"date":"1970-01-01T00:00:00.000Z","point":{"x":1},"bare":{"a":1},"empty":[{},[],{}],' +
-          '"boxed":1,"other":{"a":[1],"b":{}},"half":"\\ud800","url":"https://example.com/"}\n',
+          '"boxed":[1,"",false],"other":{"a":[1],"b":{}},"half":"\\ud800","url":"https://example.com/"}\n',
       );
     }));
 

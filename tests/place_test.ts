@@ -169,7 +169,7 @@ for (const [what, write] of ways) {
         const descriptors = openDescriptors(dir);
         await intercepted((call, index) => {
           refuses(file, "EBUSY")(call, index);
-          if (call.name === "openExisting" && call.args[0] === file) throw eio;
+          if (call.name === "file.read") throw eio;
         }, async () => {
           const error = await assertRejects(() =>
             Promise.resolve().then(() => write(file, { fallback }))
@@ -226,6 +226,192 @@ for (const [what, write] of ways) {
     { skip: isWindows && "a rename is tried again on Windows" },
   );
 
+  test(
+    `${what} keeps nothing when the file cannot be opened to be written in place`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        const erofs = systemError("EROFS");
+        const descriptors = openDescriptors(dir);
+        await intercepted((call, index) => {
+          refuses(file, "EBUSY")(call, index);
+          if (call.name === "openExisting" && call.args[0] === file) throw erofs;
+        }, async () => {
+          const error = await assertRejects(() =>
+            Promise.resolve().then(() => write(file, { fallback }))
+          );
+          assertStrictEquals(error, erofs);
+        });
+        const { step, temp, replaced } = erofs as Error & Record<string, unknown>;
+        assertEquals({ step, temp, replaced }, { step: "open", temp: undefined, replaced: false });
+        assertEquals([text(file), list(dir)], ["old", ["file"]]);
+        assertEquals(openDescriptors(dir), descriptors);
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
+  test(
+    `${what} survives a failure of each call that writes in place`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        const options = { fallback, mode: 0o604, durability: "none" } as const;
+        const rights = () => fs.statSync(file).mode & 0o7777;
+        const attempt = async (failing: number | undefined, error: Error) => {
+          fs.writeFileSync(file, "old");
+          fs.chmodSync(file, 0o640);
+          let refused: number | undefined;
+          const calls = await intercepted((call, index) => {
+            if (refused !== undefined && index - refused === failing) throw error;
+            if (call.name === "rename" && call.args[1] === file) {
+              refused = index;
+              throw systemError("EBUSY");
+            }
+          }, () => Promise.resolve().then(() => write(file, options)).catch(() => {}));
+          return calls.slice(refused! + 1).map(({ name }) => name);
+        };
+        const calls = await attempt(undefined, new Error());
+        assertEquals([numberOf(fs.readFileSync(file)), rights(), list(dir)], [2, 0o604, ["file"]]);
+        const descriptors = openDescriptors(dir);
+        let kept = 0;
+        for (const [index, name] of calls.entries()) {
+          const eio = systemError("EIO") as Error & { temp?: string; replaced?: boolean };
+          const where = `${name}, ${index}`;
+          await attempt(index + 1, eio);
+          assertEquals(eio.replaced, false, where);
+          assertEquals(openDescriptors(dir), descriptors, where);
+          const names = list(dir);
+          if (kept === 0 && names.length === 1) {
+            assertEquals([text(file), rights(), eio.temp], ["old", 0o640, undefined], where);
+            continue;
+          }
+          kept++;
+          assertEquals(names.length, 2, where);
+          const whole = path.join(dir, names[0]!);
+          // The last failure is that to remove it.
+          assertEquals(eio.temp, index === calls.length - 1 ? undefined : whole, where);
+          assertEquals([numberOf(fs.readFileSync(whole)), rights() & ~0o604], [2, 0], where);
+          fs.rmSync(whole);
+        }
+        assert(kept > 6 && kept < calls.length - 6, `${kept} of ${calls}`);
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
+  test(
+    `${what} takes rights away before it copies in place, and gives others after it`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        const modes = [
+          [0o644, 0o600, 0o600],
+          [0o600, 0o644, 0o600],
+          [0o640, 0o604, 0o600],
+          [0o666, 0o400, 0o600],
+        ] as const;
+        for (const [before, mode, meanwhile] of modes) {
+          fs.writeFileSync(file, "old");
+          fs.chmodSync(file, before);
+          const rights = () => fs.statSync(file).mode & 0o7777;
+          const seen = new Set<number>();
+          await intercepted((call, index) => {
+            if (fs.statSync(file).size !== 3) seen.add(rights());
+            refuses(file, "EBUSY")(call, index);
+            if (call.name === "file.read") seen.add(rights());
+          }, () => write(file, { fallback, mode }));
+          assertEquals([[...seen][0], rights()], [meanwhile, mode], mode.toString(8));
+          assert([...seen].every((rights) => rights === meanwhile || rights === mode));
+        }
+      }),
+    { skip: isWindows && "no modes on Windows" },
+  );
+
+  test(
+    `${what} has the rights that it takes away on the disk before it copies in place`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        fs.chmodSync(file, 0o644);
+        const options = { fallback, mode: 0o600 } as const;
+        const calls = await intercepted(refuses(file, "EBUSY"), () => write(file, options));
+        const names = calls.map(({ name }) => name);
+        const refused = calls.findIndex(({ name, args }) => name === "rename" && args[1] === file);
+        const taken = names.indexOf("file.chmod", refused);
+        assertEquals(names.slice(taken, taken + 2), ["file.chmod", "file.sync"]);
+        assert(taken < names.indexOf("file.write", refused));
+      }),
+    { skip: isWindows && "no modes on Windows" },
+  );
+
+  test(
+    `${what} copies nothing in place when it may not take rights away`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        fs.chmodSync(file, 0o666);
+        const eperm = systemError("EPERM");
+        await intercepted((call, index) => {
+          refuses(file, "EBUSY")(call, index);
+          if (call.name === "file.chmod") throw eperm;
+        }, async () => {
+          const error = await assertRejects(() =>
+            Promise.resolve().then(() => write(file, { fallback, mode: 0o660 }))
+          );
+          assertStrictEquals(error, eperm);
+        });
+        const { step, temp } = eperm as Error & Record<string, unknown>;
+        assertEquals([step, temp], ["chmod", undefined]);
+        assertEquals([text(file), fs.statSync(file).mode & 0o7777], ["old", 0o666]);
+        assertEquals(list(dir), ["file"]);
+      }),
+    { skip: isWindows && "no modes on Windows" },
+  );
+
+  test(
+    `${what} writes in place with fewer rights when it may not give more`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        fs.chmodSync(file, 0o600);
+        await intercepted((call, index) => {
+          refuses(file, "EBUSY")(call, index);
+          if (call.name === "file.chmod") throw systemError("EPERM");
+        }, () => write(file, { fallback, mode: 0o644 }));
+        assertEquals([numberOf(fs.readFileSync(file)), list(dir)], [2, ["file"]]);
+        assertEquals(fs.statSync(file).mode & 0o7777, 0o600);
+      }),
+    { skip: isWindows && "no modes on Windows" },
+  );
+
+  test(
+    `${what} fails when the file takes no bytes in place`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        let refused = false;
+        let tries = 0;
+        await intercepted((call, index) => {
+          if (call.name === "rename" && call.args[1] === file) refused = true;
+          refuses(file, "EBUSY")(call, index);
+          if (!refused || call.name !== "file.write") return;
+          // It would be asked for ever.
+          if (++tries > 10) throw systemError("ENOSPC");
+          return [new Uint8Array()];
+        }, async () => {
+          const error = await assertRejects(() =>
+            Promise.resolve().then(() => write(file, { fallback }))
+          );
+          assertEquals((error as Error & { code?: string }).code, "EIO");
+        });
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
   testWithLinks(
     `${what} writes in place to no other file than the one that it looked at`,
     () =>
@@ -245,9 +431,7 @@ for (const [what, write] of ways) {
             const error = await assertRejects(() =>
               Promise.resolve().then(() => write(file, { fallback }))
             );
-            const { temp } = error as Error & { temp?: string };
-            assertEquals(numberOf(fs.readFileSync(temp!)), 2);
-            fs.rmSync(temp!);
+            assertEquals((error as Error & { temp?: string }).temp, undefined);
           });
           assertEquals([text(victim), list(dir)], ["precious", ["file", "victim"]]);
         }
