@@ -112,6 +112,13 @@ const mutants: readonly Mutant[] = [
     caughtBy: ["order_test.ts", "takes no failure for a success"],
   },
   {
+    breaks: "takes a file that was removed for one that landed",
+    file: "internal/take_over.ts",
+    find: 'now === undefined || now.id === target.info?.id ? "gone" : "landed"',
+    replace: 'now === undefined ? "gone" : "landed"',
+    caughtBy: ["order_test.ts", "somebody removes"],
+  },
+  {
     breaks: "replaces a FIFO",
     file: "internal/target.ts",
     find: 'throw runtime.error("ENOTSUP", "Is a FIFO, a socket or a device", path);',
@@ -178,15 +185,15 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "loses updates",
     file: "internal/update.ts",
-    find: "    const hold = await acquire(lock(dir));",
-    replace: "    const hold = await acquire({ ...lock(dir), shared: true });",
+    find: "    const hold = await acquire(acquisition);",
+    replace: "    const hold = await acquire({ ...acquisition, shared: true });",
     caughtBy: ["update_test.ts", "loses none"],
   },
   {
     breaks: "writes after the lock was lost",
     file: "internal/update.ts",
-    find: "const verify = () => {",
-    replace: "const verify = () => {\n    if (request.mode !== -1) return;",
+    find: "const verify = (path: string) => {",
+    replace: "const verify = (path: string) => {\n    if (request.mode !== -1) return;",
     caughtBy: ["update_test.ts", "released"],
   },
   {

@@ -511,17 +511,27 @@ for (const isMade of [false, true]) {
   test(`atomicWriteSync() takes no failure for a success ${when} each step of a call`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
-      for (const createNew of [false, true]) {
+      const commit = async () => {
+        const opened = await AtomicFile.open(file);
+        await opened.write("async");
+        await opened.commit();
+      };
+      const calls: [old: boolean, write: () => Promise<void>][] = [
+        [true, () => atomicWrite(file, "async")],
+        [false, () => atomicWrite(file, "async", { createNew: true })],
+        [true, commit],
+      ];
+      for (const [old, write] of calls) {
         let outcome: string[] = [];
         const takeOver = (at: number) => {
-          fs.writeFileSync(file, "old");
-          if (createNew) fs.rmSync(file);
+          fs.rmSync(file, { force: true });
+          if (old) fs.writeFileSync(file, "old");
           return during(at, isMade, () =>
             intercepted(({ name, args }) => {
               if ((name !== "rename" && name !== "link") || args[1] !== file) return;
               if (text(String(args[0])) === "async") throw systemError("EIO");
             }, async () => {
-              outcome = await outcomes([atomicWrite(file, "async", { createNew })]);
+              outcome = await outcomes([write()]);
             }), () => atomicWriteSync(file, "sync"));
         };
         const count = await takeOver(-1);
