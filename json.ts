@@ -33,6 +33,7 @@ import {
   WRITE_SYNC_OPTIONS as ATOMIC_WRITE_SYNC_OPTIONS,
 } from "./internal/request.ts";
 import { readInTurn, readInTurnSync } from "./internal/read.ts";
+import { ignoreFailure } from "./internal/steps.ts";
 import {
   atomicUpdate,
   type AtomicUpdateOptions,
@@ -394,7 +395,9 @@ export function updateJsonSync<T = unknown>(
   const absolute = absolutePath(path);
   atomicUpdateSync(absolute, (bytes) => {
     const { value, write } = changeOf<T>(absolute, bytes, { check, indent });
-    return write(fn(value));
+    const next = fn(value);
+    ignoreFailure(next); // Of an asynchronous function, whose value is refused.
+    return write(next);
   }, update);
 }
 

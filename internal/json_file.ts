@@ -8,6 +8,7 @@ import {
   stringifyJson,
 } from "./json_text.ts";
 import { type Check, kindOf } from "./options.ts";
+import { ignoreFailure } from "./steps.ts";
 
 /** The value of a file with these bytes, checked; undefined if there is no file. */
 export function valueOf<T>(
@@ -94,6 +95,6 @@ export function changeOf<T>(
 function refusePromise(result: unknown): void {
   const { then } = Object(result) as { then?: unknown };
   if (typeof then !== "function") return;
-  Promise.resolve(result).catch(() => {});
+  ignoreFailure(result);
   throw new TypeError("'check' must not return a promise");
 }
