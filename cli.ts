@@ -17,6 +17,7 @@
 import * as fs from "node:fs";
 import process from "node:process";
 import { isatty } from "node:tty";
+import { fileURLToPath } from "node:url";
 import { AtomicFile, atomicWrite, sweepTempFiles } from "./atomic.ts";
 import { type CommandLine, readCommandLine, UsageError } from "./internal/cli_arguments.ts";
 import { HELP } from "./internal/cli_help.ts";
@@ -24,6 +25,7 @@ import { onSignals, runCommand, signalCode, StartError } from "./internal/cli_pr
 import { codeOf } from "./internal/errors.ts";
 import { VERSION } from "./internal/version.ts";
 import { DirLock, lockHolders, LockTimeoutError } from "./lock.ts";
+import { stackFiles } from "./runtime/stack_files.ts";
 
 /** Exit codes of its own, from sysexits.h. */
 const EX_USAGE = 64;
@@ -173,15 +175,22 @@ function print(descriptor: number, line: string): void {
 
 /** Whether this module is the program, and not imported by one. */
 function isProgram(): boolean {
+  // dnt-shim-ignore
+  const { Deno } = globalThis as { Deno?: { mainModule: string } };
+  const [self] = stackFiles().map(pathOf);
+  const main = pathOf(Deno?.mainModule ?? process.argv[1] ?? "");
+  // From a URL it is no file, and Deno tells it as it was asked for: `jsr:@aperture/atomic/cli`.
+  if (self === undefined) return /[/\\](?:cli(?:\.[jt]s)?|aperture-atomic)$/.test(main);
   try {
-    // dnt-shim-ignore
-    const { Deno } = globalThis as { Deno?: { mainModule: string } };
-    const main = Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? "");
-    // Deno tells it as it was asked for: `jsr:@aperture/atomic/cli`, or a link to it in .bin.
-    return /[/\\](?:cli(?:\.[jt]s)?|aperture-atomic)$/.test(main);
+    return self === main || fs.realpathSync(self) === fs.realpathSync(main);
   } catch {
-    return false; // `node -e` has no file.
+    // Deno wants permission to read, to know where npm's link leads to; `node -e` has no file.
+    return /[/\\]aperture-atomic$/.test(main);
   }
+}
+
+function pathOf(file: string): string {
+  return file.startsWith("file:") ? fileURLToPath(file) : file;
 }
 
 if (isProgram()) void main(process.argv.slice(2)).then((code) => process.exit(code));

@@ -13,7 +13,7 @@ import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 // It does nothing when it is imported.
 import "../cli.ts";
 import { readCommandLine, UsageError } from "../internal/cli_arguments.ts";
@@ -641,6 +641,17 @@ test("aperture-atomic runs through the link that npm makes", () =>
     const { status, stdout } = spawnSync(file, [...args, "--version"]);
     assertEquals([status, String(stdout)], [0, `${VERSION}\n`]);
   }), { skip: isDeno ? "Deno makes a script instead" : onUnix.skip });
+
+test("importing the command does nothing, in a program that is called cli too", () =>
+  inTempDir((dir) => {
+    const program = path.join(dir, path.basename(cli));
+    const imported = JSON.stringify(pathToFileURL(cli).href);
+    const then = 'setTimeout(() => console.log("its own"), 50)';
+    fs.writeFileSync(program, `import(${imported}).then(() => ${then});\n`);
+    const [file, ...args] = command(program);
+    const { status, stdout, stderr } = spawnSync(file, [...args, "--version"]);
+    assertEquals([status, String(stdout), String(stderr)], [0, "its own\n", ""]);
+  }));
 
 for (const name of ["cli", "aperture-atomic"]) {
   test(
