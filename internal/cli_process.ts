@@ -135,7 +135,8 @@ function startOnNode(command: string, args: string[], piped: boolean): Promise<R
     stdio: ["inherit", piped ? "pipe" : "inherit", "inherit"],
   });
   return new Promise((resolve, reject) => {
-    child.once("error", reject);
+    // Not once: it tells too of each signal that this process may not send.
+    child.on("error", reject);
     // Not "close", which waits for those too who have inherited its output.
     const ended = new Promise<number>((resolve) => {
       child.once("exit", (code, signal) => resolve(code ?? signalCode(signal!)));

@@ -32,6 +32,11 @@ const withTerminal = {
   skip: (process.platform !== "linux" || spawnSync("script", ["--version"]).status !== 0) &&
     "there is no script(1) of util-linux, to make a terminal",
 };
+const withCapabilities = {
+  skip: (process.platform !== "linux" || !isRoot ||
+    spawnSync("setpriv", ["--version"]).status !== 0) &&
+    "needs root on Linux and setpriv(1), to have a command of another user",
+};
 const withMounts = {
   skip: (process.platform !== "linux" || !isRoot) && "needs root on Linux, to mount a small disk",
 };
@@ -357,6 +362,40 @@ test(
       await running.says("ready");
       running.signal("SIGTERM");
       assertEquals(await running.exit(), 143);
+    }),
+  onUnix,
+);
+
+test(
+  "aperture-atomic lock waits for a command that it may not send signals to",
+  () =>
+    inTempDir(async (dir) => {
+      const withoutKill = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"] as const;
+      const asOther = ["setpriv", "--reuid=65534", "--clear-groups"];
+      const shell = ["sh", "-c", "echo ready; read line; echo ended"];
+      const running = new Run(
+        [...withoutKill, ...command(), "lock", ".", ...asOther, ...shell],
+        dir,
+      );
+      await running.says("ready");
+      running.signal("SIGTERM");
+      running.signal("SIGHUP");
+      running.process.stdin!.end("\n");
+      assertEquals([await running.line(), await running.exit()], ["ended", 0]);
+    }),
+  withCapabilities,
+);
+
+test(
+  "aperture-atomic lock waits through SIGHUP for a command that ignores it",
+  () =>
+    inTempDir(async (dir) => {
+      const shell = ["sh", "-c", "echo ready; read line; echo survived"];
+      const running = start(dir, "lock", ".", "nohup", ...shell);
+      await running.says("ready");
+      running.signal("SIGHUP");
+      running.process.stdin!.end("\n");
+      assertEquals([await running.line(), await running.exit()], ["survived", 0]);
     }),
   onUnix,
 );
