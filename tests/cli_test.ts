@@ -262,6 +262,8 @@ test("aperture-atomic lock has the exit code of the command", () =>
       [["d", "sh", "-c", "kill -KILL $$"], 137, "", ""],
       [["d", "./missing"], 127, "", "aperture-atomic: Cannot run './missing': it is not found\n"],
       [["d", "missing"], 127, "", "aperture-atomic: Cannot run 'missing': it is not found\n"],
+      [["d", "."], 126, "", "aperture-atomic: Cannot run '.': it is not executable\n"],
+      [["d", "./d"], 126, "", "aperture-atomic: Cannot run './d': it is not executable\n"],
       [["d", "./plain"], 126, "", "aperture-atomic: Cannot run './plain': it is not executable\n"],
       [
         ["d", "./crlf"],
