@@ -120,11 +120,15 @@ async function write({ file, command, options }: Asked<"write">): Promise<number
   }
 }
 
-/** Standard input. Of a directory or a disk Node and Deno have nothing, as if it were empty. */
+/**
+ * Standard input. `process.stdin` is of no use for a file on Bun, where it is read from its start
+ * even if another program has read a part, nor for a directory or a disk on Node and Deno, where
+ * it is as if it were empty.
+ */
 function standardInput(): AsyncIterable<Uint8Array> {
   if (process.platform === "win32") return process.stdin;
   const info = fs.fstatSync(0);
-  return info.isDirectory() || info.isBlockDevice()
+  return info.isFile() || info.isDirectory() || info.isBlockDevice()
     ? fs.createReadStream("", { fd: 0 })
     : process.stdin;
 }

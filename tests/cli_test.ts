@@ -490,6 +490,20 @@ test("aperture-atomic write replaces a file by its standard input", () =>
   }));
 
 test(
+  "aperture-atomic write takes a file as standard input from where another has read it to",
+  () =>
+    inTempDir((dir) => {
+      const input = path.join(dir, "input");
+      fs.writeFileSync(input, "header\nbody\n");
+      const script = '{ read -r line; "$@"; } < input';
+      const args = ["-c", script, "sh", ...command(), "write", "file"];
+      const { status } = spawnSync("sh", args, { cwd: dir });
+      assertEquals([status, text(path.join(dir, "file"))], [0, "body\n"]);
+    }),
+  onUnix,
+);
+
+test(
   "aperture-atomic write takes a closed standard input for an empty one",
   () =>
     inTempDir((dir) => {
