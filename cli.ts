@@ -101,12 +101,13 @@ async function write({ file, command, options }: Asked<"write">): Promise<number
     });
     try {
       await atomicWrite(file, standardInput(), { ...options, signal: controller.signal });
+      return 0;
     } catch (error) {
       if (code === 0) throw error;
+      return code;
     } finally {
       stop();
     }
-    return code;
   }
   const draft = await AtomicFile.open(file, options);
   try {

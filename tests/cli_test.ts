@@ -609,6 +609,31 @@ test(
   },
 );
 
+test(
+  "aperture-atomic write publishes nothing after a signal that the command answers with success",
+  () =>
+    inTempDir(async (dir) => {
+      const trap = "trap 'exit 0' TERM; echo half; touch up; while :; do sleep 0.02; done";
+      const writing = start(dir, "write", "file", "--", "sh", "-c", trap);
+      while (!list(dir).includes("up")) await tick();
+      writing.signal("SIGTERM");
+      assertEquals([await writing.exit(), list(dir)], [143, ["up"]]);
+    }),
+  onUnix,
+);
+
+test(
+  "aperture-atomic write is ended by a signal while the command's output is still held open",
+  () =>
+    inTempDir(async (dir) => {
+      const left = "trap '' TERM; sleep 60 & echo $! > up; kill $PPID";
+      const writing = start(dir, "write", "file", "--", "sh", "-c", left);
+      assertEquals([await writing.exit(), list(dir)], [143, ["up"]]);
+      process.kill(Number(text(path.join(dir, "up"))), "SIGKILL");
+    }),
+  onUnix,
+);
+
 function childrenOf(pid: number): number[] {
   const { stdout } = spawnSync("pgrep", ["-P", String(pid)]);
   return String(stdout).trim().split("\n").filter(Boolean).map(Number);
