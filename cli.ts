@@ -17,6 +17,7 @@
 import * as fs from "node:fs";
 import process from "node:process";
 import { isatty } from "node:tty";
+import { fileURLToPath } from "node:url";
 import { AtomicFile, atomicWrite, sweepTempFiles } from "./atomic.ts";
 import { type CommandLine, readCommandLine, UsageError } from "./internal/cli_arguments.ts";
 import { HELP } from "./internal/cli_help.ts";
@@ -24,6 +25,7 @@ import { onSignals, runCommand, signalCode, StartError } from "./internal/cli_pr
 import { codeOf } from "./internal/errors.ts";
 import { VERSION } from "./internal/version.ts";
 import { DirLock, lockHolders, LockTimeoutError } from "./lock.ts";
+import { stackFiles } from "./runtime/stack_files.ts";
 
 /** Exit codes of its own, from sysexits.h. */
 const EX_USAGE = 64;
@@ -99,12 +101,13 @@ async function write({ file, command, options }: Asked<"write">): Promise<number
     });
     try {
       await atomicWrite(file, standardInput(), { ...options, signal: controller.signal });
+      return 0;
     } catch (error) {
       if (code === 0) throw error;
+      return code;
     } finally {
       stop();
     }
-    return code;
   }
   const draft = await AtomicFile.open(file, options);
   try {
@@ -118,11 +121,15 @@ async function write({ file, command, options }: Asked<"write">): Promise<number
   }
 }
 
-/** Standard input. Of a directory or a disk Node and Deno have nothing, as if it were empty. */
+/**
+ * Standard input. `process.stdin` is of no use for a file on Bun, where it is read from its start
+ * even if another program has read a part, nor for a directory or a disk on Node and Deno, where
+ * it is as if it were empty.
+ */
 function standardInput(): AsyncIterable<Uint8Array> {
   if (process.platform === "win32") return process.stdin;
   const info = fs.fstatSync(0);
-  return info.isDirectory() || info.isBlockDevice()
+  return info.isFile() || info.isDirectory() || info.isBlockDevice()
     ? fs.createReadStream("", { fd: 0 })
     : process.stdin;
 }
@@ -173,15 +180,22 @@ function print(descriptor: number, line: string): void {
 
 /** Whether this module is the program, and not imported by one. */
 function isProgram(): boolean {
+  // dnt-shim-ignore
+  const { Deno } = globalThis as { Deno?: { mainModule: string } };
+  const [self] = stackFiles().map(pathOf);
+  const main = pathOf(Deno?.mainModule ?? process.argv[1] ?? "");
+  // From a URL it is no file, and Deno tells it as it was asked for: `jsr:@aperture/atomic/cli`.
+  if (self === undefined) return /[/\\](?:cli(?:\.[jt]s)?|aperture-atomic)$/.test(main);
   try {
-    // dnt-shim-ignore
-    const { Deno } = globalThis as { Deno?: { mainModule: string } };
-    const main = Deno?.mainModule ?? fs.realpathSync(process.argv[1] ?? "");
-    // Deno tells it as it was asked for: `jsr:@aperture/atomic/cli`, or a link to it in .bin.
-    return /[/\\](?:cli(?:\.[jt]s)?|aperture-atomic)$/.test(main);
+    return self === main || fs.realpathSync(self) === fs.realpathSync(main);
   } catch {
-    return false; // `node -e` has no file.
+    // Deno wants permission to read, to know where npm's link leads to; `node -e` has no file.
+    return /[/\\]aperture-atomic$/.test(main);
   }
+}
+
+function pathOf(file: string): string {
+  return file.startsWith("file:") ? fileURLToPath(file) : file;
 }
 
 if (isProgram()) void main(process.argv.slice(2)).then((code) => process.exit(code));

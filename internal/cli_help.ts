@@ -8,6 +8,7 @@ Usage:
   aperture-atomic sweep [--older-than DURATION] DIR
   aperture-atomic holders [--lock-file NAME] DIR
   aperture-atomic --help | --version
+Options may stand behind DIR or FILE too, up to COMMAND.
 
 lock runs COMMAND while it holds the lock of DIR, which is created if it is
 missing. Its exit code is that of COMMAND.
@@ -20,10 +21,12 @@ missing. Its exit code is that of COMMAND.
 -x, --exclusive (the default), --wait and --conflict-exit-code are understood
 as by flock(1), which keeps out and is kept out on the file DIR/.aperture.lock.
 If this process is killed with SIGKILL, the lock is free while COMMAND runs on.
+nohup(1) belongs in front of COMMAND: it has no effect on aperture-atomic.
 
 write replaces FILE by its standard input, or by the output of COMMAND if
-that exits with 0: else FILE stays as it is. Readers see the old content or
-the new, whole.
+that exits with 0: else FILE stays as it is. So it does after SIGHUP, SIGINT,
+SIGQUIT or SIGTERM, even if COMMAND then exits with 0. Readers see the old
+content or the new, whole.
       --mode OCTAL          permission bits [those of FILE, else the umask's]
       --durability D        none, consistent or durable [consistent]
       --create-new          fail if FILE is there

@@ -24,7 +24,8 @@ export class StartError extends Error {
   readonly exitCode: number;
 
   constructor(command: string, cause: unknown) {
-    const code = codeOf(cause);
+    // `.` and `..` are directories in all of PATH.
+    const code = /^\.\.?$/.test(command) ? "EACCES" : codeOf(cause);
     // As for a script whose lines end in CRLF.
     const isThere = code === "ENOENT" && command.includes("/") && fs.existsSync(command);
     const why = isThere
@@ -44,7 +45,8 @@ export class StartError extends Error {
  *
  * @param use Gets its output, up to the end if it exits with 0. Without this the output is that of
  * this process.
- * @returns Its exit code: 128 + n if signal n has ended it.
+ * @returns Its exit code: 128 + n if signal n has ended it, or if this process got signal n and so
+ * its output is not to be used.
  */
 export async function runCommand(
   [command, ...args]: readonly [string, ...string[]],
@@ -53,21 +55,28 @@ export async function runCommand(
   let running: Running | undefined;
   // Those of a terminal reach the command by themselves.
   const byItself: string[] = onTerminal() ? ["SIGINT", "SIGQUIT"] : [];
-  const stop = onSignals((signal) => {
-    if (!byItself.includes(signal)) running?.kill(signal);
+  let stop = () => {};
+  const told = new Promise<number>((resolve) => {
+    stop = onSignals((signal) => {
+      resolve(signalCode(signal));
+      if (!byItself.includes(signal)) running?.kill(signal);
+    });
   });
   try {
     running = await start(command, args, use !== undefined);
     const used = use?.(running.output!);
     try {
-      // What the command has started may hold its output open: after a failure nobody wants it.
-      await Promise.race([used, running.ended.then((code) => code === 0 ? used : undefined)]);
+      // What the command has started may hold its output open: after a failure or a signal nobody
+      // wants it.
+      const wanted = running.ended.then((code) => code === 0 ? Promise.race([used, told]) : null);
+      await Promise.race([used, wanted]);
     } catch (error) {
       running.kill("SIGTERM");
       await running.ended;
       throw error;
     }
-    return await running.ended;
+    const code = await running.ended;
+    return code === 0 && use !== undefined ? await Promise.race([told, 0]) : code;
   } finally {
     stop();
   }
@@ -135,7 +144,8 @@ function startOnNode(command: string, args: string[], piped: boolean): Promise<R
     stdio: ["inherit", piped ? "pipe" : "inherit", "inherit"],
   });
   return new Promise((resolve, reject) => {
-    child.once("error", reject);
+    // Not once: it tells too of each signal that this process may not send.
+    child.on("error", reject);
     // Not "close", which waits for those too who have inherited its output.
     const ended = new Promise<number>((resolve) => {
       child.once("exit", (code, signal) => resolve(code ?? signalCode(signal!)));

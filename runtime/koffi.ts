@@ -1,5 +1,6 @@
 import * as nodeModule from "node:module";
 import process from "node:process";
+import { isFile, stackFiles } from "./stack_files.ts";
 
 /** What is used of koffi, https://koffi.dev. */
 export interface Koffi {
@@ -37,38 +38,6 @@ export function loadKoffi(): Koffi {
     }
   }
   throw notLoaded(failure, files[0]);
-}
-
-/** What V8 and JavaScriptCore have of the call stack; not all versions of the types name it. */
-interface StackTraces {
-  prepareStackTrace?: unknown;
-  stackTraceLimit?: unknown;
-}
-
-/** The files on the call stack, this one first; a bundle's when it is in a bundle. */
-function stackFiles(): string[] {
-  const traces: StackTraces = Error;
-  const { prepareStackTrace, stackTraceLimit } = traces;
-  try {
-    traces.stackTraceLimit = 64;
-    traces.prepareStackTrace = (_: unknown, sites: { getFileName(): unknown }[]) =>
-      sites.map((site) => site.getFileName());
-    const names: unknown = new Error().stack;
-    return [...new Set(names as unknown[])].filter(isFile);
-  } catch {
-    return []; // `node --frozen-intrinsics`
-  } finally {
-    try {
-      Object.assign(traces, { prepareStackTrace, stackTraceLimit });
-    } catch {
-      // Nothing was changed.
-    }
-  }
-}
-
-/** Not `node:fs`, `webpack-internal:///…` or `evalmachine.<anonymous>`. */
-function isFile(name: unknown): name is string {
-  return typeof name === "string" && /^(file:\/\/|\/|\\\\|[a-z]:[\\/])/i.test(name);
 }
 
 /** This file: by itself, and where scripts/lib/join.ts puts it in the npm package. */

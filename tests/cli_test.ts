@@ -13,7 +13,7 @@ import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 // It does nothing when it is imported.
 import "../cli.ts";
 import { readCommandLine, UsageError } from "../internal/cli_arguments.ts";
@@ -31,6 +31,11 @@ const withFlock = {
 const withTerminal = {
   skip: (process.platform !== "linux" || spawnSync("script", ["--version"]).status !== 0) &&
     "there is no script(1) of util-linux, to make a terminal",
+};
+const withCapabilities = {
+  skip: (process.platform !== "linux" || !isRoot ||
+    spawnSync("setpriv", ["--version"]).status !== 0) &&
+    "needs root on Linux and setpriv(1), to have a command of another user",
 };
 const withMounts = {
   skip: (process.platform !== "linux" || !isRoot) && "needs root on Linux, to mount a small disk",
@@ -257,6 +262,8 @@ test("aperture-atomic lock has the exit code of the command", () =>
       [["d", "sh", "-c", "kill -KILL $$"], 137, "", ""],
       [["d", "./missing"], 127, "", "aperture-atomic: Cannot run './missing': it is not found\n"],
       [["d", "missing"], 127, "", "aperture-atomic: Cannot run 'missing': it is not found\n"],
+      [["d", "."], 126, "", "aperture-atomic: Cannot run '.': it is not executable\n"],
+      [["d", "./d"], 126, "", "aperture-atomic: Cannot run './d': it is not executable\n"],
       [["d", "./plain"], 126, "", "aperture-atomic: Cannot run './plain': it is not executable\n"],
       [
         ["d", "./crlf"],
@@ -361,6 +368,40 @@ test(
   onUnix,
 );
 
+test(
+  "aperture-atomic lock waits for a command that it may not send signals to",
+  () =>
+    inTempDir(async (dir) => {
+      const withoutKill = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"] as const;
+      const asOther = ["setpriv", "--reuid=65534", "--clear-groups"];
+      const shell = ["sh", "-c", "echo ready; read line; echo ended"];
+      const running = new Run(
+        [...withoutKill, ...command(), "lock", ".", ...asOther, ...shell],
+        dir,
+      );
+      await running.says("ready");
+      running.signal("SIGTERM");
+      running.signal("SIGHUP");
+      running.process.stdin!.end("\n");
+      assertEquals([await running.line(), await running.exit()], ["ended", 0]);
+    }),
+  withCapabilities,
+);
+
+test(
+  "aperture-atomic lock waits through SIGHUP for a command that ignores it",
+  () =>
+    inTempDir(async (dir) => {
+      const shell = ["sh", "-c", "echo ready; read line; echo survived"];
+      const running = start(dir, "lock", ".", "nohup", ...shell);
+      await running.says("ready");
+      running.signal("SIGHUP");
+      running.process.stdin!.end("\n");
+      assertEquals([await running.line(), await running.exit()], ["survived", 0]);
+    }),
+  onUnix,
+);
+
 test("aperture-atomic lock that waits is ended by a signal", () =>
   inTempDir(async (dir) => {
     const holder = new Child("hold", [dir]);
@@ -447,6 +488,20 @@ test("aperture-atomic write replaces a file by its standard input", () =>
     assertEquals(run(dir, ["write", "--parents", "a/b/file"], "x").code, 0);
     assertEquals(text(path.join(dir, "a", "b", "file")), "x");
   }));
+
+test(
+  "aperture-atomic write takes a file as standard input from where another has read it to",
+  () =>
+    inTempDir((dir) => {
+      const input = path.join(dir, "input");
+      fs.writeFileSync(input, "header\nbody\n");
+      const script = '{ read -r line; "$@"; } < input';
+      const args = ["-c", script, "sh", ...command(), "write", "file"];
+      const { status } = spawnSync("sh", args, { cwd: dir });
+      assertEquals([status, text(path.join(dir, "file"))], [0, "body\n"]);
+    }),
+  onUnix,
+);
 
 test(
   "aperture-atomic write takes a closed standard input for an empty one",
@@ -554,6 +609,31 @@ test(
   },
 );
 
+test(
+  "aperture-atomic write publishes nothing after a signal that the command answers with success",
+  () =>
+    inTempDir(async (dir) => {
+      const trap = "trap 'exit 0' TERM; echo half; touch up; while :; do sleep 0.02; done";
+      const writing = start(dir, "write", "file", "--", "sh", "-c", trap);
+      while (!list(dir).includes("up")) await tick();
+      writing.signal("SIGTERM");
+      assertEquals([await writing.exit(), list(dir)], [143, ["up"]]);
+    }),
+  onUnix,
+);
+
+test(
+  "aperture-atomic write is ended by a signal while the command's output is still held open",
+  () =>
+    inTempDir(async (dir) => {
+      const left = "trap '' TERM; sleep 60 & echo $! > up; kill $PPID";
+      const writing = start(dir, "write", "file", "--", "sh", "-c", left);
+      assertEquals([await writing.exit(), list(dir)], [143, ["up"]]);
+      process.kill(Number(text(path.join(dir, "up"))), "SIGKILL");
+    }),
+  onUnix,
+);
+
 function childrenOf(pid: number): number[] {
   const { stdout } = spawnSync("pgrep", ["-P", String(pid)]);
   return String(stdout).trim().split("\n").filter(Boolean).map(Number);
@@ -641,6 +721,17 @@ test("aperture-atomic runs through the link that npm makes", () =>
     const { status, stdout } = spawnSync(file, [...args, "--version"]);
     assertEquals([status, String(stdout)], [0, `${VERSION}\n`]);
   }), { skip: isDeno ? "Deno makes a script instead" : onUnix.skip });
+
+test("importing the command does nothing, in a program that is called cli too", () =>
+  inTempDir((dir) => {
+    const program = path.join(dir, path.basename(cli));
+    const imported = JSON.stringify(pathToFileURL(cli).href);
+    const then = 'setTimeout(() => console.log("its own"), 50)';
+    fs.writeFileSync(program, `import(${imported}).then(() => ${then});\n`);
+    const [file, ...args] = command(program);
+    const { status, stdout, stderr } = spawnSync(file, [...args, "--version"]);
+    assertEquals([status, String(stdout), String(stderr)], [0, "its own\n", ""]);
+  }));
 
 for (const name of ["cli", "aperture-atomic"]) {
   test(
