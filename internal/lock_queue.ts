@@ -174,7 +174,7 @@ function advance(queue: Queue): void {
 
 /** Whether a lock is held still, and its path leads to the locked file. */
 export function isHeld(hold: Hold): boolean {
-  return !hold.released && leadsTo(hold, hold.id);
+  return !hold.released && !hold.file.closed && leadsTo(hold, hold.id);
 }
 
 /** Makes a public lock known as one that has `hold`. */

@@ -105,10 +105,10 @@ export class Replacement implements Turn {
         "take over",
       );
     }
-    const landed = attempt.state === "landed" || this.#hasLanded(attempt);
-    attempt.takenOver = true;
     // Whether its mode was changed by now is not known.
     if (this.#written !== undefined) this.#written.temp.attributes = undefined;
+    const landed = attempt.state === "landed" || this.#hasLanded(attempt);
+    attempt.takenOver = true;
     return landed ? "landed" : "unfinished";
   }
 

@@ -35,7 +35,9 @@ export function* moveAside(
     return now === undefined || now.id === target.info?.id ? "gone" : "landed";
   }
   keepAtExit(temp.path);
-  aside.id = (yield* call((fs) => fs.lstat(aside.path)))?.id;
+  const info = yield* call((fs) => fs.lstat(aside.path));
+  aside.id = info?.id;
+  aside.attributes = info && { mode: info.mode, owner: info };
   if (request.createNew) {
     const there = yield* call((fs) => fs.lstat(target.path));
     if (there !== undefined && there.id === aside.id) {

@@ -9,7 +9,7 @@ import { type Hold, isHeld, release } from "./lock_queue.ts";
 import type { LockRequest } from "./lock_request.ts";
 import { acquire, acquireSync } from "./lock_wait.ts";
 import { watchUpdate } from "./lock_warning.ts";
-import { pathKey } from "./paths.ts";
+import { joinPath, pathKey } from "./paths.ts";
 import { readInTurn, readInTurnSync, waitForTurn, waitForTurnSync } from "./read.ts";
 import { failure, type WriteRequest } from "./request.ts";
 import { ignoreFailure } from "./steps.ts";
@@ -29,6 +29,7 @@ export function update(
   return new Promise((resolve, reject) => {
     // An abort is told while `fn` works, but the lock stays held: `fn` may go on to rely on it.
     const heard = async (current: Uint8Array | null) => {
+      throwIfAborted(signal);
       const stopListening = onAbort(signal, () => reject(signal!.reason));
       try {
         return await fn(current);
@@ -69,10 +70,7 @@ export function updateSync(
 ): void {
   if (typeof lock !== "function") {
     waitForTurnSync(request.path);
-    const target = lockedTarget(request, lock);
-    // It waits for a promise, which cannot be settled while this thread is blocked.
-    if (lock.updates?.has(pathKey(target))) throw new DeadlockError(lock.path);
-    return changeSync(request, target, lock, fn);
+    return underHeldLockSync(request, fn, lock);
   }
   for (;;) {
     const [dir, acquisition] = lockFor(targetOf(request), lock);
@@ -95,7 +93,7 @@ async function underHeldLock(
   hold: Hold,
 ): Promise<void> {
   const { path, signal } = request;
-  const key = pathKey(lockedTarget(request, hold));
+  const key = updateKey(lockedTarget(request, hold), hold);
   await new Promise<void>((resolve, reject) => {
     const stopListening = onAbort(signal, () => reject(signal!.reason));
     const work = async () => {
@@ -117,6 +115,31 @@ async function underHeldLock(
     updates.set(key, done);
     done.then(resolve, reject);
   });
+}
+
+function underHeldLockSync(
+  request: WriteRequest,
+  fn: (current: Uint8Array | null) => unknown,
+  hold: Hold,
+): void {
+  const target = lockedTarget(request, hold);
+  const key = updateKey(target, hold);
+  const updates = hold.updates ??= new Map();
+  // It cannot be waited for while this thread is blocked.
+  if (updates.has(key)) throw new DeadlockError(hold.path);
+  const done = Promise.resolve();
+  updates.set(key, done);
+  try {
+    changeSync(request, target, hold, fn);
+  } finally {
+    // An asynchronous one that was called meanwhile comes after it.
+    if (updates.get(key) === done) updates.delete(key);
+  }
+}
+
+/** Which file of the lock's directory it is, however that directory is called. */
+function updateKey(target: string, hold: Hold): string {
+  return pathKey(joinPath(hold.dir, basename(target)));
 }
 
 async function change(

@@ -26,13 +26,21 @@ let unclosed: Set<LockFile> | undefined;
 function closedAtExit(file: LockFile): LockFile {
   if (unclosed === undefined) {
     const files = unclosed = new Set();
-    process.on("exit", () => files.forEach((each) => each.close()));
+    process.on("exit", () => {
+      for (const each of files) {
+        each.close();
+        each.closed = true;
+      }
+    });
   }
   const closing: LockFile = {
     ...file,
+    // Nothing after the end: the descriptor's number may be another file's by then.
+    unlock() {
+      if (unclosed!.has(closing)) file.unlock();
+    },
     close() {
-      unclosed!.delete(closing);
-      file.close();
+      if (unclosed!.delete(closing)) file.close();
     },
   };
   unclosed.add(closing);

@@ -83,6 +83,8 @@ export interface LockFile {
   lock(exclusive: boolean): Promise<void>;
   unlock(): void;
   close(): void;
+  /** Whether it was closed because its thread ends. */
+  closed?: boolean;
 }
 
 /** All that the library asks of the platform. */

@@ -729,6 +729,8 @@ test("importing the command does nothing, in a program that is called cli too", 
     const then = 'setTimeout(() => console.log("its own"), 50)';
     fs.writeFileSync(program, `import(${imported}).then(() => ${then});\n`);
     const [file, ...args] = command(program);
+    // Where imports come from JSR, they are in the configuration.
+    if (isDeno) args.splice(1, 0, `--config=${path.join(path.dirname(cli), "deno.json")}`);
     const { status, stdout, stderr } = spawnSync(file, [...args, "--version"]);
     assertEquals([status, String(stdout), String(stderr)], [0, "its own\n", ""]);
   }));

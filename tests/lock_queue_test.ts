@@ -312,6 +312,16 @@ for (const how of ["end", "exit", "untracked", "terminate"]) {
 }
 
 test(
+  "DirLock that its thread has lost by its end says so, and harms no other file",
+  () =>
+    inTempDir(async (dir) => {
+      assertEquals(await new Child("inThread", ["useAtExit", dir]).exit(), 0);
+      assertEquals(fs.readFileSync(path.join(dir, "told"), "utf8"), "LockLostError");
+    }),
+  { skip: isDeno && "a thread of Deno has no end that it is told of" },
+);
+
+test(
   "A nested wait says after 10 s, once in a process, that it may never end",
   () =>
     inTempDir(async (dir) => {

@@ -15,7 +15,7 @@ import { runtime } from "../runtime/mod.ts";
 import { assertBlocks } from "./support/blocks.ts";
 import { Child } from "./support/child.ts";
 import { blobOf } from "./support/content.ts";
-import { inTempDir, list, text } from "./support/dir.ts";
+import { inTempDir, list, text, unchanged } from "./support/dir.ts";
 import { intercepted, recorded, systemError } from "./support/runtime.ts";
 import { isWindows, test, testWithLinks } from "./support/test.ts";
 import { within } from "./support/within.ts";
@@ -526,6 +526,21 @@ test("atomicUpdate() that is aborted rejects at once, and has the lock until its
     }
   }));
 
+test("atomicUpdate() does not call its function when aborted while it reads", () =>
+  unchanged(async (file) => {
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    let called = false;
+    await intercepted(({ name }) => {
+      if (name === "readFile") controller.abort(reason);
+    }, async () => {
+      const fn = () => (called = true, "new");
+      const updated = atomicUpdate(file, fn, { signal: controller.signal });
+      assertStrictEquals(await assertRejects(() => updated), reason);
+    });
+    assert(!called);
+  }));
+
 test("atomicUpdate() without a free descriptor gives up when its signal says so", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
@@ -593,6 +608,43 @@ test("atomicUpdateSync() settles the writes that it carries out first", () =>
     await first;
     assertEquals((await rejected as Coded).code, "EEXIST");
     assertEquals([text(file), list(dir)], ["one, updated", ["file"]]);
+  }));
+
+testWithLinks(
+  "atomicUpdate() with a held lock knows a file by whatever name of its directory",
+  () =>
+    inTempDir(async (dir) => {
+      fs.mkdirSync(path.join(dir, "real"));
+      fs.symlinkSync("real", path.join(dir, "link"));
+      using lock = DirLock.acquireSync(path.join(dir, "real"));
+      const later = async (bytes: Uint8Array | null) => {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        return increment(bytes);
+      };
+      const names = ["real", "link", "real", "link/../real"];
+      await Promise.all(
+        names.map((name) => atomicUpdate(`${dir}/${name}/counter`, later, { lock })),
+      );
+      assertEquals(text(path.join(dir, "real", "counter")), "4");
+    }),
+);
+
+test("atomicUpdateSync() throws a DeadlockError in one of the same file, with the same held lock", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    using lock = DirLock.acquireSync(dir);
+    const inner = () => atomicUpdateSync(file, () => "inner", { lock });
+    assertThrows(() => atomicUpdateSync(file, () => (inner(), "outer"), { lock }), DeadlockError);
+    assertEquals(list(dir), []);
+    // It is over, and one that is called meanwhile comes after it.
+    let after!: Promise<void>;
+    atomicUpdateSync(file, () => {
+      after = atomicUpdate(file, increment, { lock });
+      return "1";
+    }, { lock });
+    assertEquals(text(file), "1");
+    await after;
+    assertEquals(text(file), "2");
   }));
 
 test("atomicUpdate() that waits for another with the same lock gives up when aborted", () =>

@@ -355,6 +355,31 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     if (how === "terminate") setInterval(() => {}, 1_000);
   },
 
+  /** Holds the lock until its thread ends, and writes into "told" what it can do with it then. */
+  async useAtExit(dir) {
+    const lock = await DirLock.acquire(dir!);
+    process.on("exit", () => {
+      const told = fs.openSync(path.join(dir!, "told"), "w");
+      let is = "held";
+      try {
+        lock.verify();
+      } catch (error) {
+        is = (error as Error).name;
+      }
+      lock.release();
+      // It is the file's descriptor still, whatever number it has.
+      fs.writeSync(told, is);
+      fs.closeSync(told);
+    });
+    process.exit(0);
+  },
+
+  /** Has a thread do a job; ends with it. */
+  async inThread(job, dir) {
+    const worker = new Worker(new URL(import.meta.url), { argv: ["aperture-worker", job!, dir!] });
+    await new Promise((resolve, reject) => worker.once("error", reject).once("exit", resolve));
+  },
+
   /** Has a thread {@linkcode jobs.keep} the lock; says when it has ended and whether the lock is free. */
   async threadThatKeeps(dir, how) {
     const argv = ["aperture-worker", "keep", dir!, how!];
