@@ -72,7 +72,7 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  * @param fn What to do with the content: it gets the bytes, or null if there is no file,
  * and returns the new content, or null to leave the file as it is.
  * @param options Those of {@linkcode atomicWrite}, and the lock. `signal` gives up the wait
- * for the lock too, and for `fn`; the lock stays held until that has ended.
+ * for the lock too, and for `fn`; a lock that the call has acquired stays held until that has ended.
  * @throws {TypeError} If an argument is of the wrong type, an option unknown, or what `fn`
  * returns no data.
  * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or

@@ -34,7 +34,7 @@ export function* copyInPlace(
     if (before.id !== target.info?.id) {
       throw runtime.error("ESTALE", "Was replaced by another file", target.path);
     }
-    const from = yield* call((fs) => fs.openExisting(temp.path, "read"));
+    const from = yield* openToRead(temp.path);
     open.push(from);
     step = "fsync";
     if (!temp.synced) yield () => from.sync();
@@ -56,9 +56,11 @@ export function* copyInPlace(
     step = "copy";
     keepAtExit(temp.path);
     yield* copy(from, to, target.path);
-    if (mode !== undefined) {
+    // A write takes the set-id bits away, of who is not root.
+    const after = mode ?? (before.mode & 0o6000 ? before.mode : undefined);
+    if (after !== undefined) {
       try {
-        yield () => to.chmod(mode);
+        yield () => to.chmod(after);
       } catch (error) {
         // As for a replacement: group and others have no more rights than were asked for.
         if (!failedWith(error, REFUSALS)) throw error;
@@ -69,8 +71,11 @@ export function* copyInPlace(
       const file = open.shift()!;
       yield () => file.close();
     }
-    step = "remove";
-    yield (fs) => fs.remove(kept);
+    try {
+      yield (fs) => fs.remove(kept);
+    } catch {
+      // It is a copy only by now, and all is in place: nothing to fail for.
+    }
   } catch (error) {
     try {
       if (restore !== undefined) yield restore;
@@ -86,6 +91,22 @@ export function* copyInPlace(
     }
     throw failure(error, request, step, step === "copy" ? { temp: kept } : {});
   }
+}
+
+/** Opens the finished temporary file, whose mode may forbid even its owner to read it. */
+function* openToRead(path: string): Steps<OpenFile> {
+  try {
+    return yield* call((fs) => fs.openExisting(path, "read"));
+  } catch (error) {
+    if (codeOf(error) !== "EACCES") throw error;
+  }
+  const file = yield* call((fs) => fs.openExisting(path, "write"));
+  try {
+    yield () => file.chmod(0o600);
+  } finally {
+    yield () => file.close();
+  }
+  return yield* call((fs) => fs.openExisting(path, "read"));
 }
 
 function* copy(from: OpenFile, to: OpenFile, path: string): Steps<void> {

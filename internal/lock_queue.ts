@@ -19,8 +19,16 @@ export interface Hold extends NewLockPath {
   released: boolean;
   /** Since when this thread has had the lock, with no gap for others. */
   readonly since: number;
-  /** What updates that were handed this lock wait for, by the path of their target. */
-  updates: Map<string, Promise<unknown>> | undefined;
+  /** Updates that were handed this lock, by the path of their target. */
+  updates: Map<string, HeldUpdates> | undefined;
+}
+
+/** Updates of one file under one lock, which are carried out one after another. */
+export interface HeldUpdates {
+  /** Settled when the last of them is; undefined while that is called. */
+  last: Promise<unknown> | undefined;
+  /** How many wait with nothing to end that. */
+  patient: number;
 }
 
 /** One who waits for a lock. */

@@ -30,10 +30,12 @@ const RENAME_PATIENCE = 8_000;
 interface Attempt {
   state: "writing" | "publishing" | "copying" | "landed";
   takenOver: boolean;
+  /** Tells a wait for the bytes of a Blob that they are not wanted any more. */
+  readonly cut: AbortController | undefined;
   /** Why it has failed, while it removes what it has begun. */
-  failure: { readonly error: unknown } | undefined;
-  temp: TempFile | undefined;
-  target: Target | undefined;
+  failure?: { readonly error: unknown };
+  temp?: TempFile;
+  target?: Target;
 }
 
 /** A file that is to be replaced, by content in memory or by a temporary file that is written. */
@@ -78,7 +80,7 @@ export class Replacement implements Turn {
   }
 
   carryOut(): Promise<void> {
-    const attempt = this.#attempt = newAttempt();
+    const attempt = this.#attempt = newAttempt(this.asyncOnly);
     const isTakenOver = () => attempt.takenOver;
     const underWay = run(this.#steps(attempt), this.#request.signal, isTakenOver);
     this.#begun.push(underWay);
@@ -86,7 +88,7 @@ export class Replacement implements Turn {
   }
 
   carryOutSync(): void {
-    runSync(this.#steps(this.#attempt = newAttempt()));
+    runSync(this.#steps(this.#attempt = newAttempt(false)));
   }
 
   failure(error: Error): unknown {
@@ -109,6 +111,7 @@ export class Replacement implements Turn {
     if (this.#written !== undefined) this.#written.temp.attributes = undefined;
     const landed = attempt.state === "landed" || this.#hasLanded(attempt);
     attempt.takenOver = true;
+    attempt.cut?.abort();
     return landed ? "landed" : "unfinished";
   }
 
@@ -167,7 +170,9 @@ export class Replacement implements Turn {
       const inOneCall = runtime.async.writeNew !== undefined && request.durability === "none";
       if (inOneCall) temp ??= yield* createWhole(request, target, this.#content!);
       attempt.temp = temp ??= yield* createTemp(request, target);
-      if (temp.file !== undefined) yield* append(request, temp, this.#content!);
+      if (temp.file !== undefined) {
+        yield* append(request, temp, this.#content!, attempt.cut?.signal);
+      }
       yield* seal(request, temp, target.attributes);
       yield* closeTemp(request, temp);
       yield* this.#publish(attempt, temp, target);
@@ -234,12 +239,6 @@ export class Replacement implements Turn {
   }
 }
 
-function newAttempt(): Attempt {
-  return {
-    state: "writing",
-    takenOver: false,
-    failure: undefined,
-    temp: undefined,
-    target: undefined,
-  };
+function newAttempt(isBlob: boolean): Attempt {
+  return { state: "writing", takenOver: false, cut: isBlob ? new AbortController() : undefined };
 }

@@ -99,16 +99,28 @@ export function* createWhole(
   return undefined;
 }
 
-/** Writes all of `content`, however few bytes each call takes. */
-export function* append(request: WriteRequest, temp: TempFile, content: Content): Steps<void> {
+/**
+ * Writes all of `content`, however few bytes each call takes.
+ *
+ * @param takenOver Ends the wait for a Blob's bytes, which may never come.
+ */
+export function* append(
+  request: WriteRequest,
+  temp: TempFile,
+  content: Content,
+  takenOver?: AbortSignal,
+): Steps<void> {
   const file = temp.file!;
   // Of a missing file Bun makes an empty Blob, which cannot be read.
   if (content.isBlob && content.length === 0) yield () => content.slice(0);
   for (let offset = 0; offset < content.length;) {
     throwIfAborted(request.signal);
     const slice = () => content.slice(offset);
-    // Read anew when a Blob of a file found no descriptor left; one may stall.
-    const read = async () => await untilAborted((async () => await slice())(), request.signal);
+    // Read anew when a Blob of a file found no descriptor left.
+    const read = () => {
+      const bytes = untilAborted((async () => await slice())(), request.signal);
+      return untilAborted(bytes, takenOver);
+    };
     const bytes = content.isBlob ? yield* call(read) : slice() as Uint8Array;
     let written: number;
     try {

@@ -94,12 +94,19 @@ async function underHeldLock(
 ): Promise<void> {
   const { path, signal } = request;
   const key = updateKey(lockedTarget(request, hold), hold);
+  const files = hold.updates ??= new Map();
+  const before = files.get(key)?.last;
+  const updates = files.get(key) ?? { last: undefined, patient: 0 };
+  files.set(key, updates);
+  const patient = before !== undefined && signal === undefined ? 1 : 0;
+  updates.patient += patient;
   await new Promise<void>((resolve, reject) => {
     const stopListening = onAbort(signal, () => reject(signal!.reason));
     const work = async () => {
       stopListening();
+      updates.patient -= patient;
       throwIfAborted(signal);
-      const stopWatching = watchUpdate(path, () => updates.get(key) !== done);
+      const stopWatching = watchUpdate(path, () => updates.patient > 0);
       try {
         await waitForTurn(path, signal);
         await change(request, lockedTarget(request, hold), hold, fn);
@@ -107,12 +114,10 @@ async function underHeldLock(
         stopWatching();
       }
     };
-    const updates = hold.updates ??= new Map();
-    const before = updates.get(key);
     const done = (before === undefined ? work() : before.then(work, work)).finally(() => {
-      if (updates.get(key) === done) updates.delete(key);
+      if (updates.last === done) files.delete(key);
     });
-    updates.set(key, done);
+    updates.last = done;
     done.then(resolve, reject);
   });
 }
@@ -124,16 +129,17 @@ function underHeldLockSync(
 ): void {
   const target = lockedTarget(request, hold);
   const key = updateKey(target, hold);
-  const updates = hold.updates ??= new Map();
+  const files = hold.updates ??= new Map();
   // It cannot be waited for while this thread is blocked.
-  if (updates.has(key)) throw new DeadlockError(hold.path);
+  if (files.has(key)) throw new DeadlockError(hold.path);
   const done = Promise.resolve();
-  updates.set(key, done);
+  const updates = { last: done, patient: 0 };
+  files.set(key, updates);
   try {
     changeSync(request, target, hold, fn);
   } finally {
     // An asynchronous one that was called meanwhile comes after it.
-    if (updates.get(key) === done) updates.delete(key);
+    if (updates.last === done) files.delete(key);
   }
 }
 

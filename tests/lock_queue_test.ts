@@ -325,7 +325,15 @@ test(
   "A nested wait says after 10 s, once in a process, that it may never end",
   () =>
     inTempDir(async (dir) => {
-      const ways = ["acquire", "update", "handed", "timeout", "signal", "other"];
+      const ways = [
+        "acquire",
+        "update",
+        "handed",
+        "timeout",
+        "signal",
+        "handedWithSignal",
+        "other",
+      ];
       const held = ways.map((way) => DirLock.acquireSync(path.join(dir, way, "other")));
       const told = await Promise.all(ways.map(async (way) => {
         const child = new Child("nest", [path.join(dir, way), way]);
@@ -342,6 +350,7 @@ test(
         handed: 1,
         timeout: 0,
         signal: 0,
+        handedWithSignal: 0,
         other: 0,
       });
       for (const [i, advice] of ["{ lock }", "{ lock }", "waits for itself"].entries()) {

@@ -651,6 +651,17 @@ test("atomicWriteSync() takes the place of a Blob that waits with equal options"
     assertEquals([text(file), list(dir)], ["3", ["file"]]);
   }));
 
+test("atomicWriteSync() takes the place of a Blob that stalls, and leaves nothing of it", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const arrayBuffer = () => new Promise<never>(() => {});
+    const write = begun(atomicWrite(file, Object.assign(blobOf("1"), { arrayBuffer })));
+    while (temps(dir).length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    atomicWriteSync(file, "2");
+    await within(write);
+    assertEquals([text(file), list(dir)], ["2", ["file"]]);
+  }));
+
 const besideBlobs: [string, AtomicWriteOptions][] = [
   ["with another durability", { durability: "durable" }],
   ["with another mode", { mode: 0o600 }],
@@ -697,8 +708,12 @@ test("a write of a Blob that is begun anew leaves nothing of the first time", ()
     const write = begun(atomicWrite(file, blob));
     while (reads === 0) await new Promise((resolve) => setTimeout(resolve, 1));
     assertThrows(() => atomicWriteSync(file, "x", { createNew: true }));
-    await assertBlocks(write, release);
+    await within(write);
     assertEquals([text(file), list(dir), reads], ["blob", ["file"], 2]);
+    // What comes of the first time is not wanted any more.
+    release();
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    assertEquals([text(file), list(dir)], ["blob", ["file"]]);
   }));
 
 test("at most 64 writes of data in memory are under way at once", () =>

@@ -428,6 +428,14 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
             return "outer";
           }, { lock });
         }),
+      handedWithSignal: (dir) =>
+        withDirLock(dir, (lock) => {
+          const file = path.join(dir, "file");
+          return atomicUpdate(file, async () => {
+            await atomicUpdate(file, () => "inner", { lock, signal });
+            return "outer";
+          }, { lock });
+        }),
       other: () => DirLock.acquire(path.join(dir!, "other")),
     };
     for (const name of ["one", "two"]) ways[way!]!(path.join(dir!, name)).catch(console.error);
