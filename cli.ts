@@ -68,6 +68,8 @@ async function lock(asked: Asked<"lock">): Promise<number> {
   const { dir, command, shared, timeout, conflictCode, lockFileName } = asked;
   const name = lockFileName === undefined ? {} : { lockFileName };
   let held: DirLock;
+  // As the first process of a container it would not end by what it does not listen to.
+  const stop = onSignals((signal) => process.exit(signalCode(signal)));
   try {
     held = await DirLock.acquire(dir, {
       shared,
@@ -83,6 +85,8 @@ async function lock(asked: Asked<"lock">): Promise<number> {
     if (!(error instanceof LockTimeoutError)) throw error;
     if (isatty(2)) complain(`The lock of '${dir}' is not free${heldBy(error.holders)}`);
     return conflictCode;
+  } finally {
+    stop();
   }
   try {
     return await runCommand(command);
@@ -92,32 +96,34 @@ async function lock(asked: Asked<"lock">): Promise<number> {
 }
 
 async function write({ file, command, options }: Asked<"write">): Promise<number> {
-  if (command === undefined) {
-    const controller = new AbortController();
-    let code = 0;
-    const stop = onSignals((signal) => {
-      code = signalCode(signal);
-      controller.abort();
-    });
-    try {
-      await atomicWrite(file, standardInput(), { ...options, signal: controller.signal });
+  const controller = new AbortController();
+  const { signal } = controller;
+  let told = 0;
+  const stop = onSignals((signal) => {
+    told = signalCode(signal);
+    controller.abort();
+  });
+  try {
+    if (command === undefined) {
+      await atomicWrite(file, standardInput(), { ...options, signal });
       return 0;
-    } catch (error) {
-      if (code === 0) throw error;
+    }
+    const draft = await AtomicFile.open(file, { ...options, signal });
+    try {
+      const code = await runCommand(command, async (output) => {
+        // After a signal too, or the command could not be rid of it and end.
+        for await (const chunk of output) if (!signal.aborted) await draft.write(chunk);
+      });
+      if (code === 0) await draft.commit();
       return code;
     } finally {
-      stop();
+      await draft.discard();
     }
-  }
-  const draft = await AtomicFile.open(file, options);
-  try {
-    const code = await runCommand(command, async (output) => {
-      for await (const chunk of output) await draft.write(chunk);
-    });
-    if (code === 0) await draft.commit();
-    return code;
+  } catch (error) {
+    if (told === 0) throw error;
+    return told;
   } finally {
-    await draft.discard();
+    stop();
   }
 }
 
@@ -187,7 +193,9 @@ function isProgram(): boolean {
   // From a URL it is no file, and Deno tells it as it was asked for: `jsr:@aperture/atomic/cli`.
   if (self === undefined) return /[/\\](?:cli(?:\.[jt]s)?|aperture-atomic)$/.test(main);
   try {
-    return self === main || fs.realpathSync(self) === fs.realpathSync(main);
+    // Node finds a CommonJS file by its name without the ending too.
+    if (self === main || self === `${main}.js`) return true;
+    return fs.realpathSync(self) === fs.realpathSync(main);
   } catch {
     // Deno wants permission to read, to know where npm's link leads to; `node -e` has no file.
     return /[/\\]aperture-atomic$/.test(main);

@@ -6,7 +6,14 @@ import { isatty } from "node:tty";
 import { codeOf } from "./errors.ts";
 
 /** The name of a signal that this process may get, and pass on. */
-type Signal = "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM";
+type Signal = "SIGALRM" | "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM" | "SIGUSR1" | "SIGUSR2";
+
+/** Those that ask a process to end. */
+const ENDING: readonly Signal[] = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"];
+/** Those that are for the command alone, but would end this process and so free its lock. */
+const OTHERS: readonly Signal[] = ["SIGALRM", "SIGUSR1", "SIGUSR2"];
+/** How long after the command a signal may be told that both got at once, in milliseconds. */
+const LATE = 5;
 
 /** A command that runs, with the standard input and errors of this process. */
 interface Running {
@@ -55,6 +62,7 @@ export async function runCommand(
   let running: Running | undefined;
   // Those of a terminal reach the command by themselves.
   const byItself: string[] = onTerminal() ? ["SIGINT", "SIGQUIT"] : [];
+  const stopOthers = onSignals((signal) => running?.kill(signal), OTHERS);
   let stop = () => {};
   const told = new Promise<number>((resolve) => {
     stop = onSignals((signal) => {
@@ -76,21 +84,27 @@ export async function runCommand(
       throw error;
     }
     const code = await running.ended;
-    return code === 0 && use !== undefined ? await Promise.race([told, 0]) : code;
+    if (code !== 0 || use === undefined) return code;
+    await new Promise((resolve) => setTimeout(resolve, LATE));
+    return await Promise.race([told, 0]);
   } finally {
     stop();
+    stopOthers();
   }
 }
 
 /**
- * Calls `fn` with each signal that asks this process to end, instead of ending. It stops when the
- * function that it returns is called.
+ * Calls `fn` with each signal that asks this process to end, or with others, instead of ending. It
+ * stops when the function that it returns is called.
  */
-export function onSignals(fn: (signal: Signal) => void): () => void {
-  const signals: Signal[] = process.platform === "win32"
-    ? ["SIGINT"]
-    : ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"];
-  const listeners = signals.map((signal) => [signal, () => fn(signal)] as const);
+export function onSignals(
+  fn: (signal: Signal) => void,
+  signals: readonly Signal[] = ENDING,
+): () => void {
+  const known = process.platform === "win32"
+    ? signals.filter((signal) => signal === "SIGINT")
+    : signals;
+  const listeners = known.map((signal) => [signal, () => fn(signal)] as const);
   for (const [signal, listener] of listeners) process.on(signal, listener);
   return () => {
     for (const [signal, listener] of listeners) process.off(signal, listener);

@@ -337,7 +337,7 @@ test("aperture-atomic lock --shared lets others share", () =>
     await holder.kill();
   }));
 
-for (const signal of ["SIGTERM", "SIGHUP", "SIGINT"] as const) {
+for (const signal of ["SIGTERM", "SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGALRM"] as const) {
   test(
     `aperture-atomic lock passes ${signal} on, and waits for the command`,
     () =>
@@ -409,7 +409,7 @@ test("aperture-atomic lock that waits is ended by a signal", () =>
     const waiting = start(dir, "lock", ".", "echo", "never");
     await new Promise((resolve) => setTimeout(resolve, 300));
     waiting.signal("SIGTERM");
-    assertEquals([await waiting.exit(), await waiting.line()], ["SIGTERM", "(the end)"]);
+    assertEquals([await waiting.exit(), await waiting.line()], [143, "(the end)"]);
     await holder.kill();
   }), onUnix);
 
@@ -623,6 +623,36 @@ test(
 );
 
 test(
+  "aperture-atomic write publishes nothing when a signal comes with the command's end",
+  () =>
+    inTempDir(async (dir) => {
+      for (let i = 0; i < 5; i++) {
+        const writing = start(dir, "write", "file", "--", "sh", "-c", "echo half; kill $PPID");
+        assertEquals([await writing.exit(), list(dir)], [143, []]);
+      }
+    }),
+  onUnix,
+);
+
+test(
+  "aperture-atomic write leaves nothing when a signal comes while it puts the file in place",
+  () =>
+    inTempDir(async (dir) => {
+      fs.writeFileSync(path.join(dir, "file"), "old");
+      const large = "head -c 100000000 /dev/zero; touch done";
+      const writing = start(dir, "write", "file", "--", "sh", "-c", large);
+      while (!list(dir).includes("done")) await tick();
+      writing.signal("SIGTERM");
+      const code = await writing.exit();
+      // Too late, on a quick disk.
+      const size = code === 0 ? 100_000_000 : 3;
+      assertEquals([fs.statSync(path.join(dir, "file")).size, list(dir)], [size, ["done", "file"]]);
+      assert(code === 0 || code === 143, `${code}`);
+    }),
+  onUnix,
+);
+
+test(
   "aperture-atomic write is ended by a signal while the command's output is still held open",
   () =>
     inTempDir(async (dir) => {
@@ -734,6 +764,12 @@ test("importing the command does nothing, in a program that is called cli too", 
     const { status, stdout, stderr } = spawnSync(file, [...args, "--version"]);
     assertEquals([status, String(stdout), String(stderr)], [0, "its own\n", ""]);
   }));
+
+test("aperture-atomic runs when it is called without its ending", () => {
+  const [file, ...args] = command(cli.replace(/\.js$/, ""));
+  const { status, stdout } = spawnSync(file, [...args, "--version"]);
+  assertEquals([status, String(stdout)], [0, `${VERSION}\n`]);
+}, { skip: isDeno && "Deno wants the whole name" });
 
 for (const name of ["cli", "aperture-atomic"]) {
   test(
