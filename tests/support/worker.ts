@@ -389,8 +389,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     if (how === "terminate") worker.once("message", () => void worker.terminate());
     await new Promise((resolve, reject) => worker.once("error", reject).once("exit", resolve));
     console.log("ended");
-    // A thread of Deno that is terminated goes on for a moment.
-    const timeout = how === "terminate" ? 4_000 : 0;
+    // A thread of Deno goes on for a moment.
+    // dnt-shim-ignore
+    const timeout = "Deno" in globalThis ? 4_000 : 0;
     const lock = await DirLock.acquire(dir!, { timeout }).catch(() => null);
     console.log(lock === null ? "not free" : "free");
     lock?.release();
