@@ -223,7 +223,7 @@ function lockedTarget(request: WriteRequest, hold: Hold): string {
   if (!isHeld(hold)) throw new LockLostError(hold.path);
   const target = targetOf(request);
   const dir = dirname(target);
-  const path = `${dir}/${basename(hold.path)}`;
+  const path = joinPath(dir, basename(hold.path));
   mustBeApart(target, path);
   if (!leadsTo({ dir, path }, hold.id)) {
     throw new RangeError(

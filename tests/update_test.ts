@@ -279,7 +279,8 @@ for (const { form, update } of FORMS) {
 
   test(`${form}() refuses a path that only a directory can have, and makes none`, () =>
     inTempDir(async (dir) => {
-      for (const end of ["", ".", ".."]) {
+      // Windows takes dots away before it looks.
+      for (const end of isWindows ? [""] : ["", ".", ".."]) {
         const error = await assertRejects(() => update(`${dir}/new/${end}`, increment), Error);
         assertEquals([(error as Coded).code, list(dir)], ["EISDIR", []], end);
       }
@@ -502,6 +503,8 @@ test("atomicUpdate() does not write when aborted while the function works", () =
       return "x";
     }, { signal });
     await assertRejects(() => update, Error, "enough");
+    // It is told at once, and then goes on to free the lock.
+    (await DirLock.acquire(dir)).release();
     assertEquals(list(dir), []);
   }));
 
