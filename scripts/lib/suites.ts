@@ -129,15 +129,18 @@ export async function runSuites(suites: readonly Suite[]): Promise<number> {
   return total.failed === 0 ? 0 : 1;
 }
 
-/** Runs a suite, and shows what it printed. */
+/** Runs a suite, and shows what it printed. What it leaves of temporary files is removed. */
 async function run({ name, command, args, env = {} }: Suite): Promise<Result> {
   console.log(`${name} begins`);
   const started = performance.now();
+  const temp = await Deno.makeTempDir({ prefix: "aperture-suite-" });
+  await Deno.chmod(temp, 0o1777); // As /tmp is: some tests are other users.
   const { success, stdout, stderr } = await new Deno.Command(command, {
     args: [...args],
     cwd: root,
-    env,
+    env: { ...env, TMPDIR: temp, TEMP: temp, TMP: temp },
   }).output();
+  await Deno.remove(temp, { recursive: true });
   const [output, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
   console.log(`\n=== ${name} (${seconds} s)\n${errors}${output}`);
