@@ -92,6 +92,15 @@ async function underHeldLock(
   fn: (current: Uint8Array | null) => unknown,
   hold: Hold,
 ): Promise<void> {
+  while (!await inTurnUnderLock(request, fn, hold));
+}
+
+/** Whether it is done; not if a link was pointed meanwhile at a file whose turn this is not. */
+async function inTurnUnderLock(
+  request: WriteRequest,
+  fn: (current: Uint8Array | null) => unknown,
+  hold: Hold,
+): Promise<boolean> {
   const { path, signal } = request;
   const key = updateKey(lockedTarget(request, hold), hold);
   const files = hold.updates ??= new Map();
@@ -100,7 +109,7 @@ async function underHeldLock(
   files.set(key, updates);
   const patient = before !== undefined && signal === undefined ? 1 : 0;
   updates.patient += patient;
-  await new Promise<void>((resolve, reject) => {
+  return await new Promise<boolean>((resolve, reject) => {
     const stopListening = onAbort(signal, () => reject(signal!.reason));
     const work = async () => {
       stopListening();
@@ -109,7 +118,10 @@ async function underHeldLock(
       const stopWatching = watchUpdate(path, () => updates.patient > 0);
       try {
         await waitForTurn(path, signal);
-        await change(request, lockedTarget(request, hold), hold, fn);
+        const target = lockedTarget(request, hold);
+        if (updateKey(target, hold) !== key) return false;
+        await change(request, target, hold, fn);
+        return true;
       } finally {
         stopWatching();
       }

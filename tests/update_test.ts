@@ -632,6 +632,33 @@ testWithLinks(
     }),
 );
 
+testWithLinks(
+  "atomicUpdate() with a held lock waits for the turn of the file that a link leads to by then",
+  () =>
+    inTempDir(async (dir) => {
+      const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));
+      fs.symlinkSync("one", link!);
+      using lock = DirLock.acquireSync(dir);
+      let end!: () => void;
+      const first = atomicUpdate(one!, async (bytes) => {
+        await new Promise<void>((resolve) => end = resolve);
+        return increment(bytes);
+      }, { lock });
+      const slowly = async (bytes: Uint8Array | null) => {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        return increment(bytes);
+      };
+      const byLink = atomicUpdate(link!, slowly, { lock });
+      fs.unlinkSync(link!);
+      fs.symlinkSync("two", link!);
+      while (end === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
+      end();
+      await first;
+      await Promise.all([byLink, atomicUpdate(two!, slowly, { lock })]);
+      assertEquals([text(one!), text(two!)], ["1", "2"]);
+    }),
+);
+
 test("atomicUpdateSync() throws a DeadlockError in one of the same file, with the same held lock", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
