@@ -99,7 +99,7 @@ async function write({ file, command, options }: Asked<"write">): Promise<number
   const controller = new AbortController();
   const { signal } = controller;
   let told = 0;
-  const stop = onSignals((signal) => {
+  onSignals((signal) => {
     told = signalCode(signal);
     controller.abort();
   });
@@ -122,8 +122,6 @@ async function write({ file, command, options }: Asked<"write">): Promise<number
   } catch (error) {
     if (told === 0) throw error;
     return told;
-  } finally {
-    stop();
   }
 }
 

@@ -59,38 +59,33 @@ export async function runCommand(
   [command, ...args]: readonly [string, ...string[]],
   use?: (output: AsyncIterable<Uint8Array>) => Promise<void>,
 ): Promise<number> {
-  let running: Running | undefined;
+  let running: Running | undefined = undefined;
   // Those of a terminal reach the command by themselves.
   const byItself: string[] = onTerminal() ? ["SIGINT", "SIGQUIT"] : [];
-  const stopOthers = onSignals((signal) => running?.kill(signal), OTHERS);
-  let stop = () => {};
+  // To the end of this process: Deno tells a signal late, and ends by one that nobody hears then.
+  onSignals((signal) => running?.kill(signal), OTHERS);
   const told = new Promise<number>((resolve) => {
-    stop = onSignals((signal) => {
+    onSignals((signal) => {
       resolve(signalCode(signal));
       if (!byItself.includes(signal)) running?.kill(signal);
     });
   });
+  running = await start(command, args, use !== undefined);
+  const used = use?.(running.output!);
   try {
-    running = await start(command, args, use !== undefined);
-    const used = use?.(running.output!);
-    try {
-      // What the command has started may hold its output open: after a failure or a signal nobody
-      // wants it.
-      const wanted = running.ended.then((code) => code === 0 ? Promise.race([used, told]) : null);
-      await Promise.race([used, wanted]);
-    } catch (error) {
-      running.kill("SIGTERM");
-      await running.ended;
-      throw error;
-    }
-    const code = await running.ended;
-    if (code !== 0 || use === undefined) return code;
-    await new Promise((resolve) => setTimeout(resolve, LATE));
-    return await Promise.race([told, 0]);
-  } finally {
-    stop();
-    stopOthers();
+    // What the command has started may hold its output open: after a failure or a signal nobody
+    // wants it.
+    const wanted = running.ended.then((code) => code === 0 ? Promise.race([used, told]) : null);
+    await Promise.race([used, wanted]);
+  } catch (error) {
+    running.kill("SIGTERM");
+    await running.ended;
+    throw error;
   }
+  const code = await running.ended;
+  if (code !== 0 || use === undefined) return code;
+  await new Promise((resolve) => setTimeout(resolve, LATE));
+  return await Promise.race([told, 0]);
 }
 
 /**
