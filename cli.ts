@@ -103,6 +103,9 @@ async function write({ file, command, options }: Asked<"write">): Promise<number
     told = signalCode(signal);
     controller.abort();
   });
+  const unlessAborted = (error: unknown) => {
+    if (!signal.aborted) throw error;
+  };
   try {
     if (command === undefined) {
       await atomicWrite(file, standardInput(), { ...options, signal });
@@ -111,8 +114,10 @@ async function write({ file, command, options }: Asked<"write">): Promise<number
     const draft = await AtomicFile.open(file, { ...options, signal });
     try {
       const code = await runCommand(command, async (output) => {
-        // After a signal too, or the command could not be rid of it and end.
-        for await (const chunk of output) if (!signal.aborted) await draft.write(chunk);
+        // After a signal too, or the command could not be rid of it and end in its own way.
+        for await (const chunk of output) {
+          if (!signal.aborted) await draft.write(chunk).catch(unlessAborted);
+        }
       });
       if (code === 0) await draft.commit();
       return code;

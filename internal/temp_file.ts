@@ -115,13 +115,9 @@ export function* append(
   if (content.isBlob && content.length === 0) yield () => content.slice(0);
   for (let offset = 0; offset < content.length;) {
     throwIfAborted(request.signal);
-    const slice = () => content.slice(offset);
-    // Read anew when a Blob of a file found no descriptor left.
-    const read = () => {
-      const bytes = untilAborted((async () => await slice())(), request.signal);
-      return untilAborted(bytes, takenOver);
-    };
-    const bytes = content.isBlob ? yield* call(read) : slice() as Uint8Array;
+    const bytes = content.isBlob
+      ? yield* readBlob(content, offset, [request.signal, takenOver])
+      : content.slice(offset) as Uint8Array;
     let written: number;
     try {
       written = (yield () => file.write(bytes)) as number;
@@ -138,6 +134,16 @@ export function* append(
   }
   // Once more after the last call: bytes that went while it ran may not have been written.
   if (!content.isBlob) content.slice(content.length);
+}
+
+/** Bytes of a Blob, which is read anew when one of a file found no descriptor left. */
+function readBlob(
+  content: Content,
+  offset: number,
+  signals: (AbortSignal | undefined)[],
+): Steps<Uint8Array> {
+  const read = async () => await content.slice(offset);
+  return call(() => signals.reduce((bytes, signal) => untilAborted(bytes, signal), read()));
 }
 
 /** Sets owner and mode, and gets the file onto the disk; what is done already is not done again. */
