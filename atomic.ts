@@ -18,14 +18,14 @@
  * @module
  */
 
-import { type Checks, isDuration, readOptions } from "./internal/options.ts";
-import { absolutePath } from "./internal/paths.ts";
-import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, writeRequest } from "./internal/request.ts";
-import { run } from "./internal/steps.ts";
-import { StreamWriter } from "./internal/stream_writer.ts";
-import { sweep } from "./internal/sweep.ts";
-import { isTempName as isTemp } from "./internal/temp_name.ts";
-import { write, writeSync } from "./internal/write.ts";
+import { type Checks, isDuration, readOptions } from "./internal/base/options.ts";
+import { absolutePath } from "./internal/base/paths.ts";
+import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, writeRequest } from "./internal/write/request.ts";
+import { run } from "./internal/base/steps.ts";
+import { StreamWriter } from "./internal/write/stream_writer.ts";
+import { sweep } from "./internal/write/sweep.ts";
+import { isTempName as isTemp } from "./internal/write/temp_name.ts";
+import { write, writeSync } from "./internal/write/mod.ts";
 
 /**
  * What a completed write survives.

@@ -19,13 +19,13 @@ import process from "node:process";
 import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 import { AtomicFile, atomicWrite, sweepTempFiles } from "./atomic.ts";
-import { type CommandLine, readCommandLine, UsageError } from "./internal/cli_arguments.ts";
-import { HELP } from "./internal/cli_help.ts";
-import { onSignals, runCommand, signalCode, StartError } from "./internal/cli_process.ts";
-import { codeOf } from "./internal/errors.ts";
-import { VERSION } from "./internal/version.ts";
+import { type CommandLine, readCommandLine, UsageError } from "./internal/cli/arguments.ts";
+import { HELP } from "./internal/cli/help.ts";
+import { onSignals, runCommand, signalCode, StartError } from "./internal/cli/process.ts";
+import { codeOf } from "./internal/base/errors.ts";
+import { VERSION } from "./internal/cli/version.ts";
 import { DirLock, lockHolders, LockTimeoutError } from "./lock.ts";
-import { stackFiles } from "./runtime/stack_files.ts";
+import { stackFiles } from "./runtime/shared/stack_files.ts";
 
 /** Exit codes of its own, from sysexits.h. */
 const EX_USAGE = 64;

@@ -24,16 +24,16 @@ import {
   atomicWriteSync,
   type AtomicWriteSyncOptions,
 } from "./atomic.ts";
-import { JsonFileError } from "./internal/json_error.ts";
-import { changeOf, isIndent, textOf, valueOf } from "./internal/json_file.ts";
-import { type Checks, isFunction, readOptions } from "./internal/options.ts";
-import { absolutePath } from "./internal/paths.ts";
+import { JsonFileError } from "./internal/json/error.ts";
+import { changeOf, isIndent, textOf, valueOf } from "./internal/json/value.ts";
+import { type Checks, isFunction, readOptions } from "./internal/base/options.ts";
+import { absolutePath } from "./internal/base/paths.ts";
 import {
   WRITE_OPTIONS as ATOMIC_WRITE_OPTIONS,
   WRITE_SYNC_OPTIONS as ATOMIC_WRITE_SYNC_OPTIONS,
-} from "./internal/request.ts";
-import { readInTurn, readInTurnSync } from "./internal/read.ts";
-import { ignoreFailure } from "./internal/steps.ts";
+} from "./internal/write/request.ts";
+import { readInTurn, readInTurnSync } from "./internal/order/read_turn.ts";
+import { ignoreFailure } from "./internal/base/steps.ts";
 import {
   atomicUpdate,
   type AtomicUpdateOptions,

@@ -21,22 +21,22 @@
  * @module
  */
 
-import { holdersOf } from "./internal/lock_file.ts";
-import { LockLostError } from "./internal/lock_errors.ts";
-import { type Hold, holdOf, isHeld, release, setHold } from "./internal/lock_queue.ts";
+import { holdersOf } from "./internal/lock/file.ts";
+import { LockLostError } from "./internal/lock/errors.ts";
+import { type Hold, holdOf, isHeld, release, setHold } from "./internal/lock/queue.ts";
 import {
   ACQUIRE_OPTIONS,
   ACQUIRE_SYNC_OPTIONS,
   LOCK_FILE_NAME,
   lockRequest,
   TRY_OPTIONS,
-} from "./internal/lock_request.ts";
-import { acquire, acquireSync, tryAcquire, tryAcquireOnce } from "./internal/lock_wait.ts";
-import { type Checks, isFileName, isFunction, readOptions } from "./internal/options.ts";
-import { absolutePath, joinPath } from "./internal/paths.ts";
-import { call, runSync } from "./internal/steps.ts";
+} from "./internal/lock/request.ts";
+import { acquire, acquireSync, tryAcquire, tryAcquireOnce } from "./internal/lock/acquire.ts";
+import { type Checks, isFileName, isFunction, readOptions } from "./internal/base/options.ts";
+import { absolutePath, joinPath } from "./internal/base/paths.ts";
+import { call, runSync } from "./internal/base/steps.ts";
 
-export { DeadlockError, LockLostError, LockTimeoutError } from "./internal/lock_errors.ts";
+export { DeadlockError, LockLostError, LockTimeoutError } from "./internal/lock/errors.ts";
 export { LOCK_FILE_NAME };
 
 /** Options for {@linkcode DirLock.tryAcquire} and {@linkcode DirLock.tryAcquireSync}. */

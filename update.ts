@@ -23,12 +23,12 @@ import type {
   AtomicWriteOptions,
   AtomicWriteSyncOptions,
 } from "./atomic.ts";
-import { onAbort, throwIfAborted } from "./internal/abort.ts";
-import { holdOf } from "./internal/lock_queue.ts";
-import { ACQUIRE_OPTIONS, ACQUIRE_SYNC_OPTIONS, lockRequest } from "./internal/lock_request.ts";
-import { type Check, type Checks, isFunction, readOptions } from "./internal/options.ts";
-import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, writeRequest } from "./internal/request.ts";
-import { update, updateSync } from "./internal/update.ts";
+import { onAbort, throwIfAborted } from "./internal/base/abort.ts";
+import { holdOf } from "./internal/lock/queue.ts";
+import { ACQUIRE_OPTIONS, ACQUIRE_SYNC_OPTIONS, lockRequest } from "./internal/lock/request.ts";
+import { type Check, type Checks, isFunction, readOptions } from "./internal/base/options.ts";
+import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, writeRequest } from "./internal/write/request.ts";
+import { update, updateSync } from "./internal/update/mod.ts";
 import type { AcquireOptions, AcquireSyncOptions, DirLock } from "./lock.ts";
 
 /** Options for {@linkcode atomicUpdate}. */

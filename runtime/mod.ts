@@ -1,5 +1,5 @@
-import { denoRuntime } from "./deno.ts";
-import { nodeRuntime } from "./node.ts";
+import { denoRuntime } from "./deno/runtime.ts";
+import { nodeRuntime } from "./node/runtime.ts";
 import type { Runtime } from "./types.ts";
 
 /** The platform that the library runs on. */

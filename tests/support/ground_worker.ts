@@ -4,7 +4,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { updateJson } from "../../json.ts";
 import * as library from "../../mod.ts";
-import { loadKoffi } from "../../runtime/koffi.ts";
+import { loadKoffi } from "../../runtime/native/koffi.ts";
 import { content, numberOf } from "./content.ts";
 
 const { atomicUpdate, AtomicFile, atomicWrite, atomicWriteSync, DirLock, withDirLock } = library;

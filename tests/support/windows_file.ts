@@ -1,4 +1,4 @@
-import { loadKoffi } from "../../runtime/koffi.ts";
+import { loadKoffi } from "../../runtime/native/koffi.ts";
 import { isDeno } from "./test.ts";
 
 /** What a program of Windows that has a file open lets others do, `FILE_SHARE_…`; 0 is nothing. */

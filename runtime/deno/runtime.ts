@@ -1,0 +1,220 @@
+import { ensureDir, ensureDirSync } from "@std/fs/ensure-dir";
+import * as nodeFs from "node:fs";
+import process from "node:process";
+import { codeOf, fileId, info, infoAt, isWindows } from "./stat.ts";
+import { isNoFullSync } from "../native/full_sync.ts";
+import { holdersOf } from "../shared/lock_holders.ts";
+import { sleepSync } from "../shared/sleep.ts";
+import type { ErrorCode, LockFile, OpenFile, Runtime } from "../types.ts";
+import { notSupported } from "../shared/error_codes.ts";
+
+const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
+  lstat: (path) => infoAt(path, Deno.lstatSync),
+  stat: (path) => infoAt(path, Deno.statSync),
+  readLink: (path) => Deno.readLinkSync(path),
+};
+
+/** The platform as Deno has it. */
+export const denoRuntime: Runtime = {
+  async: {
+    ...lookups,
+    readDir: async (path) => {
+      const names: string[] = [];
+      for await (const { name } of Deno.readDir(path)) names.push(name);
+      return names;
+    },
+    readFile: (path) => Deno.readFile(path),
+    create: async (path, mode) => asyncFile(path, await Deno.open(path, creation(mode))),
+    openExisting: async (path, access) => {
+      return asyncFile(path, await Deno.open(path, existing(access)));
+    },
+    writeNew: (path, bytes, mode) => Deno.writeFile(path, bytes, creation(mode)),
+    rename: (from, to) => Deno.rename(from, to),
+    link: (from, to) => Deno.link(from, to).catch(refuse),
+    remove: (path) => Deno.remove(path),
+    ensureDir: (path) => ensureDir(path),
+    syncDir: async (path) => {
+      const directory = await Deno.open(path);
+      try {
+        await directory.sync().catch(acceptNoFullSync);
+      } finally {
+        directory.close();
+      }
+    },
+  },
+  sync: {
+    ...lookups,
+    readDir: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name),
+    readFile: (path) => Deno.readFileSync(path),
+    create: (path, mode) => syncFile(path, Deno.openSync(path, creation(mode))),
+    openExisting: (path, access) => syncFile(path, Deno.openSync(path, existing(access))),
+    writeNew: (path, bytes, mode) => Deno.writeFileSync(path, bytes, creation(mode)),
+    rename: (from, to) => Deno.renameSync(from, to),
+    link: (from, to) => refusing(() => Deno.linkSync(from, to)),
+    remove: (path) => Deno.removeSync(path),
+    ensureDir: (path) => ensureDirSync(path),
+    syncDir: (path) => {
+      const directory = Deno.openSync(path);
+      try {
+        fullySync(directory);
+      } finally {
+        directory.close();
+      }
+    },
+  },
+  get windows() {
+    return isWindows();
+  },
+  get foldsNames() {
+    return isWindows() || Deno.build.os === "darwin";
+  },
+  // Up to Deno 2.9.5 each wait holds one of the 32 threads that all file calls
+  // share; with all of them waiting, the holder of the lock could not go on
+  // (https://github.com/denoland/deno/issues/22504).
+  kernelWaits: 4,
+  cwd: () => Deno.cwd(),
+  realPath: (path) => Deno.realPathSync(path),
+  // Deno.env.get() throws for a name with "=", and would prompt for any.
+  cwdOf: () => undefined,
+  sleep: sleepSync,
+  openLock: (path, access) => {
+    return lockFile(path, Deno.openSync(path, { read: true, write: access === "read-write" }));
+  },
+  lockHolders: (path) => mayReadProc() ? holdersOf(path) : null,
+  codeOf,
+  error: (code, message) => Object.assign(new (errorClass(code))(message), { code }),
+  onExit: (listener) => addEventListener("unload", listener),
+  warn: (message) => process.emitWarning(message),
+  unref: (timer) => {
+    if (typeof timer === "number") Deno.unrefTimer(timer);
+    else (timer as { unref?: () => void }).unref?.();
+  },
+};
+
+function creation(mode: number | undefined) {
+  const options = { write: true, createNew: true };
+  return mode === undefined ? options : { ...options, mode };
+}
+
+function existing(access: "read" | "write") {
+  // Windows syncs only what may be written.
+  return isWindows() ? { read: true, write: true } : { [access]: true };
+}
+
+function asyncFile(path: string, file: Deno.FsFile): OpenFile {
+  return {
+    write: (bytes) => file.write(bytes),
+    read: async (into) => await file.read(into) ?? 0,
+    truncate: (length) => file.truncate(length),
+    sync: () => file.sync().catch(acceptNoFullSync),
+    ...shared(path, file),
+  };
+}
+
+function syncFile(path: string, file: Deno.FsFile) {
+  return {
+    write: (bytes: Uint8Array) => file.writeSync(bytes),
+    read: (into: Uint8Array) => file.readSync(into) ?? 0,
+    truncate: (length: number) => file.truncateSync(length),
+    sync: () => fullySync(file),
+    ...shared(path, file),
+  };
+}
+
+function shared(path: string, file: Deno.FsFile) {
+  return {
+    close: () => file.close(),
+    stat: () => info(path, file.statSync()),
+    chown: (uid: number, gid: number) =>
+      change(path, file, (fd) => nodeFs.fchownSync(fd, uid, gid)),
+    chmod: (mode: number) => change(path, file, (fd) => nodeFs.fchmodSync(fd, mode)),
+  };
+}
+
+/**
+ * `Deno.FsFile` has no chown and chmod. By path they would follow a link that
+ * someone put in the file's place, and change the file that it points to: so
+ * open the file once more, without following, and see that it is the same.
+ */
+function change(path: string, file: Deno.FsFile, by: (descriptor: number) => void): void {
+  const { O_RDONLY, O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = nodeFs.constants;
+  const open = (access: number) => nodeFs.openSync(path, access | O_NOFOLLOW | O_NONBLOCK);
+  let descriptor: number;
+  try {
+    descriptor = open(O_RDONLY);
+  } catch (error) {
+    // Its mode may forbid its owner to read it.
+    if ((error as { code?: string }).code !== "EACCES") throw error;
+    descriptor = open(O_WRONLY);
+  }
+  try {
+    const found = nodeFs.fstatSync(descriptor);
+    const own = file.statSync();
+    if (found.dev !== own.dev || found.ino !== own.ino) {
+      throw denoRuntime.error("ESTALE", `'${path}' was replaced by another file`, path);
+    }
+    by(descriptor);
+  } finally {
+    nodeFs.closeSync(descriptor);
+  }
+}
+
+function lockFile(path: string, file: Deno.FsFile): LockFile {
+  return {
+    id: fileId(path, file.statSync()),
+    tryLock: (exclusive) => refusing(() => file.tryLockSync(exclusive)),
+    lock: (exclusive) => file.lock(exclusive).catch(refuse),
+    unlock: () => file.unlockSync(),
+    close: () => file.close(),
+  };
+}
+
+/** The result of a call that Windows' file systems need not have. */
+function refusing<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    return refuse(error);
+  }
+}
+
+function refuse(error: unknown): never {
+  throw isWindows() ? notSupported(error, codeOf(error as Error)) : error;
+}
+
+function fullySync(file: Deno.FsFile): void {
+  try {
+    file.syncSync();
+  } catch (error) {
+    acceptNoFullSync(error);
+  }
+}
+
+function acceptNoFullSync(error: unknown): void {
+  if (!isNoFullSync(codeOf(error as Error), Deno.build.os)) throw error;
+}
+
+/** Deno lets nobody read in /proc who has not been granted everything, and would prompt. */
+function mayReadProc(): boolean {
+  const names = ["read", "write", "run", "env", "net", "sys", "ffi"] as const;
+  return names.every((name) => Deno.permissions.querySync({ name }).state === "granted");
+}
+
+function errorClass(code: ErrorCode): new (message: string) => Error {
+  switch (code) {
+    case "EBUSY":
+      return Deno.errors.Busy;
+    case "EEXIST":
+      return Deno.errors.AlreadyExists;
+    case "EISDIR":
+      return Deno.errors.IsADirectory;
+    case "ELOOP":
+      return Deno.errors.FilesystemLoop;
+    case "ENOTDIR":
+      return Deno.errors.NotADirectory;
+    case "ENOTSUP":
+      return Deno.errors.NotSupported;
+    default:
+      return Error;
+  }
+}

@@ -1,0 +1,34 @@
+import * as fs from "node:fs";
+import { constants } from "node:os";
+import { errorName } from "../shared/errno.ts";
+import { noKernelWait, systemError } from "../native/errors.ts";
+import { statOf } from "./stat.ts";
+import type { Runtime } from "../types.ts";
+import type { UnixCalls } from "../native/calls_unix.ts";
+
+/** The same numbers on Linux, macOS and the BSDs. */
+const SHARED = 1, EXCLUSIVE = 2, NON_BLOCKING = 4, UNLOCK = 8;
+
+/** Opens lock files with the locks that Deno takes too: flock(2). */
+export function unixLocks({ flock }: UnixCalls): Runtime["openLock"] {
+  const { EAGAIN, EWOULDBLOCK } = constants.errno;
+  return (path, access) => {
+    // A raw descriptor, since a FileHandle closes itself when it is garbage-collected.
+    const descriptor = fs.openSync(path, access === "read-write" ? "r+" : "r");
+    const failure = (errno: number) => systemError(errorName(errno), errno, "flock", path);
+    return {
+      id: statOf(descriptor).id,
+      tryLock(exclusive) {
+        const errno = flock(descriptor, (exclusive ? EXCLUSIVE : SHARED) | NON_BLOCKING);
+        if (errno !== 0 && errno !== EAGAIN && errno !== EWOULDBLOCK) throw failure(errno);
+        return errno === 0;
+      },
+      lock: noKernelWait,
+      unlock() {
+        const errno = flock(descriptor, UNLOCK);
+        if (errno !== 0) throw failure(errno);
+      },
+      close: () => fs.closeSync(descriptor),
+    };
+  };
+}

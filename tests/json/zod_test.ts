@@ -1,0 +1,49 @@
+/** The `parse` of a schema as `check` of `json.ts`, with zod itself. */
+import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { z, ZodError } from "zod";
+import { JsonFileError, readJson, readJsonSync, updateJson } from "../../json.ts";
+import { inTempDir, text } from "../support/dir.ts";
+import { test } from "../support/test.ts";
+
+const Settings = z.object({
+  theme: z.enum(["light", "dark"]).default("light"),
+  runs: z.number().int().default(0),
+});
+const check = Settings.parse;
+
+test("readJson() returns what a schema's parse makes of the value, with its type", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    assertStrictEquals(await readJson(file, { check }), undefined);
+    fs.writeFileSync(file, '{"runs":2}');
+    const settings: z.infer<typeof Settings> | undefined = await readJson(file, { check });
+    assertEquals(settings, { theme: "light", runs: 2 });
+    assertEquals(readJsonSync(file, { check }), settings);
+  }));
+
+test("readJson() names the file that a schema's parse refuses", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, '{"theme":"pink"}');
+    const error = await assertRejects(() => readJson(file, { check }), JsonFileError, file);
+    assertInstanceOf(error.cause, ZodError);
+  }));
+
+test("updateJson() gives and writes what a schema's parse lets pass", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "{}\n");
+    await updateJson(file, (settings) => ({ ...settings!, runs: settings!.runs + 1 }), { check });
+    assertEquals(JSON.parse(text(file)), { theme: "light", runs: 1 });
+  }));
+
+test("updateJson() writes nothing that a schema's parse refuses", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, '{"runs":1}');
+    const wrong = () => ({ theme: "light" as const, runs: 1.5 });
+    await assertRejects(() => updateJson(file, wrong, { check }), ZodError);
+    assertEquals(text(file), '{"runs":1}');
+  }));

@@ -1,0 +1,363 @@
+/** In which order the callers of one process get a lock, and how they give up. */
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import { atomicUpdate, DeadlockError, DirLock, LOCK_FILE_NAME } from "../../mod.ts";
+import { runtime } from "../../runtime/mod.ts";
+import { assertBlocks } from "../support/blocks.ts";
+import { Child } from "../support/child.ts";
+import { inTempDir } from "../support/dir.ts";
+import { noIdentity, onPlatform, windowsLocks } from "../support/fake.ts";
+import { intercepted, systemError } from "../support/runtime.ts";
+import { isBun, isDeno, isWindows, test, testWithLinks } from "../support/test.ts";
+import { within } from "../support/within.ts";
+import "../support/worker.ts";
+
+/** So many that a queue which searches its waiters takes minutes; Wine takes 5 ms for each. */
+const WAITERS = Number(process.env.APERTURE_WAITERS ?? 20_000);
+
+/** Lets everything that is under way in this process go on. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+/** Takes a lock as another process would: by a descriptor that no queue knows of. */
+function lockOutside(dir: string): { release(): void } {
+  DirLock.acquireSync(dir).release();
+  const file = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");
+  assert(file.tryLock(true));
+  return { release: () => file.close() };
+}
+
+test("DirLock.acquire() gets the lock that its own onWait releases", () =>
+  inTempDir(async (dir) => {
+    const held = await DirLock.acquire(dir);
+    const lock = await within(DirLock.acquire(dir, { onWait: () => held.release() }));
+    assertEquals(await DirLock.tryAcquire(dir), null);
+    lock.release();
+  }));
+
+test("DirLock.acquire() comes before the one that its own onWait makes", () =>
+  inTempDir(async (dir) => {
+    const held = await DirLock.acquire(dir);
+    const served: string[] = [];
+    let inner: Promise<void> | undefined;
+    const wait = async (name: string, onWait?: () => void) => {
+      const lock = await DirLock.acquire(dir, onWait && { onWait });
+      served.push(name);
+      await turn();
+      lock.release();
+    };
+    const outer = wait("outer", () => {
+      inner = wait("inner");
+      held.release();
+    });
+    await within(outer);
+    await within(inner!);
+    assertEquals(served, ["outer", "inner"]);
+  }));
+
+test("DirLock.tryAcquireSync() in an onWait that has released the lock is null", () =>
+  inTempDir(async (dir) => {
+    const held = await DirLock.acquire(dir);
+    const tried: (DirLock | null)[] = [];
+    const onWait = () => {
+      held.release();
+      tried.push(DirLock.tryAcquireSync(dir));
+    };
+    (await within(DirLock.acquire(dir, { onWait }))).release();
+    assertEquals(tried, [null]);
+  }));
+
+test("DirLock.acquire() whose onWait releases and throws leaves the lock to the next", () =>
+  inTempDir(async (dir) => {
+    const held = await DirLock.acquire(dir);
+    const onWait = () => {
+      held.release();
+      throw new Error("not today");
+    };
+    const failing = assertRejects(() => DirLock.acquire(dir, { onWait }), Error, "not today");
+    const next = DirLock.acquire(dir);
+    await within(failing);
+    (await within(next)).release();
+  }));
+
+test("DirLock.acquireSync() gets the lock that its own onWait releases", () =>
+  inTempDir((dir) => {
+    const held = lockOutside(dir);
+    const onWait = () => held.release();
+    DirLock.acquireSync(dir, { onWait, timeout: 5_000 }).release();
+  }));
+
+test("DirLock.release() leaves the lock to who waits, not to who asks in the same tick", () =>
+  inTempDir(async (dir) => {
+    const held = await DirLock.acquire(dir);
+    const served: string[] = [];
+    const wait = async (name: string) => {
+      const lock = await DirLock.acquire(dir);
+      served.push(name);
+      await turn();
+      lock.release();
+    };
+    const first = wait("first");
+    held.release();
+    const second = wait("second");
+    await within(Promise.all([first, second]));
+    assertEquals(served, ["first", "second"]);
+  }));
+
+for (const form of ["tryAcquire", "tryAcquireSync"] as const) {
+  test(`DirLock.${form}() is null in the tick in which the lock is released to who waits`, () =>
+    inTempDir(async (dir) => {
+      const held = await DirLock.acquire(dir);
+      const waiter = DirLock.acquire(dir);
+      held.release();
+      assertEquals(await DirLock[form](dir), null);
+      (await within(waiter)).release();
+    }));
+
+  test(`DirLock.${form}() is null for a shared lock while an exclusive one is waited for`, () =>
+    inTempDir(async (dir) => {
+      const reader = await DirLock.acquire(dir, { shared: true });
+      const writer = DirLock.acquire(dir);
+      assertEquals(await DirLock[form](dir, { shared: true }), null);
+      reader.release();
+      (await within(writer)).release();
+    }));
+}
+
+test(
+  `DirLock.acquire() serves ${WAITERS} waiters in the order of their calls`,
+  () =>
+    inTempDir(async (dir) => {
+      const held = await DirLock.acquire(dir);
+      const served: number[] = [];
+      const waits = Array.from({ length: WAITERS }, async (_, i) => {
+        const lock = await DirLock.acquire(dir);
+        served.push(i);
+        lock.release();
+      });
+      held.release();
+      await Promise.all(waits);
+      assertEquals(served.length, WAITERS);
+      assertEquals(served.findIndex((waiter, i) => waiter !== i), -1);
+    }),
+  { timeout: 60_000 },
+);
+
+test(
+  `DirLock.acquire() serves who is left when ${WAITERS / 2} around it give up at once`,
+  () =>
+    inTempDir(async (dir) => {
+      const held = await DirLock.acquire(dir);
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      const giveUp = () =>
+        DirLock.acquire(dir, { signal: controller.signal }).then(
+          () => "served",
+          (error) => error === reason ? "gave up" : error,
+        );
+      const before = Array.from({ length: WAITERS / 4 }, giveUp);
+      const patient = DirLock.acquire(dir);
+      const after = Array.from({ length: WAITERS / 4 }, giveUp);
+      controller.abort(reason);
+      assertEquals([...new Set(await Promise.all([...before, ...after]))], ["gave up"]);
+      held.release();
+      (await within(patient)).release();
+      (await DirLock.tryAcquire(dir))!.release();
+    }),
+  { timeout: 60_000 },
+);
+
+test("DirLock.acquire() may wait many times on one signal without a warning", () =>
+  inTempDir(async (dir) => {
+    const warnings: string[] = [];
+    const listen = ({ message }: Error) => void warnings.push(message);
+    process.on("warning", listen);
+    try {
+      const held = await DirLock.acquire(dir);
+      const { signal } = new AbortController();
+      const waits = Array.from({ length: 30 }, () => DirLock.acquire(dir, { signal }));
+      const updates = Array.from({ length: 30 }, () => {
+        return atomicUpdate(path.join(dir, "file"), () => "x", { signal });
+      });
+      await turn();
+      held.release();
+      for (const wait of waits) (await wait).release();
+      await Promise.all(updates);
+      await turn();
+      assertEquals(warnings, []);
+    } finally {
+      process.off("warning", listen);
+    }
+  }));
+
+test("DirLock.acquire() without a free descriptor gives up on time, and blames no holder", () =>
+  inTempDir(async (dir) => {
+    await intercepted(({ name }) => {
+      if (name === "openLock") throw systemError("EMFILE");
+    }, async () => {
+      const started = performance.now();
+      const error = await assertRejects(() => DirLock.acquire(dir, { timeout: 50 }), Error);
+      assert(performance.now() - started < 5_000);
+      assert(!error.message.includes("held by another"), error.message);
+      assert(/EMFILE|descriptor/.test(error.message), error.message);
+    });
+    (await DirLock.tryAcquire(dir))!.release();
+  }));
+
+test("DirLock.acquire() without a free descriptor gives up when its signal says so", () =>
+  inTempDir(async (dir) => {
+    await intercepted(({ name }) => {
+      if (name === "openLock") throw systemError("EMFILE");
+    }, async () => {
+      const controller = new AbortController();
+      const waiting = DirLock.acquire(dir, { signal: controller.signal });
+      const rejected = assertRejects(() => waiting, Error, "enough");
+      await within(assertBlocks(rejected, () => controller.abort(new Error("enough"))));
+    });
+    (await DirLock.tryAcquire(dir))!.release();
+  }));
+
+test("DirLock.acquireSync() without a free descriptor sleeps no longer than its timeout", () =>
+  inTempDir(async (dir) => {
+    let slept = 0;
+    await intercepted(({ name, args }) => {
+      if (name === "openLock") throw systemError("EMFILE");
+      if (name === "sleep") slept += args[0] as number;
+    }, () => {
+      const error = assertThrows(() => DirLock.acquireSync(dir, { timeout: 40 }), Error);
+      assert(!error.message.includes("held by another"), error.message);
+    });
+    assert(slept <= 60, `${slept} ms`);
+  }));
+
+test("DirLock.acquire() ends although a handle that holds the lock is refused another one", () =>
+  inTempDir((dir) =>
+    onPlatform(windowsLocks, async () => {
+      const held = lockOutside(dir);
+      const waiting = DirLock.acquire(dir);
+      const lock = await assertBlocks(within(waiting), () => held.release());
+      assertEquals(await DirLock.tryAcquire(dir), null);
+      lock.release();
+      (await DirLock.tryAcquire(dir))!.release();
+    })
+  ));
+
+test(
+  "DirLock.acquire() locks again when the lock file was replaced while it waited in the kernel",
+  () =>
+    inTempDir((dir) =>
+      onPlatform(windowsLocks, async () => {
+        const file = path.join(dir, LOCK_FILE_NAME);
+        const held = lockOutside(dir);
+        const lock = await assertBlocks(within(DirLock.acquire(dir)), () => {
+          fs.renameSync(file, `${file}.old`);
+          fs.writeFileSync(file, "");
+          held.release();
+        });
+        const outside = runtime.openLock(file, "read-write");
+        assert(!outside.tryLock(true));
+        outside.close();
+        lock.release();
+      })
+    ),
+  { skip: isWindows && "an open file keeps its name on Windows" },
+);
+
+testWithLinks(
+  "DirLock.acquireSync() knows a lock file without an identity by its real path",
+  () =>
+    inTempDir((root) =>
+      onPlatform(noIdentity, async () => {
+        const dir = path.join(root, "dir");
+        fs.mkdirSync(dir);
+        fs.symlinkSync("dir", path.join(root, "alias"));
+        const lock = await DirLock.acquire(dir);
+        const alias = path.join(root, "alias");
+        assertThrows(() => DirLock.acquireSync(alias, { timeout: 50 }), DeadlockError);
+        assertEquals(await DirLock.tryAcquire(alias), null);
+        lock.release();
+        (await DirLock.tryAcquire(alias))!.release();
+      })
+    ),
+);
+
+test("DirLock.acquire() keeps lock files without an identity apart", () =>
+  inTempDir((root) =>
+    onPlatform(noIdentity, async () => {
+      const [one, two] = ["one", "two"].map((name) => path.join(root, name));
+      const first = DirLock.acquireSync(one!);
+      const second = DirLock.acquireSync(two!);
+      assertEquals(await DirLock.tryAcquire(one!), null);
+      first.release();
+      second.release();
+    })
+  ));
+
+const keepsOpen = isBun || (isWindows && !isDeno);
+for (const how of ["end", "exit", "untracked", "terminate"]) {
+  test(
+    `DirLock is free when the thread that holds it has ended, by ${how}`,
+    () =>
+      inTempDir(async (dir) => {
+        const child = new Child("threadThatKeeps", [dir, how]);
+        await child.says("ended");
+        await child.says("free");
+        assertEquals(await child.exit(), 0);
+      }),
+    { skip: how === "terminate" && keepsOpen && "no thread is told that it is terminated" },
+  );
+}
+
+test(
+  "DirLock that its thread has lost by its end says so, and harms no other file",
+  () =>
+    inTempDir(async (dir) => {
+      assertEquals(await new Child("inThread", ["useAtExit", dir]).exit(), 0);
+      assertEquals(fs.readFileSync(path.join(dir, "told"), "utf8"), "LockLostError");
+    }),
+  { skip: isDeno && "a thread of Deno has no end that it is told of" },
+);
+
+test(
+  "A nested wait says after 10 s, once in a process, that it may never end",
+  () =>
+    inTempDir(async (dir) => {
+      const ways = [
+        "acquire",
+        "update",
+        "handed",
+        "timeout",
+        "signal",
+        "handedWithSignal",
+        "other",
+      ];
+      const held = ways.map((way) => DirLock.acquireSync(path.join(dir, way, "other")));
+      const told = await Promise.all(ways.map(async (way) => {
+        const child = new Child("nest", [path.join(dir, way), way]);
+        const lines: string[] = [];
+        for (let line; (line = await child.line()) !== "over";) lines.push(line);
+        await child.exit();
+        return lines;
+      }));
+      held.forEach((lock) => lock.release());
+      const warned = ways.map((way, i) => [way, told[i]!.length]);
+      assertEquals(Object.fromEntries(warned), {
+        acquire: 1,
+        update: 1,
+        handed: 1,
+        timeout: 0,
+        signal: 0,
+        handedWithSignal: 0,
+        other: 0,
+      });
+      for (const [i, advice] of ["{ lock }", "{ lock }", "waits for itself"].entries()) {
+        const [after, ...message] = told[i]![0]!.split(" ");
+        assert(Number(after) >= 9_500 && Number(after) < 20_000, after);
+        assert(message.join(" ").includes(advice), message.join(" "));
+      }
+    }),
+  { timeout: 60_000 },
+);

@@ -1,0 +1,249 @@
+/**
+ * The library where test runners put it: in a context of node:vm, whose errors, signals and bytes
+ * are not those of the modules of Node; and the library with such things of another realm.
+ */
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { fileURLToPath } from "node:url";
+import * as vm from "node:vm";
+import { AtomicFile, atomicUpdate, atomicWrite, atomicWriteSync } from "../../mod.ts";
+import { inTempDir, list, text } from "../support/dir.ts";
+import { foreign, inContext } from "../support/realm.ts";
+import { isBun, isDeno, isWindows, test } from "../support/test.ts";
+
+const built = !import.meta.url.endsWith(".ts");
+const skip = !built
+  ? "runs on the built package"
+  : (isDeno || isBun) && "contexts as Node has them";
+
+/** The code of the error of a call. */
+async function codeOf(call: () => unknown): Promise<string> {
+  try {
+    await call();
+  } catch (error) {
+    return (error as { code: string }).code;
+  }
+  return "no error";
+}
+
+test(
+  "in a context of node:vm every write works",
+  () =>
+    inTempDir(async (dir) => {
+      const { lib } = inContext(false);
+      const file = path.join(dir, "file");
+      for (const durability of ["none", "consistent", "durable"] as const) {
+        for (const mode of [undefined, 0o600]) {
+          const options = { durability, ...mode && { mode } };
+          // New, then replaced.
+          for (const data of ["one", "two"]) {
+            await lib.atomicWrite(file, data, options);
+            assertEquals(text(file), data);
+          }
+          fs.rmSync(file);
+          for (const data of ["one", "two"]) {
+            lib.atomicWriteSync(file, data, options);
+            assertEquals(text(file), data);
+          }
+          fs.rmSync(file);
+        }
+      }
+      const draft = await lib.AtomicFile.open(file);
+      await draft.write("draft");
+      await draft.commit();
+      assertEquals(text(file), "draft");
+      await lib.atomicWrite(path.join(dir, "new"), "x", { createNew: true });
+      await lib.atomicWrite(path.join(dir, "made", "file"), "x", { parents: true });
+      assertEquals(list(dir), ["file", "made", "new"]);
+      assertEquals((await lib.sweepTempFiles(dir, { olderThan: 0 })).length, 0);
+    }),
+  { skip },
+);
+
+test(
+  "in a context of node:vm errors tell their code, step and target",
+  () =>
+    inTempDir(async (dir) => {
+      const { lib } = inContext(false);
+      const file = path.join(dir, "file");
+      fs.writeFileSync(file, "old");
+      assertEquals(await codeOf(() => lib.atomicWrite(file, "x", { createNew: true })), "EEXIST");
+      assertEquals(await codeOf(() => lib.atomicWriteSync(dir, "x")), "EISDIR");
+      assertEquals(await codeOf(() => lib.AtomicFile.open(dir)), "EISDIR");
+      const missing = path.join(dir, "no", "file");
+      const error = await lib.atomicWrite(missing, "x").then(() => undefined, (error) => error);
+      assertEquals([error.code, error.step, error.target, error.replaced], [
+        "ENOENT",
+        "open",
+        missing,
+        false,
+      ]);
+      assert(error.message.includes(`'${missing}'`));
+      assert(lib.isAtomicWriteError(error));
+      assertEquals([list(dir), text(file)], [["file"], "old"]);
+    }),
+  { skip },
+);
+
+test(
+  "in a context of node:vm data, streams and signals of this realm are taken",
+  () =>
+    inTempDir(async (dir) => {
+      const { lib } = inContext(false);
+      const file = path.join(dir, "file");
+      const bytes = new TextEncoder().encode("x");
+      // deno-lint-ignore no-explicit-any
+      const data: any[] = [
+        bytes,
+        bytes.buffer,
+        new DataView(bytes.buffer),
+        new Blob(["x"]),
+        new Blob(["x"]).stream(),
+        new Response("x").body,
+        (async function* () {
+          yield "x";
+        })(),
+        fs.createReadStream(fileURLToPath(import.meta.url), { start: 0, end: 0 }),
+      ];
+      for (const given of data) {
+        await lib.atomicWrite(file, given);
+        assertEquals(fs.statSync(file).size, 1);
+        fs.rmSync(file);
+      }
+      lib.atomicWriteSync(file, bytes);
+      const { signal } = new AbortController();
+      await lib.atomicWrite(file, "signal", { signal });
+      const reason = new Error("enough");
+      const aborted = lib.atomicWrite(file, "x", { signal: AbortSignal.abort(reason) });
+      assertStrictEquals(await aborted.then(() => undefined, (error) => error), reason);
+      await lib.atomicWrite(new URL(`file://${file}`), "url");
+      assertEquals(text(file), "url");
+    }),
+  { skip: skip || isWindows && "paths are no URLs on Windows" },
+);
+
+test(
+  "in a context of node:vm without Symbol.dispose everything is released",
+  () =>
+    inTempDir(async (dir) => {
+      const { lib, context } = inContext(false);
+      // As before Node 20.4, and in Jest 29.
+      vm.runInContext("delete Symbol.dispose; delete Symbol.asyncDispose", context);
+      const file = path.join(dir, "file");
+      await lib.atomicUpdate(file, () => "one");
+      await lib.atomicUpdate(file, (bytes) => `${new TextDecoder().decode(bytes!)} two`);
+      assertEquals(text(file), "one two");
+      const lock = await lib.DirLock.tryAcquire(dir);
+      assert(lock !== null, "The lock is left held");
+      lock!.release();
+    }),
+  { skip },
+);
+
+test("bytes of another realm are data", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const expressions = [
+      "new Uint8Array([120])",
+      "new Uint8Array([120]).buffer",
+      "new DataView(new Uint8Array([120]).buffer)",
+    ];
+    for (const expression of expressions) {
+      await atomicWrite(file, foreign<Uint8Array>(expression));
+      assertEquals(text(file), "x");
+      fs.rmSync(file);
+      atomicWriteSync(file, foreign<Uint8Array>(expression));
+      assertEquals(text(file), "x");
+      const draft = await AtomicFile.open(file);
+      await draft.write(foreign<Uint8Array>(expression));
+      await draft.write("y");
+      await draft.commit();
+      assertEquals(text(file), "xy");
+      await atomicUpdate(file, () => foreign<Uint8Array>(expression));
+      assertEquals(text(file), "x");
+    }
+    await atomicWrite(
+      file,
+      foreign<AsyncIterable<string>>("(async function* () { yield 'xyz' })()"),
+    );
+    assertEquals(text(file), "xyz");
+  }));
+
+test("shared memory of another realm is data", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    await atomicWrite(file, foreign<Uint8Array>("new Uint8Array(new SharedArrayBuffer(3))"));
+    assertEquals(fs.statSync(file).size, 3);
+  }));
+
+test("an error of another realm is passed on as it is", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const reason = foreign<Error>("Object.assign(new Error('theirs'), { code: 'EIO' })");
+    const source: AsyncIterable<string> = {
+      [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(reason) }),
+    };
+    for (
+      const call of [
+        () => atomicWrite(file, source),
+        () => atomicUpdate(file, () => Promise.reject(reason)),
+      ]
+    ) {
+      const error = await call().then(() => undefined, (error) => error);
+      assertStrictEquals(error, reason);
+      assertEquals(error.message, "theirs");
+    }
+    assertEquals(list(dir), []);
+  }));
+
+/** A signal as jsdom has it: an AbortSignal by what it can do, not by its class. */
+class OtherSignal extends EventTarget {
+  aborted = false;
+  reason: unknown;
+  onabort: null = null;
+
+  abort(reason: unknown): void {
+    this.aborted = true;
+    this.reason = reason;
+    this.dispatchEvent(new Event("abort"));
+  }
+
+  throwIfAborted(): void {
+    if (this.aborted) throw this.reason;
+  }
+}
+
+test("a signal of another realm is a signal", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const reason = new Error("enough");
+    const make = () => new OtherSignal() as OtherSignal & AbortSignal;
+    await atomicWrite(file, "x", { signal: make() });
+    const aborted = make();
+    aborted.abort(reason);
+    assertStrictEquals(
+      await assertRejects(() => atomicWrite(file, "y", { signal: aborted })),
+      reason,
+    );
+    const later = make();
+    const stalled = atomicWrite(file, new ReadableStream(), { signal: later });
+    later.abort(reason);
+    assertStrictEquals(await assertRejects(() => stalled), reason);
+    assertEquals([list(dir), text(file)], [["file"], "x"]);
+  }));
+
+test("what only looks a little like data or a signal is refused", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    // deno-lint-ignore no-explicit-any
+    const others: any[] = [{ byteLength: 3 }, { length: 1, 0: 120 }, { stream: 1 }, {
+      aborted: false,
+    }];
+    for (const other of others) {
+      await assertRejects(() => atomicWrite(file, other), TypeError);
+      assertThrows(() => atomicWriteSync(file, other), TypeError);
+      await assertRejects(() => atomicWrite(file, "x", { signal: other }), TypeError);
+    }
+    assertEquals(list(dir), []);
+  }));

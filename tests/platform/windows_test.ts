@@ -1,0 +1,100 @@
+/** What Windows itself does when other programs have a file open, and with several drives. */
+import { assertEquals, assertRejects } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import { atomicWrite, atomicWriteSync, DirLock, LOCK_FILE_NAME } from "../../mod.ts";
+import { assertBlocks } from "../support/blocks.ts";
+import { inTempDir, list, text } from "../support/dir.ts";
+import { intercepted, systemError } from "../support/runtime.ts";
+import { isWindows, isWine, test } from "../support/test.ts";
+import { openShared, SHARE } from "../support/windows_file.ts";
+import { within } from "../support/within.ts";
+
+const skip = !isWindows && "only Windows knows share modes";
+
+for (let share = 0; share < 8; share++) {
+  const allowed = Object.entries(SHARE).filter(([, bit]) => (share & bit) !== 0);
+  const who = `a reader who lets others ${
+    allowed.map(([what]) => what).join(", ") || "do nothing"
+  }`;
+
+  if ((share & SHARE.delete) === 0) {
+    test(`atomicWrite() waits for ${who}`, () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        const reader = openShared(file, share);
+        await within(assertBlocks(atomicWrite(file, "new"), () => reader.close()));
+        assertEquals([text(file), list(dir)], ["new", ["file"]]);
+      }), { skip });
+    continue;
+  }
+
+  for (const form of ["atomicWrite", "atomicWriteSync"] as const) {
+    test(`${form}() does not wait for ${who}`, () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        // What renames so on Node is loaded with the first lock.
+        DirLock.acquireSync(dir).release();
+        const reader = openShared(file, share);
+        try {
+          await ({ atomicWrite, atomicWriteSync })[form](file, "new");
+          assertEquals([text(file), list(dir)], ["new", ["file"]]);
+        } finally {
+          reader.close();
+        }
+      }), { skip: skip || (isWine && "Wine 8 renames over no file that is open") });
+  }
+}
+
+test(
+  "atomicWrite() that failed removes its file when a reader has let it go",
+  () =>
+    inTempDir(async (dir) => {
+      let reader: { close(): void } | undefined;
+      const write = () =>
+        intercepted(({ name, args }) => {
+          if (name === "rename") {
+            reader = openShared(String(args[0]), SHARE.read | SHARE.write);
+            throw systemError("EIO");
+          }
+          if (name !== "remove" || reader === undefined) return;
+          const { close } = reader;
+          reader = undefined;
+          setTimeout(close, 20);
+        }, () => atomicWrite(path.join(dir, "file"), "new"));
+      await assertRejects(write, Error, "EIO");
+      assertEquals(list(dir), []);
+    }),
+  { skip },
+);
+
+test(
+  "DirLock.acquire() waits for a reader of the lock file who lets others do nothing",
+  () =>
+    inTempDir(async (dir) => {
+      DirLock.acquireSync(dir).release();
+      const reader = openShared(path.join(dir, LOCK_FILE_NAME), 0);
+      assertEquals(await DirLock.tryAcquire(dir), null);
+      const lock = await within(assertBlocks(DirLock.acquire(dir), () => reader.close()));
+      lock.release();
+    }),
+  { skip },
+);
+
+const [one, other] = process.env.APERTURE_VOLUMES?.split(";") ?? [];
+
+test("atomicWrite() takes a path of another drive from that drive's own directory", async () => {
+  const before = process.cwd();
+  process.chdir(one!);
+  try {
+    await atomicWrite(`${other!.slice(0, 2)}of-another-drive`, "new");
+  } finally {
+    process.chdir(before);
+  }
+  const file = path.join(other!, "of-another-drive");
+  assertEquals(text(file), "new");
+  fs.rmSync(file);
+}, { skip: !(isWindows && other) && "there is no second drive: APERTURE_VOLUMES" });

@@ -1,0 +1,139 @@
+/**
+ * The code of the guides and the README runs: JavaScript on every runtime, TypeScript on Deno,
+ * whose types `deno task check` checks, and shell commands. A block whose info string
+ * says `ignore` cannot run here; the text beside it says why.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { assertEquals } from "@std/assert";
+import { inTempDir } from "../support/dir.ts";
+import { isDeno, isDeno27, isWindows, test } from "../support/test.ts";
+
+const extension = path.extname(import.meta.url);
+const root = repository(path.dirname(fileURLToPath(import.meta.url)));
+const pages = ["", "docs/"].flatMap((dir) =>
+  fs.readdirSync(path.join(root, dir)).filter((name) => name.endsWith(".md"))
+    .map((name) => dir + name)
+);
+/** Many programs, each of which has to start, in milliseconds. */
+const TIMEOUT = 60_000;
+const isCommonJs = path.basename(path.dirname(path.dirname(fileURLToPath(import.meta.url)))) ===
+  "script";
+const noShell = isWindows || spawnSync("bash", ["--version"]).status !== 0;
+const noFlock = noShell || spawnSync("flock", ["--version"]).status !== 0;
+
+function skipPrograms(page: string): string | false {
+  if (isCommonJs) return "the guides are ES modules";
+  return isDeno27 && page === "docs/watching.md" &&
+    "node:fs watch() of Deno 2.7 tells other names";
+}
+
+for (const page of pages) {
+  const blocks = blocksOf(fs.readFileSync(path.join(root, page), "utf8"));
+  const modules = blocks.filter(({ language }) =>
+    language === "js" || (language === "ts" && isDeno)
+  );
+  if (modules.length > 0) {
+    test(`${page}: its programs run`, () =>
+      inTempDir(async (dir) => {
+        const files = modules.map(({ language, code, line }) => {
+          const file = path.join(dir, `line_${line}.${language === "js" ? "mjs" : "mts"}`);
+          fs.writeFileSync(file, withUrls(code));
+          return file;
+        });
+        for (const file of files) await runs([process.execPath, ...runtimeArgs(), file], dir);
+      }), { skip: skipPrograms(page), timeout: TIMEOUT });
+  }
+  // The project's own tasks are not for a temporary directory.
+  const commands = blocks.filter(({ language, code }) =>
+    language === "sh" && !/^(?:npm|deno|node|npx|git|apt-get) /m.test(code)
+  );
+  if (commands.length > 0) {
+    const needsFlock = commands.some(({ code }) => /^\s*flock /m.test(code));
+    const skip = (noShell && "there is no bash") || (needsFlock && noFlock && "there is no flock");
+    test(`${page}: its commands run`, () =>
+      inTempDir(async (dir) => {
+        const cli = fileURLToPath(new URL(`../cli${extension}`, import.meta.url));
+        const command = [process.execPath, ...runtimeArgs(), cli].map(quoted).join(" ");
+        for (const { code, line } of commands) {
+          const script = path.join(dir, `line_${line}.sh`);
+          fs.writeFileSync(script, `aperture-atomic() { ${command} "$@"; }\n${code}`);
+          await runs(["bash", "-euo", "pipefail", script], dir);
+        }
+      }), { skip, timeout: TIMEOUT });
+  }
+}
+
+interface Block {
+  readonly language: string;
+  readonly code: string;
+  /** Where it begins, for who looks for the one that fails. */
+  readonly line: number;
+}
+
+/** The fenced blocks that are to run, those in lists too. */
+function blocksOf(markdown: string): Block[] {
+  const found = markdown.matchAll(/^( *)```(\w+)( [^\n]*)?\n([\s\S]*?)^ *```$/gm);
+  return Array.from(found, ({ 1: indent, 2: language, 3: attributes, 4: code, index }) => ({
+    language: attributes?.includes("ignore") ? "none" : language!,
+    code: code!.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
+    line: markdown.slice(0, index).split("\n").length,
+  }));
+}
+
+/** A program that imports the library under test in the place of the package. */
+function withUrls(code: string): string {
+  return code.replaceAll(
+    /(?<=["'])@aperture\/atomic(?:\/(\w+))?(?=["'])/g,
+    (_, subpath = "mod") => {
+      return new URL(`../${subpath}${extension}`, import.meta.url).href;
+    },
+  );
+}
+
+function runtimeArgs(): string[] {
+  if (!isDeno) return [];
+  const imports = JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]");
+  return [
+    "run",
+    "-A",
+    "--quiet",
+    "--no-check",
+    "--config",
+    path.join(root, "deno.json"),
+    ...imports,
+  ];
+}
+
+async function runs([command, ...args]: string[], dir: string): Promise<void> {
+  const child = spawn(command!, args, {
+    cwd: dir,
+    env: { ...process.env, TMPDIR: dir },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  child.stdout.on("data", (chunk) => output += chunk);
+  child.stderr.on("data", (chunk) => output += chunk);
+  const [code] = await once(child, "close");
+  assertEquals(code, 0, `${args.at(-1)}: ${output}`);
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** The directory of the repository, which is not that of the tests when they were compiled. */
+function repository(directory: string): string {
+  while (
+    !fs.existsSync(path.join(directory, "docs")) || !fs.existsSync(path.join(directory, "cli.ts"))
+  ) {
+    const parent = path.dirname(directory);
+    if (parent === directory) throw new Error("The tests are not in the repository");
+    directory = parent;
+  }
+  return directory;
+}

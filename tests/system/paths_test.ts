@@ -1,0 +1,151 @@
+/** Paths and file: URLs, as Node's fileURLToPath() judges them. */
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { Buffer } from "node:buffer";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import { pathToFileURL } from "node:url";
+import {
+  AtomicFile,
+  atomicUpdate,
+  atomicWrite,
+  atomicWriteSync,
+  sweepTempFiles,
+} from "../../mod.ts";
+import { inTempDir, list, text } from "../support/dir.ts";
+import { recorded } from "../support/runtime.ts";
+import { isDeno, isWindows, test } from "../support/test.ts";
+
+const calls: [string, (path: URL) => unknown][] = [
+  ["atomicWrite()", (path) => atomicWrite(path, "x")],
+  ["atomicWriteSync()", (path) => Promise.resolve().then(() => atomicWriteSync(path, "x"))],
+  ["AtomicFile.open()", (path) => AtomicFile.open(path)],
+  ["atomicUpdate()", (path) => atomicUpdate(path, () => "x")],
+  ["sweepTempFiles()", (path) => sweepTempFiles(path)],
+];
+const urls: [string, string][] = [
+  ["of another host", "file://server{dir}/x"],
+  ["with an escaped slash", "file://{dir}/a%2Fb"],
+  ["with an escaped slash in lower case", "file://{dir}/a%2fb"],
+  ["that leaves its directory by an escape", "file://{dir}/sub/..%2Fx"],
+  ["with escapes that are no UTF-8", "file://{dir}/%FF"],
+  ["with half an escape", "file://{dir}/100%"],
+  ["with an escaped NUL", "file://{dir}/a%00b"],
+];
+for (const [what, call] of calls) {
+  for (const [how, url] of urls) {
+    test(
+      `${what} rejects a file: URL ${how} before anything touches the disk`,
+      () =>
+        inTempDir(async (dir) => {
+          const made = await recorded(() => {
+            const wrong = new URL(url.replace("{dir}", pathToFileURL(dir).pathname));
+            return assertRejects(() => call(wrong) as Promise<unknown>, TypeError);
+          });
+          assertEquals([made, list(dir)], [[], []]);
+        }),
+      { skip: isWindows && url.includes("server") && "a host is a UNC path on Windows" },
+    );
+  }
+}
+
+test("file: URLs with escapes lead to what they say", () =>
+  inTempDir(async (dir) => {
+    for (const name of ["a b", "100%", "ü€𝄞", "a#b?c", "a\\b", "%2F"]) {
+      if (isWindows && name.includes("\\")) continue;
+      await atomicWrite(pathToFileURL(path.join(dir, name)), name);
+      assertEquals(text(path.join(dir, name)), name);
+      atomicWriteSync(pathToFileURL(path.join(dir, name)), `${name}, sync`);
+      assertEquals(text(path.join(dir, name)), `${name}, sync`);
+    }
+  }), { skip: isWindows && "no such names on Windows" });
+
+const writes: [string, (file: string) => unknown][] = [
+  ["atomicWrite()", (file) => atomicWrite(file, "x")],
+  ["atomicWriteSync()", (file) => atomicWriteSync(file, "x")],
+  ["atomicWrite() of a stream", (file) =>
+    atomicWrite(
+      file,
+      (async function* () {
+        yield "x";
+      })(),
+    )],
+  ["AtomicFile.open()", (file) => AtomicFile.open(file)],
+];
+for (const [what, write] of writes) {
+  test(
+    `${what} says ENOTDIR for a file with a slash at its end, and EISDIR for what is none`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.writeFileSync(path.join(dir, "file"), "old");
+        fs.mkdirSync(path.join(dir, "dir"));
+        const code = async (file: string) => {
+          const error = await assertRejects(() => Promise.resolve().then(() => write(file)), Error);
+          return (error as Error & { code?: string }).code;
+        };
+        assertEquals(await code(`${dir}/file/`), "ENOTDIR");
+        assertEquals(await code(`${dir}/file//`), "ENOTDIR");
+        assertEquals(await code(`${dir}/dir/`), "EISDIR");
+        assertEquals(await code(`${dir}/nothing/`), "EISDIR");
+        assertEquals([list(dir), text(path.join(dir, "file"))], [["dir", "file"], "old"]);
+      }),
+    { skip: isWindows && "other codes on Windows" },
+  );
+
+  test(`${what} writes at a path of 4,095 bytes`, () =>
+    inTempDir(async (dir) => {
+      // Its name has 60 bytes: the one of a temporary file must not have more.
+      let deep = dir;
+      for (let room; (room = 4095 - 61 - deep.length) > 0;) {
+        deep += `/${"d".repeat(room > 300 ? 200 : room > 200 ? 100 : room - 1)}`;
+      }
+      const file = `${deep}/${"f".repeat(60)}`;
+      assertEquals(file.length, 4095);
+      fs.mkdirSync(deep, { recursive: true });
+      const done = await write(file) as AtomicFile | undefined;
+      if (done !== undefined) {
+        await done.write("x");
+        await done.commit();
+      }
+      assertEquals([text(file), list(deep)], ["x", [path.basename(file)]]);
+    }), { skip: process.platform !== "linux" && "known for Linux" });
+}
+
+test("options that are an array are rejected", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    // deno-lint-ignore no-explicit-any
+    const none = [] as any;
+    const made = await recorded(async () => {
+      await assertRejects(() => atomicWrite(file, "x", none), TypeError);
+      await assertRejects(() => AtomicFile.open(file, none), TypeError);
+      await assertRejects(() => sweepTempFiles(dir, none), TypeError);
+      await assertRejects(() => atomicUpdate(file, () => "x", none), TypeError);
+      assertThrows(() => atomicWriteSync(file, "x", none), TypeError);
+    });
+    assertEquals([made, list(dir)], [[], []]);
+  }));
+
+test(
+  "sweepTempFiles() removes temporary files whose names are not UTF-8",
+  () =>
+    inTempDir(async (dir) => {
+      const name = (...parts: (string | number)[]) =>
+        Buffer.concat([
+          Buffer.from(`${dir}/`),
+          ...parts.map((part) => typeof part === "string" ? Buffer.from(part) : Buffer.of(part)),
+        ]);
+      fs.writeFileSync(path.join(dir, ".fine.0123456789abcdef.tmp"), "");
+      const written = [name(".a", 0xff, ".0123456789abcdef.tmp"), name("keep", 0xff)];
+      for (const file of written) fs.writeFileSync(file, "");
+      const removed = await sweepTempFiles(dir, { olderThan: 0 });
+      assert(removed.includes(path.join(dir, ".fine.0123456789abcdef.tmp")));
+      assertEquals(removed.length, 2);
+      assertEquals(fs.readdirSync(dir).length, 1);
+    }),
+  {
+    skip: process.platform !== "linux"
+      ? "known for Linux"
+      : isDeno && "Deno can neither make nor name such files",
+  },
+);

@@ -1,0 +1,153 @@
+/** Which system calls each operation makes, in order, and on which thread: that none creeps in. */
+import { assert, assertEquals } from "@std/assert";
+import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { inTempDir } from "../support/dir.ts";
+import { isBun, isDeno, isDeno27, test } from "../support/test.ts";
+import { beginning, END, operations } from "../support/traced.ts";
+
+/** Of a runtime: the calls, with a star for those of another thread, and how often one was asked. */
+type Expected = readonly [calls: string, hops: number];
+
+const EXPECTED: Record<string, { deno: Expected; node: Expected }> = {
+  'atomicWrite(), "none"': {
+    deno: ["lstat open* fchmod* write* close* lstat rename*", 2],
+    node: ["lstat open* write* fstat close* rename*", 4],
+  },
+  'atomicWrite(), "consistent"': {
+    deno: ["lstat open* fcntl write* close fstat fcntl fsync* close close rename*", 4],
+    node: ["lstat open* write* fstat fsync* close rename*", 4],
+  },
+  'atomicWrite(), "durable"': {
+    deno: [
+      "lstat open* fcntl write* close fstat fcntl fsync* close close rename* open* fcntl fsync* close close",
+      6,
+    ],
+    node: ["lstat open* write* fstat fsync* close rename* open* fsync* close", 6],
+  },
+  "atomicWrite() with createNew": {
+    deno: ["lstat open* write* close* link* lstat* unlink*", 3],
+    node: ["lstat open* write* close* link* unlink*", 5],
+  },
+  'atomicWriteSync(), "none"': {
+    deno: ["lstat open fchmod write close lstat rename", 0],
+    node: ["lstat open write fstat close rename", 0],
+  },
+  'atomicWriteSync(), "consistent"': {
+    deno: ["lstat open write fstat fsync close rename", 0],
+    node: ["lstat open write fstat fsync close rename", 0],
+  },
+  'atomicWriteSync(), "durable"': {
+    deno: ["lstat open write fstat fsync close rename open fsync close", 0],
+    node: ["lstat open write fstat fsync close rename open fsync close", 0],
+  },
+  'atomicUpdate(), "none"': {
+    deno: [
+      "lstat lstat open fstat lock lstat lstat stat open* fstat* lseek* read* read* close* lstat open* fchmod* write* close* lstat lstat rename* unlock close",
+      3,
+    ],
+    node: [
+      "lstat lstat open fstat lock lstat lstat stat open* fstat* read* close* lstat open* write* fstat close* lstat rename* unlock close",
+      7,
+    ],
+  },
+  "DirLock.acquire() and release()": {
+    deno: ["lstat open fstat lock lstat unlock close", 0],
+    node: ["lstat open fstat lock lstat unlock close", 0],
+  },
+  "DirLock.acquireSync() and release()": {
+    deno: ["lstat open fstat lock lstat unlock close", 0],
+    node: ["lstat open fstat lock lstat unlock close", 0],
+  },
+};
+
+/** What the names of strace have in common. */
+const NAMES: Record<string, string> = {
+  open: "open",
+  openat: "open",
+  creat: "open",
+  pwrite64: "write",
+  writev: "write",
+  renameat: "rename",
+  renameat2: "rename",
+  linkat: "link",
+  unlinkat: "unlink",
+  readlinkat: "readlink",
+  fdatasync: "fsync",
+  mkdirat: "mkdir",
+  access: "access",
+  faccessat: "access",
+  faccessat2: "access",
+};
+
+/** The name of a call: a line of strace, without the thread. */
+function nameOf(line: string): string {
+  const name = line.slice(0, line.indexOf("("));
+  if (name === "statx" || name === "newfstatat") {
+    if (line.includes("AT_EMPTY_PATH")) return "fstat";
+    return line.includes("AT_SYMLINK_NOFOLLOW") ? "lstat" : "stat";
+  }
+  if (name === "flock") return line.includes("LOCK_UN") ? "unlock" : "lock";
+  return NAMES[name] ?? name;
+}
+
+let outcome: Promise<Expected[]> | undefined;
+
+/** Runs all operations under strace. */
+function traced(): Promise<Expected[]> {
+  return outcome ??= inTempDir((dir) => {
+    const log = path.join(dir, "log");
+    const extension = isDeno ? "ts" : "js";
+    const program = fileURLToPath(new URL(`./support/traced.${extension}`, import.meta.url));
+    const denoArgs = JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]");
+    const command = [
+      ...["strace", "-f", "--seccomp-bpf", "-qq", "-y", "-s", "0", "-o", log],
+      ...["-e", "trace=%file,%desc", process.execPath],
+      ...isDeno ? ["run", "-A", "--quiet", ...denoArgs] : [],
+      ...[program, "aperture-traced", dir],
+    ];
+    const { status, stdout, stderr } = spawnSync(
+      "bash",
+      ["-c", 'umask 022; exec "$@"', "bash", ...command],
+      { encoding: "utf8" },
+    );
+    if (status !== 0) throw new Error(`strace ended with ${status}: ${stderr}`);
+    const hops: number[] = JSON.parse(stdout.trim().split("\n").at(-1)!);
+    const lines = fs.readFileSync(log, "utf8").split("\n");
+    return hops.map((count, index) => [callsOf(lines, index, path.join(dir, `${index}`)), count]);
+  });
+}
+
+/** The calls of an operation on what is in its directory. */
+function callsOf(lines: readonly string[], index: number, dir: string): string {
+  const begin = lines.findIndex((line) => line.includes(`"${beginning(index)}"`));
+  const end = lines.findIndex((line, i) => i > begin && line.includes(`"${END}"`));
+  const thread = lines[begin]!.split(" ")[0];
+  return lines.slice(begin + 1, end).flatMap((line) => {
+    const [, who, call] = /^(\d+) +(.*)$/.exec(line) ?? [];
+    if (call === undefined || call.startsWith("<...") || !call.includes(dir)) return [];
+    return [nameOf(call) + (who === thread ? "" : "*")];
+  }).join(" ");
+}
+
+function skipped(): string | false {
+  if (isBun) return "Bun's threads are its own affair";
+  if (isDeno27) return "Deno 2.7 opens files on the thread that asks";
+  if (process.platform !== "linux") return "strace is Linux's";
+  const { status } = spawnSync("strace", ["-f", "--seccomp-bpf", "-o", "/dev/null", "true"]);
+  return status !== 0 && "strace is missing";
+}
+
+const skip = skipped();
+for (const [index, name] of Object.keys(operations).entries()) {
+  test(`${name} makes no more system calls and thread hops than it needs`, async () => {
+    const [calls, hops] = (await traced())[index]!;
+    const [expected, most] = EXPECTED[name]![isDeno ? "deno" : "node"];
+    assertEquals(calls, expected);
+    // Newer runtimes may need fewer.
+    assert(hops <= most, `${hops} hops`);
+  }, { skip });
+}

@@ -1,0 +1,153 @@
+/** What the errors of writes tell: the step, the target, whether it is replaced. */
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import {
+  atomicWrite,
+  type AtomicWriteError,
+  type AtomicWriteOptions,
+  atomicWriteSync,
+  isAtomicWriteError,
+} from "../../mod.ts";
+import { inTempDir } from "../support/dir.ts";
+import { intercepted, systemError } from "../support/runtime.ts";
+import { isWindows, test, testWithLinks } from "../support/test.ts";
+import { waysToWrite } from "../support/ways.ts";
+
+const ways = waysToWrite("new");
+
+/** The error of a write, which must be an AtomicWriteError. */
+async function failureOf(write: () => unknown): Promise<AtomicWriteError> {
+  const error = await assertRejects(() => Promise.resolve().then(write));
+  assert(isAtomicWriteError(error));
+  return error;
+}
+
+const steps: [string, string, AtomicWriteOptions][] = [
+  ["file.sync", "fsync", {}],
+  ["file.close", "close", {}],
+  ["rename", "rename", {}],
+  ["link", "link", { createNew: true }],
+  ...isWindows ? [] : [["syncDir", "fsync directory", { durability: "durable" }]] as [
+    string,
+    string,
+    AtomicWriteOptions,
+  ][],
+];
+for (const [what, write] of ways) {
+  test(`${what} names the call that failed, and what its error is about`, () =>
+    inTempDir(async (dir) => {
+      for (const [call, step, options] of steps) {
+        const file = path.join(dir, `file-${call}`);
+        const injected = systemError("EIO");
+        await intercepted(({ name }) => {
+          if (name === call) throw injected;
+        }, async () => {
+          const error = await failureOf(() => write(file, options));
+          assertStrictEquals(error as unknown, injected);
+          assertEquals(
+            [error.code, error.step, error.target, error.replaced, error.temp],
+            ["EIO", step, file, call === "syncDir", undefined],
+          );
+        });
+      }
+    }));
+
+  for (const durability of ["none", "consistent"] as const) {
+    for (const mode of [undefined, 0o600]) {
+      const how = `durability "${durability}"${mode === undefined ? "" : " and a mode"}`;
+      test(`${what} says "open" when the temporary file cannot be created, with ${how}`, () =>
+        inTempDir(async (dir) => {
+          const file = path.join(dir, "missing", "file");
+          if (what === "atomicUpdate()") return;
+          const error = await failureOf(() => write(file, { durability, ...mode && { mode } }));
+          assertEquals([error.code, error.step, error.target], ["ENOENT", "open", file]);
+        }));
+    }
+  }
+
+  // What an update refuses, it refuses before it writes.
+  if (what === "atomicUpdate()") continue;
+  test(`${what} gives refusals a step of their own`, () =>
+    inTempDir(async (dir) => {
+      const taken = path.join(dir, "taken");
+      fs.writeFileSync(taken, "");
+      const refused = [
+        await failureOf(() => write(dir)),
+        await failureOf(() => write(taken, { createNew: true })),
+        await failureOf(() => write(`${dir}/nothing/`)),
+      ];
+      assertEquals(refused.map(({ code }) => code), ["EISDIR", "EEXIST", "EISDIR"]);
+      for (const { step } of refused) {
+        assert(typeof step === "string" && step !== "");
+        for (const call of ["lstat", "stat", "open", "write", "readlink", "rename", "link"]) {
+          assert(step !== call, step);
+        }
+      }
+    }));
+}
+
+for (const durability of ["none", "consistent"] as const) {
+  test(`atomicWrite() says "write" when the bytes cannot be written, with durability "${durability}"`, () =>
+    inTempDir(async (dir) => {
+      for (const [what, write] of ways) {
+        const injected = systemError("ENOSPC");
+        await intercepted(({ name }) => {
+          if (name === "file.write" || name === "writeNew") throw injected;
+        }, async () => {
+          const error = await failureOf(() => write(path.join(dir, "file"), { durability }));
+          assertEquals([error.code, error.step], ["ENOSPC", "write"], what);
+        });
+      }
+    }));
+}
+
+testWithLinks(
+  "a link that leads in a circle is refused, not called a failed lstat",
+  () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      fs.symlinkSync("file", file);
+      for (const [what, write] of ways.slice(0, 4)) {
+        const error = await failureOf(() => write(file));
+        assertEquals(error.code, "ELOOP", what);
+        assert(error.step !== "lstat", what);
+      }
+    }),
+);
+
+test("isAtomicWriteError() knows the errors of writes by what they carry", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "no", "file");
+    const error = await assertRejects(() => atomicWrite(file, "x"));
+    assert(isAtomicWriteError(error));
+    const { code, step, target, replaced }: AtomicWriteError = error;
+    assertEquals([code, step, target, replaced], ["ENOENT", "open", file, false]);
+    assert(isAtomicWriteError(assertThrows(() => atomicWriteSync(file, "x"))));
+  }));
+
+test("isAtomicWriteError() is false for all else", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const reason = new Error("mine");
+    const source = (async function* () {
+      yield "half";
+      throw Object.assign(new Error("theirs"), { code: "EIO" });
+    })();
+    const others: unknown[] = [
+      undefined,
+      null,
+      1,
+      "ENOENT",
+      {},
+      new Error("plain"),
+      assertThrows(() => fs.readFileSync(file)),
+      { code: "EIO" },
+      { name: "Error", message: "", step: 1, target: 2, replaced: 3, code: 4 },
+      await assertRejects(() => atomicWrite(file, "x", { signal: AbortSignal.abort(reason) })),
+      await assertRejects(() => atomicWrite(file, source)),
+      // @ts-expect-error A number is no data.
+      await assertRejects(() => atomicWrite(file, 1)),
+    ];
+    for (const other of others) assertEquals(isAtomicWriteError(other), false, String(other));
+  }));

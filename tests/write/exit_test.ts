@@ -1,0 +1,67 @@
+/** What is left when a program ends in the midst of its writes: nothing, if it had a say in it. */
+import { assert, assertEquals } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { inTempDir, list } from "../support/dir.ts";
+import { isDeno, test } from "../support/test.ts";
+import { writer } from "../support/write_worker.ts";
+
+const jobs = [
+  ["endWithAtomicFile", "an AtomicFile"],
+  ["endWithStream", "the write of a stream"],
+  ["endWithBytes", "the write of bytes"],
+] as const;
+for (const [job, what] of jobs) {
+  test(`process.exit() leaves no temporary file of ${what}`, () =>
+    inTempDir(async (dir) => {
+      const child = writer(job, [dir, "exit"]);
+      await child.says("1");
+      assertEquals([await child.exit(), list(dir)], [0, []]);
+    }));
+
+  test(`an uncaught error leaves no temporary file of ${what}`, () =>
+    inTempDir(async (dir) => {
+      const child = writer(job, [dir, "throw"]);
+      await child.says("1");
+      const code = await child.exit();
+      assert(typeof code === "number" && code !== 0, `${code}`);
+      // That of the bytes may be done before the error is.
+      assertEquals(list(dir).filter((name) => name !== "file"), []);
+    }), { skip: isDeno && "Deno tells nobody of such an end" });
+}
+
+for (const [job, what] of jobs.slice(0, 2)) {
+  test(`the end of the program leaves no temporary file of ${what}`, () =>
+    inTempDir(async (dir) => {
+      const child = writer(job, [dir, "end"]);
+      await child.says("1");
+      assertEquals([await child.exit(), list(dir)], [0, []]);
+    }));
+}
+
+test("process.exit() leaves what another program's write has there", () =>
+  inTempDir(async (dir) => {
+    const others = [".file.0123456789abcdef.tmp", ".file.0123456789abcdef.kept"];
+    for (const name of others) fs.writeFileSync(path.join(dir, name), "theirs");
+    const child = writer("endWithAtomicFile", [dir, "exit"]);
+    await child.says("2");
+    assertEquals([await child.exit(), list(dir)], [0, others.sort()]);
+  }));
+
+test(
+  "a program gets one listener for its end with the first write, and none before",
+  () =>
+    inTempDir(async (dir) => {
+      const child = writer("exitListeners", [dir]);
+      await child.says("0 1 1 1");
+      assertEquals(await child.exit(), 0);
+    }),
+  { skip: isDeno && "Deno's is 'unload'" },
+);
+
+test("many calls that wait on one signal print no warning", () =>
+  inTempDir(async (dir) => {
+    const child = writer("manyOnOneSignal", [dir]);
+    await child.says("warnings: ");
+    assertEquals(await child.exit(), 0);
+  }));

@@ -1,0 +1,165 @@
+/** Symbolic links that the kernel would not follow, or that lead elsewhere than they say. */
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import { AtomicFile, atomicWrite, type AtomicWriteOptions, atomicWriteSync } from "../../mod.ts";
+import { inTempDir, list, text } from "../support/dir.ts";
+import { intercepted, recorded, systemError } from "../support/runtime.ts";
+import { isDeno27, isRoot, isWindows, test, testWithLinks } from "../support/test.ts";
+
+const ways: [string, (file: string, options?: AtomicWriteOptions) => Promise<unknown>][] = [
+  ["atomicWrite()", (file, options) => atomicWrite(file, "new", options)],
+  [
+    "atomicWriteSync()",
+    (file, options) => Promise.resolve().then(() => atomicWriteSync(file, "new", options)),
+  ],
+  ["AtomicFile", async (file, options) => {
+    await using draft = await AtomicFile.open(file, options);
+    await draft.write("new");
+    await draft.commit();
+  }],
+];
+
+/** Why the kernel's protection of links in sticky directories cannot be seen at work; false if it can. */
+function unprotected(): string | false {
+  if (process.platform !== "linux") return "known for Linux";
+  if (!isRoot) return "needs root to make another user's link";
+  const setting = fs.readFileSync("/proc/sys/fs/protected_symlinks", "utf8").trim();
+  return setting !== "1" && "fs.protected_symlinks is off";
+}
+
+for (const [what, write] of ways) {
+  for (const dangling of [false, true]) {
+    test(
+      `${what} follows no link that the kernel protects from${dangling ? ", a dangling one" : ""}`,
+      () =>
+        inTempDir(async (dir) => {
+          const sticky = path.join(dir, "sticky");
+          const victim = path.join(dir, "victim");
+          fs.chmodSync(dir, 0o755);
+          fs.mkdirSync(sticky);
+          fs.chmodSync(sticky, 0o1777);
+          if (!dangling) fs.writeFileSync(victim, "precious");
+          const link = path.join(sticky, "link");
+          fs.symlinkSync(victim, link);
+          fs.lchownSync(link, 1234, 1234);
+          const error = await assertRejects(() => write(link), Error);
+          assertEquals((error as Error & { code?: string }).code, "EACCES");
+          assertEquals(fs.existsSync(victim), !dangling);
+          if (!dangling) assertEquals(text(victim), "precious");
+          assertEquals([list(sticky), fs.readlinkSync(link)], [["link"], victim]);
+          // The link itself may be replaced by whom the directory lets.
+          await write(link, { symlinks: "replace" });
+          assertEquals(text(link), "new");
+        }),
+      { skip: unprotected() },
+    );
+  }
+
+  testWithLinks(
+    `${what} asks the kernel to follow a link before it does`,
+    () =>
+      inTempDir(async (dir) => {
+        const link = path.join(dir, "link");
+        fs.writeFileSync(path.join(dir, "file"), "old");
+        fs.symlinkSync("file", link);
+        const eacces = systemError("EACCES");
+        const calls = await intercepted(({ name, args }) => {
+          if (name === "stat" && args[0] === link) throw eacces;
+        }, async () => {
+          assertStrictEquals(await assertRejects(() => write(link)), eacces);
+        });
+        assert(!calls.some(({ name }) => name === "create" || name === "writeNew"));
+        assertEquals((eacces as Error & { step?: string }).step, "stat");
+        assertEquals([text(link), list(dir)], ["old", ["file", "link"]]);
+      }),
+  );
+
+  testWithLinks(
+    `${what} refuses a link to what only a directory can be`,
+    () =>
+      inTempDir(async (dir) => {
+        const link = path.join(dir, "link");
+        for (const to of ["new/", "new///", "new/.", "./"]) {
+          fs.symlinkSync(to, link);
+          const calls = await recorded(async () => {
+            const error = await assertRejects(() => write(link), Error);
+            assertEquals((error as Error & { code?: string }).code, "EISDIR", to);
+          });
+          assert(!calls.some(({ name }) => name === "create" || name === "writeNew"));
+          fs.rmSync(link);
+        }
+        assertEquals(list(dir), []);
+      }),
+  );
+
+  testWithLinks(
+    `${what} looks again when a link is re-pointed while it is followed`,
+    () =>
+      inTempDir(async (dir) => {
+        const link = path.join(dir, "link");
+        for (const name of ["one", "two"]) fs.writeFileSync(path.join(dir, name), name);
+        fs.symlinkSync("one", link);
+        let looks = 0;
+        const calls = await intercepted(({ name }) => {
+          // Between what stat(2) found and what readlink(2) says.
+          if (name !== "readLink" || ++looks > 1) return;
+          fs.unlinkSync(link);
+          fs.symlinkSync("two", link);
+        }, () => write(link));
+        assert(calls.filter(({ name }) => name === "readLink").length > 1);
+        assertEquals(["one", "two"].map((name) => text(path.join(dir, name))), ["one", "new"]);
+        assertEquals(list(dir), ["link", "one", "two"]);
+      }),
+  );
+
+  test(
+    `${what} creates nothing for a descriptor of a file that was deleted`,
+    () =>
+      inTempDir(async (dir) => {
+        const gone = path.join(dir, "gone");
+        const descriptor = fs.openSync(gone, "w");
+        try {
+          fs.unlinkSync(gone);
+          await assertRejects(() => write(`/proc/self/fd/${descriptor}`), Error);
+          assertEquals(list(dir), []);
+        } finally {
+          fs.closeSync(descriptor);
+        }
+      }),
+    {
+      skip: process.platform !== "linux"
+        ? "known for Linux"
+        : isDeno27 && "its node:fs numbers open files by itself",
+    },
+  );
+
+  testWithLinks(
+    `${what} names the step at which a link could not be read`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.symlinkSync("file", path.join(dir, "link"));
+        const eio = systemError("EIO") as Error & { step?: string; target?: string };
+        await intercepted(({ name }) => {
+          if (name === "readLink") throw eio;
+        }, async () => {
+          assertStrictEquals(await assertRejects(() => write(path.join(dir, "link"))), eio);
+        });
+        assertEquals([eio.step, eio.target], ["readlink", path.join(dir, "link")]);
+      }),
+  );
+}
+
+test(
+  "atomicWrite() stats no file that is no link",
+  () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      for (const _ of ["absent", "present"]) {
+        const calls = await recorded(() => atomicWrite(file, "x"));
+        assertEquals(calls.filter(({ name }) => name === "stat").length, 0);
+      }
+    }),
+  { skip: isWindows && "counted elsewhere" },
+);

@@ -1,0 +1,191 @@
+/** Streams of node:stream as sources: their errors are caught, and what they hold is let go. */
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { once } from "node:events";
+import * as fs from "node:fs";
+import * as http from "node:http";
+import type { AddressInfo } from "node:net";
+import * as path from "node:path";
+import process from "node:process";
+import { PassThrough, Readable } from "node:stream";
+import { atomicWrite, type AtomicWriteOptions } from "../../mod.ts";
+import { content, numberOf } from "../support/content.ts";
+import { inTempDir, list, openDescriptors, text } from "../support/dir.ts";
+import { intercepted, systemError } from "../support/runtime.ts";
+import { isDeno27, linksWork, test as anyTest, type TestOptions } from "../support/test.ts";
+
+/** A read that destroy() cuts short is an uncaught error in node:fs of Deno 2.7. */
+function test(name: string, fn: () => void | Promise<void>, options: TestOptions = {}): void {
+  const skip = options.skip ||
+    (isDeno27 && "destroy() of its node:fs streams is an uncaught error");
+  anyTest(name, fn, { ...options, skip });
+}
+import { writer } from "../support/write_worker.ts";
+
+/** Waits until a stream has let go what it holds. */
+async function closed(stream: Readable): Promise<void> {
+  assert(stream.destroyed, "The stream is not destroyed");
+  if (!stream.closed) await new Promise((resolve) => stream.once("close", resolve));
+}
+
+/** A stream that has said half of what it has, and nothing more. */
+function stalled(): PassThrough {
+  const stream = new PassThrough();
+  stream.write("half");
+  return stream;
+}
+
+test(
+  "atomicWrite() rejects for a file that cannot be read, and the process lives",
+  () =>
+    inTempDir(async (dir) => {
+      // It takes a while to find the end of them: the error comes first.
+      for (let i = 0; i < 30; i++) fs.symlinkSync(`link${i + 1}`, path.join(dir, `link${i}`));
+      const child = writer("readMissing", [dir]);
+      await child.says("ENOENT true");
+      await child.says("ENOENT true");
+      assertEquals([await child.exit(), list(dir).length], [0, 30]);
+    }),
+  { skip: !linksWork() && "symbolic links do not work here" },
+);
+
+test("atomicWrite() rejects with the error of a stream that fails before it is read", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const reason = new Error("mine");
+    const failing: (() => Readable)[] = [
+      () => new PassThrough().destroy(reason),
+      () => {
+        const stream = stalled();
+        process.nextTick(() => stream.destroy(reason));
+        return stream;
+      },
+      () => {
+        const stream = stalled();
+        queueMicrotask(() => stream.destroy(reason));
+        return stream;
+      },
+      () => {
+        const stream = stalled();
+        setTimeout(() => stream.destroy(reason), 5);
+        return stream;
+      },
+    ];
+    for (const make of failing) {
+      const stream = make();
+      // What is destroyed already has said its error to whoever listened then.
+      stream.on("error", () => {});
+      assertStrictEquals(await assertRejects(() => atomicWrite(file, stream)), reason);
+      await closed(stream);
+    }
+    assertEquals(list(dir), []);
+  }));
+
+const hopeless: [string, (dir: string) => [string, AtomicWriteOptions]][] = [
+  ["in a missing directory", (dir) => [path.join(dir, "no", "file"), {}]],
+  ["that is a directory", (dir) => [dir, {}]],
+  ["that is there, with createNew", (dir) => [path.join(dir, "source"), { createNew: true }]],
+  ["when the signal is aborted already", (dir) => [
+    path.join(dir, "file"),
+    { signal: AbortSignal.abort() },
+  ]],
+];
+for (const [what, make] of hopeless) {
+  test(`atomicWrite() leaves no descriptor of a stream open for a target ${what}`, () =>
+    inTempDir(async (dir) => {
+      fs.writeFileSync(path.join(dir, "source"), new Uint8Array(300_000));
+      const descriptors = openDescriptors(dir);
+      for (let i = 0; i < 20; i++) {
+        const source = fs.createReadStream(path.join(dir, "source"));
+        if (i % 2 === 1) await once(source, "open");
+        const [file, options] = make(dir);
+        await assertRejects(() => atomicWrite(file, source, options));
+        await closed(source);
+      }
+      assertEquals(openDescriptors(dir), descriptors);
+      assertEquals(list(dir), ["source"]);
+    }));
+}
+
+test("atomicWrite() destroys a stream that stalls when it is aborted", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "old");
+    const reason = new Error("enough");
+    for (const delay of [0, 20]) {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const source = stalled();
+      const written = assertRejects(() => atomicWrite(file, source, { signal }));
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      controller.abort(reason);
+      assertStrictEquals(await written, reason);
+      await closed(source);
+    }
+    assertEquals([list(dir), text(file)], [["file"], "old"]);
+  }));
+
+test("atomicWrite() ends a response that stalls when it is aborted", () =>
+  inTempDir(async (dir) => {
+    let gone!: () => void;
+    const left = new Promise<void>((resolve) => gone = resolve);
+    const server = http.createServer((_, response) => {
+      response.on("close", gone);
+      response.write("half");
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const controller = new AbortController();
+    const { port } = server.address() as AddressInfo;
+    const request = http.get({ host: "127.0.0.1", port, agent: false });
+    try {
+      const [response] = await once(request, "response") as [Readable];
+      const { signal } = controller;
+      const written = assertRejects(() =>
+        atomicWrite(path.join(dir, "file"), response, { signal })
+      );
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      controller.abort();
+      await written;
+      await closed(response);
+      await left;
+    } finally {
+      request.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    }
+    assertEquals(list(dir), []);
+  }));
+
+test("atomicWrite() destroys a stream when it cannot write", () =>
+  inTempDir(async (dir) => {
+    fs.writeFileSync(path.join(dir, "source"), new Uint8Array(1_000_000));
+    const enospc = systemError("ENOSPC");
+    const descriptors = openDescriptors(dir);
+    const source = fs.createReadStream(path.join(dir, "source"));
+    await intercepted(({ name }) => {
+      if (name === "file.write") throw enospc;
+    }, async () => {
+      const error = await assertRejects(() => atomicWrite(path.join(dir, "file"), source));
+      assertStrictEquals(error, enospc);
+    });
+    await closed(source);
+    assertEquals([list(dir), openDescriptors(dir)], [["source"], descriptors]);
+  }));
+
+test("atomicWrite() destroys a stream after a chunk that is no data", () =>
+  inTempDir(async (dir) => {
+    const source = Readable.from(["half", 1, "more"]);
+    await assertRejects(() => atomicWrite(path.join(dir, "file"), source), TypeError, "Chunk must");
+    await closed(source);
+    assertEquals(list(dir), []);
+  }));
+
+test("atomicWrite() copies a file by a stream, and leaves no descriptor open", () =>
+  inTempDir(async (dir) => {
+    fs.writeFileSync(path.join(dir, "source"), content(5, 500_000));
+    const descriptors = openDescriptors(dir);
+    const source = fs.createReadStream(path.join(dir, "source"));
+    await atomicWrite(path.join(dir, "file"), source);
+    await closed(source);
+    assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 5);
+    assertEquals(openDescriptors(dir), descriptors);
+  }));

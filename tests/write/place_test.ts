@@ -1,0 +1,504 @@
+/** Where no rename can do it: directories that are missing, and files that cannot be renamed over. */
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import process from "node:process";
+import { atomicUpdate, type AtomicWriteOptions, isTempName, sweepTempFiles } from "../../mod.ts";
+import { content, numberOf } from "../support/content.ts";
+import { inTempDir, list, openDescriptors, text } from "../support/dir.ts";
+import { intercepted, type Interceptor, recorded, systemError } from "../support/runtime.ts";
+import { isRoot, isWindows, test, testWithLinks } from "../support/test.ts";
+import { waysToWrite } from "../support/ways.ts";
+
+const NEW = content(2, 70_000);
+
+// An update makes the directory for its lock.
+const ways = waysToWrite(NEW).filter(([what]) => what !== "atomicUpdate()");
+const durabilities = ["none", "consistent", "durable"] as const;
+
+for (const [what, write] of ways) {
+  test(`${what} makes missing directories when told to, and only then`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "a", "b", "c", "file");
+      await assertRejects(() => Promise.resolve().then(() => write(file, {})), Error);
+      await assertRejects(
+        () => Promise.resolve().then(() => write(file, { parents: false })),
+        Error,
+      );
+      assertEquals(list(dir), []);
+      for (const createNew of [true, false]) {
+        for (const durability of durabilities) {
+          await write(file, { parents: true, createNew, durability });
+          assertEquals(numberOf(fs.readFileSync(file)), 2);
+          await write(file, { parents: true, durability });
+          assertEquals(list(path.dirname(file)), ["file"]);
+          fs.rmSync(path.join(dir, "a"), { recursive: true });
+        }
+      }
+    }));
+
+  test(`${what} makes no directory where a file is`, () =>
+    inTempDir(async (dir) => {
+      fs.writeFileSync(path.join(dir, "a"), "old");
+      const error = await assertRejects(
+        () =>
+          Promise.resolve().then(() => write(path.join(dir, "a", "b", "file"), { parents: true })),
+        Error,
+      );
+      assertEquals((error as Error & { code?: string }).code, "ENOTDIR");
+      assertEquals([list(dir), text(path.join(dir, "a"))], [["a"], "old"]);
+    }), { skip: isWindows && "other codes on Windows" });
+
+  test(`${what} fails where a directory cannot be made although its parent is there`, async () => {
+    // mkdir(2) says ENOENT in /proc, and Node's own `recursive` goes round for ever.
+    const error = await assertRejects(
+      () => Promise.resolve().then(() => write("/proc/aperture/a/file", { parents: true })),
+      Error,
+    );
+    assertEquals((error as Error & { code?: string }).code, "ENOENT");
+  }, { skip: process.platform !== "linux" && "there is no /proc" });
+
+  test(
+    `${what} with durability "durable" syncs every directory that it made`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.mkdirSync(path.join(dir, "there"));
+        const made = ["there", "there/a", "there/a/b", "there/a/b/c"];
+        const options = { parents: true, durability: "durable" } as const;
+        const calls = await recorded(() => write(path.join(dir, `${made[3]}/file`), options));
+        const synced = calls.filter(({ name }) => name === "syncDir")
+          .map(({ args: [path] }) => String(path)).sort();
+        assertEquals(synced, made.map((name) => path.join(dir, name)));
+        const again = await recorded(() => write(path.join(dir, `${made[3]}/file`), options));
+        assertEquals(again.filter(({ name }) => name === "syncDir").length, 1);
+      }),
+    { skip: isWindows && "no sync of directories on Windows" },
+  );
+}
+
+test(
+  'atomicUpdate() with durability "durable" syncs every directory that it made',
+  () =>
+    inTempDir(async (dir) => {
+      const made = ["", "a", "a/b"].map((name) => path.join(dir, name));
+      const calls = await recorded(() =>
+        atomicUpdate(path.join(dir, "a/b/file"), () => "x", { durability: "durable" })
+      );
+      const synced = calls.filter(({ name }) => name === "syncDir")
+        .map(({ args: [path] }) => String(path));
+      assertEquals([...new Set(synced)].sort(), made);
+    }),
+  { skip: isWindows && "no sync of directories on Windows" },
+);
+
+/** A rename to `target` fails, and nothing else. */
+function refuses(target: string, code: string): Interceptor {
+  return ({ name, args }) => {
+    if (name === "rename" && args[1] === target) throw systemError(code);
+  };
+}
+
+const fallback = "in-place";
+for (const [what, write] of ways) {
+  for (const durability of durabilities) {
+    test(
+      `${what} writes in place what cannot be renamed over, with durability "${durability}"`,
+      () =>
+        inTempDir(async (dir) => {
+          const file = path.join(dir, "file");
+          // Longer than the new content, shorter, and empty.
+          for (const size of [200_000, 10, -8]) {
+            for (const code of ["EBUSY", "EXDEV"]) {
+              fs.writeFileSync(file, size < 0 ? "" : content(1, size));
+              fs.chmodSync(file, 0o640);
+              if (isRoot) fs.chownSync(file, 7, 8);
+              const before = fs.statSync(file);
+              const descriptors = openDescriptors(dir);
+              await intercepted(refuses(file, code), () => write(file, { fallback, durability }));
+              const { ino, mode, uid, gid } = fs.statSync(file);
+              assertEquals([ino, mode, uid, gid], [
+                before.ino,
+                before.mode,
+                before.uid,
+                before.gid,
+              ]);
+              assertEquals([numberOf(fs.readFileSync(file)), list(dir)], [2, ["file"]]);
+              assertEquals(openDescriptors(dir), descriptors);
+            }
+          }
+        }),
+      { skip: isWindows && "a rename over an open file is tried again on Windows" },
+    );
+  }
+
+  test(
+    `${what} writes nothing in place when it was not told to, or the rename fails otherwise`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        const cases: [string, AtomicWriteOptions][] = [
+          ["EBUSY", {}],
+          ["EXDEV", {}],
+          ["EIO", { fallback }],
+          ["ENOSPC", { fallback }],
+          ["EACCES", { fallback }],
+          ["EPERM", { fallback }],
+        ];
+        for (const [code, options] of cases) {
+          await intercepted(refuses(file, code), async () => {
+            const error = await assertRejects(
+              () => Promise.resolve().then(() => write(file, options)),
+              Error,
+            );
+            assertEquals((error as Error & { code?: string }).code, code);
+          });
+          assertEquals([text(file), list(dir)], ["old", ["file"]]);
+        }
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
+  test(
+    `${what} keeps the new content, and says where, when it cannot be written in place`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        const eio = systemError("EIO");
+        const descriptors = openDescriptors(dir);
+        await intercepted((call, index) => {
+          refuses(file, "EBUSY")(call, index);
+          if (call.name === "file.read") throw eio;
+        }, async () => {
+          const error = await assertRejects(() =>
+            Promise.resolve().then(() => write(file, { fallback }))
+          );
+          assertStrictEquals(error, eio);
+        });
+        const { temp, target, replaced } = eio as Error & Record<string, unknown>;
+        const [kept, ...others] = list(dir);
+        assert(/^\.file\.[0-9a-f]{16}\.kept$/.test(kept!), kept);
+        assertEquals([others, text(file)], [["file"], "old"]);
+        assertEquals({ temp, target, replaced }, {
+          temp: path.join(dir, kept!),
+          target: file,
+          replaced: false,
+        });
+        assertEquals(numberOf(fs.readFileSync(String(temp))), 2);
+        // Nothing but its owner's hand may remove it.
+        assert(!isTempName(kept!));
+        assertEquals(await sweepTempFiles(dir, { olderThan: 0 }), []);
+        assertEquals(openDescriptors(dir), descriptors);
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
+  test(
+    `${what} keeps the new content when writing in place breaks off`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        for (const failing of ["file.write", "file.truncate", "file.sync", "file.close"]) {
+          fs.writeFileSync(file, "old");
+          const descriptors = openDescriptors(dir);
+          const eio = systemError("EIO");
+          let opened = false;
+          await intercepted((call, index) => {
+            refuses(file, "EBUSY")(call, index);
+            const { name, args } = call;
+            if (name === "openExisting" && args[0] === file && args[1] === "write") opened = true;
+            else if (opened && name === failing) throw eio;
+          }, async () => {
+            const error = await assertRejects(() =>
+              Promise.resolve().then(() => write(file, { fallback }))
+            );
+            assertStrictEquals(error, eio, failing);
+          });
+          const { temp } = eio as Error & { temp?: string };
+          assert(temp !== undefined, failing);
+          assertEquals(openDescriptors(dir), descriptors, failing);
+          assertEquals(numberOf(fs.readFileSync(temp!)), 2);
+          fs.rmSync(temp!);
+          assertEquals(list(dir), ["file"]);
+        }
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
+  test(
+    `${what} keeps nothing when the file cannot be opened to be written in place`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        const erofs = systemError("EROFS");
+        const descriptors = openDescriptors(dir);
+        await intercepted((call, index) => {
+          refuses(file, "EBUSY")(call, index);
+          if (call.name === "openExisting" && call.args[0] === file) throw erofs;
+        }, async () => {
+          const error = await assertRejects(() =>
+            Promise.resolve().then(() => write(file, { fallback }))
+          );
+          assertStrictEquals(error, erofs);
+        });
+        const { step, temp, replaced } = erofs as Error & Record<string, unknown>;
+        assertEquals({ step, temp, replaced }, { step: "open", temp: undefined, replaced: false });
+        assertEquals([text(file), list(dir)], ["old", ["file"]]);
+        assertEquals(openDescriptors(dir), descriptors);
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
+  test(
+    `${what} survives a failure of each call that writes in place`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        const options = { fallback, mode: 0o604, durability: "none" } as const;
+        const rights = () => fs.statSync(file).mode & 0o7777;
+        const attempt = async (failing: number | undefined, error: Error) => {
+          fs.writeFileSync(file, "old");
+          fs.chmodSync(file, 0o640);
+          let refused: number | undefined;
+          const calls = await intercepted((call, index) => {
+            if (refused !== undefined && index - refused === failing) throw error;
+            if (call.name === "rename" && call.args[1] === file) {
+              refused = index;
+              throw systemError("EBUSY");
+            }
+          }, () => Promise.resolve().then(() => write(file, options)).catch(() => {}));
+          return calls.slice(refused! + 1).map(({ name }) => name);
+        };
+        const calls = await attempt(undefined, new Error());
+        assertEquals([numberOf(fs.readFileSync(file)), rights(), list(dir)], [2, 0o604, ["file"]]);
+        const descriptors = openDescriptors(dir);
+        let kept = 0;
+        for (const [index, name] of calls.slice(0, -1).entries()) {
+          const eio = systemError("EIO") as Error & { temp?: string; replaced?: boolean };
+          const where = `${name}, ${index}`;
+          await attempt(index + 1, eio);
+          assertEquals(eio.replaced, false, where);
+          assertEquals(openDescriptors(dir), descriptors, where);
+          const names = list(dir);
+          if (kept === 0 && names.length === 1) {
+            assertEquals([text(file), rights(), eio.temp], ["old", 0o640, undefined], where);
+            continue;
+          }
+          kept++;
+          assertEquals(names.length, 2, where);
+          const whole = path.join(dir, names[0]!);
+          assertEquals(eio.temp, whole, where);
+          assertEquals([numberOf(fs.readFileSync(whole)), rights() & ~0o604], [2, 0], where);
+          fs.rmSync(whole);
+        }
+        assert(kept > 5 && kept < calls.length - 6, `${kept} of ${calls}`);
+        // All is in place when the copy is to be removed, and that is no reason to fail.
+        await attempt(calls.length, systemError("EIO"));
+        assertEquals([numberOf(fs.readFileSync(file)), rights(), list(dir).length], [2, 0o604, 2]);
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
+  test(
+    `${what} gives set-id bits back that a write in place takes away`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        fs.chmodSync(file, 0o4755);
+        await intercepted((call, index) => {
+          refuses(file, "EBUSY")(call, index);
+          // The kernel does it for who is not root.
+          if (call.name === "file.read") fs.chmodSync(file, 0o755);
+        }, () => write(file, { fallback }));
+        assertEquals(fs.statSync(file).mode & 0o7777, 0o4755);
+        assertEquals([numberOf(fs.readFileSync(file)), list(dir)], [2, ["file"]]);
+      }),
+    { skip: isWindows && "no modes on Windows" },
+  );
+
+  test(
+    `${what} writes in place what its mode forbids its owner to read`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        let refused = 0;
+        await intercepted((call, index) => {
+          refuses(file, "EBUSY")(call, index);
+          const { name, args } = call;
+          if (name !== "openExisting" || args[0] === file || args[1] !== "read") return;
+          if ((fs.statSync(String(args[0])).mode & 0o400) !== 0) return;
+          refused++;
+          throw systemError("EACCES");
+        }, () => write(file, { fallback, mode: 0o200 }));
+        assertEquals([refused, fs.statSync(file).mode & 0o7777], [1, 0o200]);
+        fs.chmodSync(file, 0o600);
+        assertEquals([numberOf(fs.readFileSync(file)), list(dir)], [2, ["file"]]);
+      }),
+    { skip: isWindows && "no modes on Windows" },
+  );
+
+  test(
+    `${what} takes rights away before it copies in place, and gives others after it`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        const modes = [
+          [0o644, 0o600, 0o600],
+          [0o600, 0o644, 0o600],
+          [0o640, 0o604, 0o600],
+          [0o666, 0o400, 0o600],
+        ] as const;
+        for (const [before, mode, meanwhile] of modes) {
+          fs.writeFileSync(file, "old");
+          fs.chmodSync(file, before);
+          const rights = () => fs.statSync(file).mode & 0o7777;
+          const seen = new Set<number>();
+          await intercepted((call, index) => {
+            if (fs.statSync(file).size !== 3) seen.add(rights());
+            refuses(file, "EBUSY")(call, index);
+            if (call.name === "file.read") seen.add(rights());
+          }, () => write(file, { fallback, mode }));
+          assertEquals([[...seen][0], rights()], [meanwhile, mode], mode.toString(8));
+          assert([...seen].every((rights) => rights === meanwhile || rights === mode));
+        }
+      }),
+    { skip: isWindows && "no modes on Windows" },
+  );
+
+  test(
+    `${what} has the rights that it takes away on the disk before it copies in place`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        fs.chmodSync(file, 0o644);
+        const options = { fallback, mode: 0o600 } as const;
+        const calls = await intercepted(refuses(file, "EBUSY"), () => write(file, options));
+        const names = calls.map(({ name }) => name);
+        const refused = calls.findIndex(({ name, args }) => name === "rename" && args[1] === file);
+        const taken = names.indexOf("file.chmod", refused);
+        assertEquals(names.slice(taken, taken + 2), ["file.chmod", "file.sync"]);
+        assert(taken < names.indexOf("file.write", refused));
+      }),
+    { skip: isWindows && "no modes on Windows" },
+  );
+
+  test(
+    `${what} copies nothing in place when it may not take rights away`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        fs.chmodSync(file, 0o666);
+        const eperm = systemError("EPERM");
+        await intercepted((call, index) => {
+          refuses(file, "EBUSY")(call, index);
+          if (call.name === "file.chmod") throw eperm;
+        }, async () => {
+          const error = await assertRejects(() =>
+            Promise.resolve().then(() => write(file, { fallback, mode: 0o660 }))
+          );
+          assertStrictEquals(error, eperm);
+        });
+        const { step, temp } = eperm as Error & Record<string, unknown>;
+        assertEquals([step, temp], ["chmod", undefined]);
+        assertEquals([text(file), fs.statSync(file).mode & 0o7777], ["old", 0o666]);
+        assertEquals(list(dir), ["file"]);
+      }),
+    { skip: isWindows && "no modes on Windows" },
+  );
+
+  test(
+    `${what} writes in place with fewer rights when it may not give more`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        fs.chmodSync(file, 0o600);
+        await intercepted((call, index) => {
+          refuses(file, "EBUSY")(call, index);
+          if (call.name === "file.chmod") throw systemError("EPERM");
+        }, () => write(file, { fallback, mode: 0o644 }));
+        assertEquals([numberOf(fs.readFileSync(file)), list(dir)], [2, ["file"]]);
+        assertEquals(fs.statSync(file).mode & 0o7777, 0o600);
+      }),
+    { skip: isWindows && "no modes on Windows" },
+  );
+
+  test(
+    `${what} fails when the file takes no bytes in place`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        let refused = false;
+        let tries = 0;
+        await intercepted((call, index) => {
+          if (call.name === "rename" && call.args[1] === file) refused = true;
+          refuses(file, "EBUSY")(call, index);
+          if (!refused || call.name !== "file.write") return;
+          // It would be asked for ever.
+          if (++tries > 10) throw systemError("ENOSPC");
+          return [new Uint8Array()];
+        }, async () => {
+          const error = await assertRejects(() =>
+            Promise.resolve().then(() => write(file, { fallback }))
+          );
+          assertEquals((error as Error & { code?: string }).code, "EIO");
+        });
+      }),
+    { skip: isWindows && "a rename is tried again on Windows" },
+  );
+
+  testWithLinks(
+    `${what} writes in place to no other file than the one that it looked at`,
+    () =>
+      inTempDir(async (dir) => {
+        const [file, victim] = [path.join(dir, "file"), path.join(dir, "victim")];
+        for (const make of [fs.symlinkSync, fs.linkSync]) {
+          fs.rmSync(file, { force: true });
+          fs.writeFileSync(file, "old");
+          fs.writeFileSync(victim, "precious");
+          await intercepted((call, index) => {
+            if (call.name === "openExisting" && call.args[0] === file) {
+              fs.unlinkSync(file);
+              make(victim, file);
+            }
+            refuses(file, "EBUSY")(call, index);
+          }, async () => {
+            const error = await assertRejects(() =>
+              Promise.resolve().then(() => write(file, { fallback }))
+            );
+            assertEquals((error as Error & { temp?: string }).temp, undefined);
+          });
+          assertEquals([text(victim), list(dir)], ["precious", ["file", "victim"]]);
+        }
+      }),
+  );
+
+  test(`${what} rejects a fallback with createNew, and a bad one, before anything touches the disk`, () =>
+    inTempDir(async (dir) => {
+      const bad: [unknown, typeof TypeError | typeof RangeError][] = [
+        [{ fallback, createNew: true }, RangeError],
+        [{ fallback: "copy" }, RangeError],
+        [{ fallback: true }, TypeError],
+        [{ parents: 1 }, TypeError],
+      ];
+      for (const [options, failure] of bad) {
+        const made = await recorded(() =>
+          assertRejects(
+            () =>
+              Promise.resolve().then(() =>
+                write(path.join(dir, "file"), options as AtomicWriteOptions)
+              ),
+            failure,
+          )
+        );
+        assertEquals([made, list(dir)], [[], []]);
+      }
+    }));
+}
