@@ -177,7 +177,7 @@ export function isAtomicWriteError(error: unknown): error is AtomicWriteError {
     typeof replaced === "boolean";
 }
 
-const ONE_HOUR = 3_600_000;
+const DEFAULT_OLDER_THAN_MS = 3_600_000;
 
 const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration };
 
@@ -510,6 +510,6 @@ export async function sweepTempFiles(
   options?: SweepOptions,
 ): Promise<string[]> {
   const path = absolutePath(dir);
-  const { olderThan = ONE_HOUR } = readOptions(options, SWEEP_OPTIONS);
+  const { olderThan = DEFAULT_OLDER_THAN_MS } = readOptions(options, SWEEP_OPTIONS);
   return await run(sweep(path, Date.now() - olderThan));
 }

@@ -7,7 +7,7 @@ export const proveInterop: Part = async () => {
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
       ...["test", "-A", "--no-check", ...imports],
-      ...["tests/interop_test.ts", "tests/runtimes_test.ts"],
+      ...["tests/lock/interop_test.ts", "tests/lock/runtimes_test.ts"],
     ],
     cwd: root,
     env: { NO_COLOR: "1" },

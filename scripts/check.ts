@@ -6,10 +6,10 @@ import { deno, importArgs } from "./lib/imports.ts";
 import { brokenLinks, markdownFiles } from "./lib/links.ts";
 import { unlistedFiles } from "./lib/lists.ts";
 import { root } from "./lib/setup.mjs";
-import { Steps } from "./lib/steps.ts";
+import { Checklist } from "./lib/checklist.ts";
 
 const imports = await importArgs();
-const steps = new Steps();
+const steps = new Checklist();
 for (
   const args of [
     ["fmt", "--check"],

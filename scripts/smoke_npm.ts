@@ -5,11 +5,11 @@ import * as fs from "node:fs";
 import { packageJson } from "./lib/package.ts";
 import { Project, tool, useProgram } from "./lib/project.ts";
 import { setUp } from "./lib/setup.mjs";
-import { expect, Steps } from "./lib/steps.ts";
+import { Checklist, expect } from "./lib/checklist.ts";
 
 setUp();
 const project = await Project.create();
-const steps = new Steps();
+const steps = new Checklist();
 const { name } = packageJson;
 const subpaths = Object.keys(packageJson.exports).filter((path) => path !== "./package.json")
   .map((path) => name + path.slice(1));

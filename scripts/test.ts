@@ -1,6 +1,6 @@
 // Runs the tests on all runtimes that there are: deno task test [--on RUNTIME,...] [TEST...]
 //   RUNTIME  deno, node, cjs (Node with CommonJS), bun, package or proof
-//   TEST     a file of tests/, for example lock_test.ts
+//   TEST     a folder or file below tests/, for example lock or lock/queue
 // Ends with a line that sums them up.
 
 import { parseArgs } from "node:util";
@@ -29,7 +29,13 @@ const on = values.on?.split(",") ?? (some ? all.slice(0, 4) : all);
 const files = testFiles(positionals);
 // What processes do to each other, and the order of calls, depend on no kind of module, and the
 // command and the guides are ES modules. The matrix has these run as CommonJS too.
-const esmOnly = ["cli_test", "docs_test", "interop_test", "order_model_test", "processes_test"];
+const esmOnly = [
+  "cli/cli_test",
+  "lock/interop_test",
+  "system/docs_test",
+  "system/processes_test",
+  "write/order_model_test",
+];
 const imports = await importArgs();
 const suites: Suite[] = [];
 

@@ -7,14 +7,14 @@ import { type Call, pause, type Steps } from "./steps.ts";
  * In milliseconds. Who pauses longer never finds two busy readers away (ARCHITECTURE.md, "Why each
  * number").
  */
-const LONGEST_PAUSE = 8;
+const MAX_PAUSE_MS = 8;
 
 /**
  * A call that Windows may refuse for a while, since a scanner, an indexer or a reader has the file
  * open: tried again there for `patience` milliseconds. `check` is called before each further try.
  */
-export function* patiently(
-  patience: number,
+export function* retryRefused(
+  milliseconds: number,
   call: Call,
   check: () => void = () => {},
 ): Steps<void> {
@@ -24,10 +24,10 @@ export function* patiently(
       return;
     } catch (error) {
       const now = performance.now();
-      end ??= now + (runtime.windows ? patience : 0);
+      end ??= now + (runtime.windows ? milliseconds : 0);
       if (!isRefusal(codeOf(error)) || now >= end) throw error;
     }
-    yield* pause(Math.random() * LONGEST_PAUSE);
+    yield* pause(Math.random() * MAX_PAUSE_MS);
     check();
   }
 }

@@ -33,9 +33,11 @@ export function* call<T>(make: (fs: FileSystem) => Awaitable<T>): Steps<T> {
   return (yield make) as T;
 }
 
-/** A pause, of the thread too where the steps are carried out synchronously. */
-export function pause(milliseconds: number): Steps<void> {
-  return call((fs) => fs === runtime.sync ? runtime.sleep(milliseconds) : sleep(milliseconds));
+/** A pause, which the signal ends early; it blocks the thread where the steps run synchronously. */
+export function pause(milliseconds: number, signal?: AbortSignal): Steps<void> {
+  return call((fs) =>
+    fs === runtime.sync ? runtime.sleep(milliseconds) : sleep(milliseconds, signal)
+  );
 }
 
 /** What is thrown into steps that somebody else has taken over. */

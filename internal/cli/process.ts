@@ -13,7 +13,7 @@ const ENDING: readonly Signal[] = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"];
 /** Those that are for the command alone, but would end this process and so free its lock. */
 const OTHERS: readonly Signal[] = ["SIGALRM", "SIGUSR1", "SIGUSR2"];
 /** How long after the command a signal may be told that both got at once, in milliseconds. */
-const LATE = 5;
+const LATE_SIGNAL_MS = 5;
 
 /** A command that runs, with the standard input and errors of this process. */
 interface Running {
@@ -84,7 +84,7 @@ export async function runCommand(
   }
   const code = await running.ended;
   if (code !== 0 || use === undefined) return code;
-  await new Promise((resolve) => setTimeout(resolve, LATE));
+  await new Promise((resolve) => setTimeout(resolve, LATE_SIGNAL_MS));
   return await Promise.race([told, 0]);
 }
 

@@ -30,7 +30,7 @@ export const DEFAULT_STYLE: JsonStyle = {
 const MARK = "\ufeff";
 
 /** What is longer is no indent: each line of what is written would begin with it. */
-const LONGEST_INDENT = 64;
+const MAX_INDENT_CHARS = 64;
 
 /** Reads JSON from the bytes of the file at `path`. */
 export function parseJson(bytes: Uint8Array, path: string): JsonText {
@@ -158,7 +158,7 @@ function styleOf(body: string, mark: boolean): JsonStyle {
   const gap = value.slice(1, value.length - first.length);
   const line = gap.lastIndexOf("\n") + 1;
   const found = line === 0 ? "" : gap.slice(line);
-  const indent = found.length <= LONGEST_INDENT ? found : DEFAULT_STYLE.indent;
+  const indent = found.length <= MAX_INDENT_CHARS ? found : DEFAULT_STYLE.indent;
   return { mark, indent, lineBreak, lastBreak };
 }
 

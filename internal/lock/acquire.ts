@@ -5,9 +5,9 @@ import { BLOCKING_PATIENCE, descriptorPauses, lacksDescriptors } from "../base/d
 import { codeOf } from "../base/errors.ts";
 import type { Place } from "../base/linked_list.ts";
 import {
-  ensureLockFile,
   IN_USE,
   lockFailure,
+  lockFileId,
   MAX_TRIES,
   openLockFile,
   replacedAgain,
@@ -16,8 +16,8 @@ import {
 import { DeadlockError } from "./errors.ts";
 import { pause, timedOut, timeLeft, whenOpened } from "./pause.ts";
 import {
-  admits,
   findQueue,
+  hasRoomFor,
   type Hold,
   hold,
   isNext,
@@ -31,7 +31,7 @@ import type { LockRequest } from "./request.ts";
 import { isPromise } from "../base/steps.ts";
 
 /** How long others have a chance: those who poll do it within this, in milliseconds. */
-const GIVE_WAY = 2;
+const YIELD_MS = 2;
 
 /** Waits for the lock. It joins the queue before it returns, so that all are served in order. */
 export async function acquire(request: LockRequest): Promise<Hold> {
@@ -60,10 +60,10 @@ export async function tryAcquireOnce(request: LockRequest): Promise<Hold | undef
 /** Takes the lock if it is free; undefined if not. Nothing of this thread can come in between. */
 export function tryAcquire(request: LockRequest, overtake: boolean): Hold | undefined {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const id = ensureLockFile(request);
+    const id = lockFileId(request);
     const queue = findQueue(id);
     if (queue !== undefined) {
-      if (!admits(queue, request.shared)) return undefined;
+      if (!hasRoomFor(queue, request.shared)) return undefined;
       if (!overtake && queue.waiters.first !== undefined) return undefined;
     }
     const file = openLockFile(request, id);
@@ -85,16 +85,16 @@ export function tryAcquire(request: LockRequest, overtake: boolean): Hold | unde
 export function acquireSync(request: LockRequest): Hold {
   const descriptors = descriptorPauses(BLOCKING_PATIENCE);
   let left = timeLeft(request);
-  if (left > 0 && mustGiveWay(request.path)) runtime.sleep(Math.min(left, GIVE_WAY));
+  if (left > 0 && mustGiveWay(request.path)) runtime.sleep(Math.min(left, YIELD_MS));
   for (let polls = 0;; polls++) {
     left = timeLeft(request);
     let time: number;
     try {
       const held = tryAcquire(request, true);
       if (held !== undefined) return held;
-      const queue = findQueue(ensureLockFile(request));
+      const queue = findQueue(lockFileId(request));
       // Who waits in the kernel may get the lock first, and could not use it nor free it.
-      if (queue !== undefined && (!admits(queue, request.shared) || queue.inKernel > 0)) {
+      if (queue !== undefined && (!hasRoomFor(queue, request.shared) || queue.inKernel > 0)) {
         throw new DeadlockError(request.path);
       }
       if (left <= 0) throw timedOut(request);
@@ -112,7 +112,7 @@ export function acquireSync(request: LockRequest): Hold {
 async function wait(request: LockRequest): Promise<Hold | undefined> {
   const { shared } = request;
   const patient = request.deadline === Infinity && request.signal === undefined;
-  const lockFile = whenOpened(request, () => ensureLockFile(request));
+  const lockFile = whenOpened(request, () => lockFileId(request));
   // Not awaited where it is there: the call has to have joined before it returns.
   const id = isPromise(lockFile) ? await lockFile : lockFile;
   const [queue, place] = joinQueue(id, { shared, patient, wake: () => {} }, request.path);
@@ -122,7 +122,7 @@ async function wait(request: LockRequest): Promise<Hold | undefined> {
       // What is called there may have freed the lock.
       if (!isNext(queue, place)) await pause(request, Infinity, place.value);
     }
-    if (mustGiveWay(request.path)) await pause(request, GIVE_WAY);
+    if (mustGiveWay(request.path)) await pause(request, YIELD_MS);
     let file = await whenOpened(request, () => openLockFile(request, id));
     for (let polls = 0; file === IN_USE; polls++) {
       request.onWait();

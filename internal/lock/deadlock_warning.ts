@@ -1,22 +1,20 @@
 import { runtime } from "../../runtime/mod.ts";
+import { sharedState } from "../base/shared_state.ts";
 
 /** How long a wait that may never end lasts without a warning, in milliseconds. */
-export const SILENCE = 10_000;
+export const DEADLOCK_WARNING_MS = 10_000;
 
-// Of all copies of this module in the program.
-const KEY = Symbol.for("@aperture/atomic/warned/1");
-// dnt-shim-ignore
-const holder = globalThis as { [KEY]?: boolean };
+const state = sharedState("warned/2", () => ({ warned: false }));
 
 /** Whether there was a warning. */
 export function hasWarned(): boolean {
-  return holder[KEY] === true;
+  return state().warned;
 }
 
 /** Warns once in a process's life. */
 export function warn(message: string): void {
   if (hasWarned()) return;
-  holder[KEY] = true;
+  state().warned = true;
   runtime.warn(message);
 }
 
@@ -25,10 +23,12 @@ export function watchUpdate(path: string, isWaitedFor: () => boolean): () => voi
   const timer = setTimeout(() => {
     if (!isWaitedFor()) return;
     warn(
-      `An update of '${path}' has waited ${SILENCE / 1_000} s for another under the same lock. ` +
+      `An update of '${path}' has waited ${
+        DEADLOCK_WARNING_MS / 1_000
+      } s for another under the same lock. ` +
         "If it was made by the function of that one, it waits for itself",
     );
-  }, SILENCE);
+  }, DEADLOCK_WARNING_MS);
   runtime.unref(timer);
   return () => clearTimeout(timer);
 }

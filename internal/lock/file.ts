@@ -1,6 +1,6 @@
 import { runtime } from "../../runtime/mod.ts";
 import type { FileInfo, LockFile } from "../../runtime/types.ts";
-import { missingDirectories } from "../write/directories.ts";
+import { missingDirectories } from "../base/missing_directories.ts";
 import { codeOf, failedWith, withContext } from "../base/errors.ts";
 
 /** How often to try again with a lock file that was replaced in between each time. */
@@ -23,11 +23,11 @@ export interface LockPath {
 /** A lock file that may have to be created. */
 export interface NewLockPath extends LockPath {
   /** Where the directories are noted that are made for it. */
-  readonly made: string[];
+  readonly createdDirs: string[];
 }
 
 /** The identity of the lock file, which is created if it is missing, and its directory too. */
-export function ensureLockFile(lock: NewLockPath): string {
+export function lockFileId(lock: NewLockPath): string {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const info = lookup(lock);
     if (info === undefined) create(lock);
@@ -37,7 +37,7 @@ export function ensureLockFile(lock: NewLockPath): string {
 }
 
 /** Whether the path leads to the lock file that `id` identifies. */
-export function leadsTo(lock: LockPath, id: string): boolean {
+export function pathStillIs(lock: LockPath, id: string): boolean {
   const info = lookup(lock);
   return info?.kind === "file" && identity(lock, info) === id;
 }
@@ -133,7 +133,7 @@ function create(lock: NewLockPath): void {
     if (code === "EEXIST") return;
     if (code !== "ENOENT") throw lockFailure(error, lock);
     try {
-      lock.made.push(...missingDirectories(lock.dir));
+      lock.createdDirs.push(...missingDirectories(lock.dir));
       runtime.sync.ensureDir(lock.dir);
     } catch (error) {
       throw lockFailure(error, lock);

@@ -7,7 +7,7 @@ import type { LockRequest } from "./request.ts";
 import { sleep } from "../base/steps.ts";
 
 /** A longer timeout makes setTimeout() fire at once. */
-const MAX_TIMER = 2 ** 31 - 1;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Calls `open`, at once or as soon as there is a free file descriptor for it. */
 export function whenOpened<T>(request: LockRequest, open: () => T): T | Promise<T> {
@@ -53,7 +53,7 @@ export function pause(request: LockRequest, milliseconds: number, waiter?: Waite
       stopListening();
       resolve();
     };
-    const timer = time === Infinity ? undefined : setTimeout(end, Math.min(time, MAX_TIMER));
+    const timer = time === Infinity ? undefined : setTimeout(end, Math.min(time, MAX_TIMER_MS));
     const abort = () => {
       reject(signal!.reason);
       end();

@@ -1,13 +1,14 @@
 import { runtime } from "../../runtime/mod.ts";
 import type { LockFile } from "../../runtime/types.ts";
+import { sharedState } from "../base/shared_state.ts";
 import { LinkedList, type Place } from "../base/linked_list.ts";
-import { freeLockFile, leadsTo, type NewLockPath } from "./file.ts";
-import { hasWarned, SILENCE, warn } from "./deadlock_warning.ts";
+import { freeLockFile, type NewLockPath, pathStillIs } from "./file.ts";
+import { DEADLOCK_WARNING_MS, hasWarned, warn } from "./deadlock_warning.ts";
 
 /** How long a thread may take a lock again and again before it gives way, in milliseconds. */
-const LONGEST_STREAK = 20;
+const MAX_STREAK_MS = 20;
 /** Others had a chance to get a lock that was free for so long, in milliseconds. */
-const GAP = 1;
+const STREAK_GAP_MS = 1;
 
 /** A lock that is held. */
 export interface Hold extends NewLockPath {
@@ -61,23 +62,12 @@ interface Shared {
   readonly streaks: Map<string, { since: number; freed: number }>;
 }
 
-const KEY = Symbol.for("@aperture/atomic/locks/3");
-
-let own: Shared | undefined;
-
-/**
- * An ESM and a CommonJS copy of this module in one program have to see each other's locks, or
- * acquireSync() could block on a lock of its own thread.
- */
-function shared(): Shared {
-  // dnt-shim-ignore
-  const holder = globalThis as { [KEY]?: Shared };
-  return own ??= holder[KEY] ??= {
-    queues: new Map(),
-    holds: new WeakMap(),
-    streaks: new Map(),
-  };
-}
+/** Copies have to see each other's locks, or acquireSync() could block on a lock of its own thread. */
+const shared = sharedState<Shared>("locks/3", () => ({
+  queues: new Map(),
+  holds: new WeakMap(),
+  streaks: new Map(),
+}));
 
 /** The queue of a lock file; undefined while nobody of this thread holds or waits. */
 export function findQueue(id: string): Queue | undefined {
@@ -103,7 +93,7 @@ function queueOf(id: string): Queue {
 }
 
 /** Whether the holders of this thread leave room for another one. */
-export function admits(queue: Queue, shared: boolean): boolean {
+export function hasRoomFor(queue: Queue, shared: boolean): boolean {
   return !queue.exclusive && (shared || queue.shared === 0);
 }
 
@@ -111,7 +101,7 @@ export function admits(queue: Queue, shared: boolean): boolean {
 export function joinQueue(id: string, waiter: Waiter, path: string): [Queue, Place<Waiter>] {
   const queue = queueOf(id);
   const place = queue.waiters.push(waiter);
-  if (waiter.patient && !admits(queue, waiter.shared)) watch(queue, path);
+  if (waiter.patient && !hasRoomFor(queue, waiter.shared)) watch(queue, path);
   return [queue, place];
 }
 
@@ -123,7 +113,7 @@ export function leaveQueue(queue: Queue, place: Place<Waiter>): void {
 
 /** Whether it is a waiter's turn to compete with other processes. */
 export function isNext(queue: Queue, place: Place<Waiter>): boolean {
-  return queue.waiters.first === place && admits(queue, place.value.shared);
+  return queue.waiters.first === place && hasRoomFor(queue, place.value.shared);
 }
 
 /**
@@ -136,17 +126,17 @@ export function hold(
   id: string,
   file: LockFile,
 ): Hold | undefined {
-  if (!leadsTo(lock, id)) return undefined;
+  if (!pathStillIs(lock, id)) return undefined;
   const queue = queueOf(id);
   if (shared) queue.shared++;
   else queue.exclusive = true;
-  const { dir, path, made } = lock;
+  const { dir, path, createdDirs } = lock;
   const now = performance.now();
   const since = streakOf(path, now)?.since ?? now;
   return {
     dir,
     path,
-    made,
+    createdDirs,
     shared,
     id,
     file,
@@ -177,12 +167,12 @@ function advance(queue: Queue): void {
     clearTimeout(queue.watch as number);
     queue.watch = undefined;
     if (!queue.exclusive && queue.shared === 0) shared().queues.delete(queue.id);
-  } else if (admits(queue, head.shared)) head.wake();
+  } else if (hasRoomFor(queue, head.shared)) head.wake();
 }
 
 /** Whether a lock is held still, and its path leads to the locked file. */
 export function isHeld(hold: Hold): boolean {
-  return !hold.released && !hold.file.closed && leadsTo(hold, hold.id);
+  return !hold.released && !hold.file.closed && pathStillIs(hold, hold.id);
 }
 
 /** Makes a public lock known as one that has `hold`. */
@@ -202,13 +192,13 @@ export function holdOf(lock: unknown): Hold | undefined {
 export function mustGiveWay(path: string): boolean {
   const now = performance.now();
   const streak = streakOf(path, now);
-  return streak !== undefined && now - streak.since > LONGEST_STREAK;
+  return streak !== undefined && now - streak.since > MAX_STREAK_MS;
 }
 
 /** How long this thread has had a lock, if there was no gap since. */
 function streakOf(path: string, now: number): { since: number; freed: number } | undefined {
   const streak = shared().streaks.get(path);
-  return streak && now - streak.freed < GAP ? streak : undefined;
+  return streak && now - streak.freed < STREAK_GAP_MS ? streak : undefined;
 }
 
 /** Of several locks: who holds one within another has both again and again. */
@@ -218,7 +208,7 @@ function noteStreak({ path, since }: Hold, freed: number): void {
   streaks.set(path, { since, freed });
   // The oldest come first.
   for (const [path, streak] of streaks) {
-    if (freed - streak.freed < GAP) break;
+    if (freed - streak.freed < STREAK_GAP_MS) break;
     streaks.delete(path);
   }
 }
@@ -230,14 +220,16 @@ function watch(queue: Queue, path: string, since: number = performance.now()): v
     queue.watch = undefined;
     const silent = performance.now() - Math.max(since, queue.freed);
     const head = queue.waiters.first?.value;
-    if (head === undefined || admits(queue, head.shared)) return;
-    if (silent < SILENCE) return watch(queue, path, queue.freed);
+    if (head === undefined || hasRoomFor(queue, head.shared)) return;
+    if (silent < DEADLOCK_WARNING_MS) return watch(queue, path, queue.freed);
     warn(
-      `A call has waited ${SILENCE / 1_000} s for the lock '${path}', which this same thread ` +
+      `A call has waited ${
+        DEADLOCK_WARNING_MS / 1_000
+      } s for the lock '${path}', which this same thread ` +
         "holds. If it was made while holding the lock, it waits for itself: hand the lock on " +
         "with the option { lock }, or acquire with a timeout",
     );
   };
-  queue.watch = setTimeout(check, SILENCE);
+  queue.watch = setTimeout(check, DEADLOCK_WARNING_MS);
   runtime.unref(queue.watch);
 }

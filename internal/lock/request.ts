@@ -63,7 +63,7 @@ export function lockRequest(dir: string | URL, options: AcquireOptions): LockReq
   return {
     dir: absolute,
     path: joinPath(absolute, lockFileName),
-    made: [],
+    createdDirs: [],
     shared,
     timeout,
     deadline: timeout === Infinity ? Infinity : performance.now() + timeout,

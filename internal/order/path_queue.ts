@@ -1,5 +1,7 @@
 import { runtime } from "../../runtime/mod.ts";
 import { onAbort, throwIfAborted } from "../base/abort.ts";
+import { pathKey } from "../base/paths.ts";
+import { sharedState } from "../base/shared_state.ts";
 import { LinkedList, type Place } from "../base/linked_list.ts";
 
 /**
@@ -27,6 +29,11 @@ export interface Turn {
   readonly isFinished: boolean;
   /** The error of a turn that cannot be had, as its call is to tell it. */
   failure(error: Error): unknown;
+}
+
+/** The key of the queue of a path, which is that of the call: `calledAs` may be a link to `path`. */
+export function queueKey({ path, calledAs = path }: { path: string; calledAs?: string }): string {
+  return pathKey(calledAs);
 }
 
 /** Whether a turn had taken effect when it was taken over, or has failed. */
@@ -58,20 +65,16 @@ interface Shared {
  * More at once are no faster, since Node has 4 threads for file calls and Deno 32, and would fight
  * for descriptors.
  */
-const MOST_AT_ONCE = 64;
+const MAX_CONCURRENT_WRITES = 64;
 
 const BLOB_WAITS = "A write of a Blob to the same path is not done, and no synchronous call " +
   "can read a Blob: await it first";
 
-const KEY = Symbol.for("@aperture/atomic/turns/2");
-
-let own: Shared | undefined;
-
-function shared(): Shared {
-  // dnt-shim-ignore
-  const holder = globalThis as { [KEY]?: Shared };
-  return own ??= holder[KEY] ??= { queues: new Map(), underWay: 0, waiting: new LinkedList() };
-}
+const shared = sharedState<Shared>("turns/2", () => ({
+  queues: new Map(),
+  underWay: 0,
+  waiting: new LinkedList(),
+}));
 
 /**
  * Joins the queue of a path. Turns are carried out in the order of the calls to this function,
@@ -232,7 +235,7 @@ function leaveOnAbort(queue: Queue, place: Place<Call>): void {
 
 function tryEnter(): boolean {
   const all = shared();
-  if (all.underWay >= MOST_AT_ONCE) return false;
+  if (all.underWay >= MAX_CONCURRENT_WRITES) return false;
   all.underWay++;
   return true;
 }

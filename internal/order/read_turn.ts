@@ -1,9 +1,8 @@
 import { runtime } from "../../runtime/mod.ts";
 import { codeOf, withContext } from "../base/errors.ts";
 import { pathKey } from "../base/paths.ts";
-import { turnKey } from "../write/request.ts";
 import { call, run, runSync, type Steps } from "../base/steps.ts";
-import { type TakeOver, takeTurn, takeTurnSync, type Turn } from "./path_queue.ts";
+import { queueKey, type TakeOver, takeTurn, takeTurnSync, type Turn } from "./path_queue.ts";
 
 /** What is to be read, and in whose turn. */
 interface ReadRequest {
@@ -15,14 +14,14 @@ interface ReadRequest {
 /** Reads a file when the calls on it that were made before are done; null if there is none. */
 export async function readInTurn(request: ReadRequest): Promise<Uint8Array | null> {
   const turn = new ReadTurn(request.path, request.signal);
-  await takeTurn(turnKey(request), turn);
+  await takeTurn(queueKey(request), turn);
   return turn.bytes;
 }
 
 /** The synchronous form of {@linkcode readInTurn}: carries out what waits on the path itself. */
 export function readInTurnSync(request: ReadRequest): Uint8Array | null {
   const turn = new ReadTurn(request.path, undefined);
-  takeTurnSync(turnKey(request), turn);
+  takeTurnSync(queueKey(request), turn);
   return turn.bytes;
 }
 

@@ -4,7 +4,7 @@ import { runtime } from "../../runtime/mod.ts";
 import { onAbort, throwIfAborted } from "../base/abort.ts";
 import { withContext } from "../base/errors.ts";
 import { DeadlockError, LockLostError } from "../lock/errors.ts";
-import { leadsTo } from "../lock/file.ts";
+import { pathStillIs } from "../lock/file.ts";
 import { type Hold, isHeld, release } from "../lock/queue.ts";
 import type { LockRequest } from "../lock/request.ts";
 import { acquire, acquireSync } from "../lock/acquire.ts";
@@ -166,7 +166,7 @@ async function change(
   hold: Hold,
   fn: (current: Uint8Array | null) => unknown,
 ): Promise<void> {
-  const checked = writeRequest(request, target, hold);
+  const checked = writeRequestUnder(request, target, hold);
   const data = await fn(await readInTurn(checked));
   if (data === null) return;
   await write(checked, data);
@@ -179,7 +179,7 @@ function changeSync(
   hold: Hold,
   fn: (current: Uint8Array | null) => unknown,
 ): void {
-  const checked = writeRequest(request, target, hold);
+  const checked = writeRequestUnder(request, target, hold);
   const data = fn(readInTurnSync(checked));
   if (data === null) return;
   ignoreFailure(data); // Of an asynchronous function, whose data is refused.
@@ -188,12 +188,12 @@ function changeSync(
 }
 
 /** Directories that were made for a lock are synced by the first durable update under it. */
-function madeIsDurable({ durability, made }: WriteRequest, hold: Hold): void {
-  if (durability === "durable") hold.made.splice(0, made!.length);
+function madeIsDurable({ durability, createdDirs }: WriteRequest, hold: Hold): void {
+  if (durability === "durable") hold.createdDirs.splice(0, createdDirs!.length);
 }
 
 /** The write of an update: to the file that was read, if it is that one and the lock is held still. */
-function writeRequest(request: WriteRequest, target: string, hold: Hold): WriteRequest {
+function writeRequestUnder(request: WriteRequest, target: string, hold: Hold): WriteRequest {
   const verify = (path: string) => {
     if (!isHeld(hold)) throw new LockLostError(hold.path);
     if (path === target) return;
@@ -204,7 +204,13 @@ function writeRequest(request: WriteRequest, target: string, hold: Hold): WriteR
       "check",
     );
   };
-  return { ...request, path: target, calledAs: request.path, verify, made: [...hold.made] };
+  return {
+    ...request,
+    path: target,
+    calledAs: request.path,
+    verify,
+    createdDirs: [...hold.createdDirs],
+  };
 }
 
 /** The file that is to be changed, links followed. */
@@ -237,7 +243,7 @@ function lockedTarget(request: WriteRequest, hold: Hold): string {
   const dir = dirname(target);
   const path = joinPath(dir, basename(hold.path));
   mustBeApart(target, path);
-  if (!leadsTo({ dir, path }, hold.id)) {
+  if (!pathStillIs({ dir, path }, hold.id)) {
     throw new RangeError(
       `'lock' must be the lock of the file's directory '${dir}': received that of '${hold.dir}'`,
     );

@@ -3,7 +3,7 @@ import { failedWith } from "../base/errors.ts";
 import { failure, type WriteRequest } from "./request.ts";
 
 /** A file system without owners or permissions, or a sandbox, refuses chown and chmod like this. */
-export const REFUSALS: ReadonlySet<string> = new Set([
+export const ATTRIBUTE_REFUSALS: ReadonlySet<string> = new Set([
   "EPERM",
   "EACCES",
   "EINVAL",
@@ -92,7 +92,7 @@ function isAllowed(request: WriteRequest, step: string, change: () => void): boo
     change();
     return true;
   } catch (error) {
-    if (failedWith(error, REFUSALS)) return false;
+    if (failedWith(error, ATTRIBUTE_REFUSALS)) return false;
     throw failure(error, request, step);
   }
 }

@@ -1,11 +1,11 @@
 /** Chunks are gathered until there are so many bytes: a million of one byte took 36 s without. */
-const GATHER_BYTES = 64 * 1024;
+const CHUNK_BUFFER_BYTES = 64 * 1024;
 
 /** U+FFFD, which stands for half of a surrogate pair, as UTF-8. */
 const REPLACEMENT = [0xef, 0xbf, 0xbd] as const;
 
 /** Gathers the small chunks of a stream into large ones. */
-export class Gatherer {
+export class ChunkBuffer {
   readonly #encoder = new TextEncoder();
   #gathered: Uint8Array | undefined;
   #used = 0;
@@ -32,8 +32,8 @@ export class Gatherer {
 
   /** Takes a copy of bytes; false if there is no room for them. */
   add(bytes: Uint8Array): boolean {
-    if (bytes.byteLength > GATHER_BYTES - this.#used) return false;
-    this.#gathered ??= new Uint8Array(GATHER_BYTES);
+    if (bytes.byteLength > CHUNK_BUFFER_BYTES - this.#used) return false;
+    this.#gathered ??= new Uint8Array(CHUNK_BUFFER_BYTES);
     this.#gathered.set(bytes, this.#used);
     this.#used += bytes.byteLength;
     return true;

@@ -3,7 +3,7 @@ import { kindOf } from "../base/options.ts";
 /** The most bytes that one call writes, so that an abort is heard between two of them. */
 export const SLICE_BYTES: number = 16 * 1024 * 1024;
 /** Node 20 ends the process when a slice of a Blob begins beyond (nodejs/node#52585). */
-const MOST_BLOB_BYTES = 2 ** 31 - 1;
+const MAX_BLOB_BYTES = 2 ** 31 - 1;
 
 /** Content that is in memory, as it was when it was given. */
 export interface Content {
@@ -36,7 +36,7 @@ export function blobContentOf(data: unknown): Content | undefined {
   if (!isBlob(data)) return undefined;
   const [blob, length] = [data, data.size];
   // Bun's of a pipe is infinite, and of S3 it is NaN.
-  if (!(length >= 0 && length <= MOST_BLOB_BYTES)) return undefined;
+  if (!(length >= 0 && length <= MAX_BLOB_BYTES)) return undefined;
   return {
     length,
     isBlob: true,

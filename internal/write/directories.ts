@@ -1,4 +1,5 @@
 import { dirname } from "@std/path/dirname";
+import { missingDirectories } from "../base/missing_directories.ts";
 import { failedWith } from "../base/errors.ts";
 import { failure, step, type WriteRequest } from "./request.ts";
 import type { Steps } from "../base/steps.ts";
@@ -6,18 +7,6 @@ import { runtime } from "../../runtime/mod.ts";
 
 /** A file system that cannot sync a directory says so like this. */
 const UNSYNCABLE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
-
-/** Those of a directory and its parents that are missing, the innermost first. */
-export function missingDirectories(directory: string): string[] {
-  const missing: string[] = [];
-  while (runtime.sync.stat(directory) === undefined) {
-    missing.push(directory);
-    const parent = dirname(directory);
-    if (parent === directory) break;
-    directory = parent;
-  }
-  return missing;
-}
 
 /** Makes a directory and its parents; returns those that were missing. */
 export function* makeDirectories(request: WriteRequest, directory: string): Steps<string[]> {
@@ -33,10 +22,10 @@ export function* makeDirectories(request: WriteRequest, directory: string): Step
 export function* syncDirectories(
   request: WriteRequest,
   target: string,
-  made: readonly string[],
+  createdDirs: readonly string[],
 ): Steps<void> {
   if (request.durability !== "durable" || runtime.windows) return;
-  for (const directory of new Set([target, ...made].map((path) => dirname(path)))) {
+  for (const directory of new Set([target, ...createdDirs].map((path) => dirname(path)))) {
     try {
       yield (fs) => fs.syncDir(directory);
     } catch (error) {

@@ -1,37 +1,27 @@
 import { runtime } from "../../runtime/mod.ts";
+import { sharedState } from "../base/shared_state.ts";
 
-const KEY = Symbol.for("@aperture/atomic/unfinished/2");
-
-let paths: Set<string> | undefined;
-
-/**
- * The temporary files that are being written: of all copies of this module in the program, an ESM
- * and a CommonJS one, so that there is one listener.
- */
-function unfinished(): Set<string> {
-  // dnt-shim-ignore
-  const shared = globalThis as { [KEY]?: Set<string> };
-  if (shared[KEY] === undefined) {
-    const all = shared[KEY] = new Set<string>();
-    runtime.onExit(() => {
-      for (const path of all) {
-        try {
-          runtime.sync.remove(path);
-        } catch {
-          // It was not created yet, or is left for sweepTempFiles().
-        }
+/** The temporary files that are being written. One listener removes those of all copies. */
+const unfinished = sharedState("unfinished/2", () => {
+  const paths = new Set<string>();
+  runtime.onExit(() => {
+    for (const path of paths) {
+      try {
+        runtime.sync.remove(path);
+      } catch {
+        // It was not created yet, or is left for sweepTempFiles().
       }
-    });
-  }
-  return shared[KEY];
+    }
+  });
+  return paths;
+});
+
+/** Has a temporary file removed if the program ends before {@linkcode untrackTemp}. */
+export function trackTemp(path: string): void {
+  unfinished().add(path);
 }
 
-/** Has a temporary file removed if the program ends before {@linkcode keepAtExit}. */
-export function removeAtExit(path: string): void {
-  (paths ??= unfinished()).add(path);
-}
-
-/** The file is removed already, or is no temporary one any more. */
-export function keepAtExit(path: string): void {
-  paths?.delete(path);
+/** The file is removed already, or is not a temporary one any more. */
+export function untrackTemp(path: string): void {
+  unfinished().delete(path);
 }

@@ -1,8 +1,8 @@
 import { runtime } from "../../runtime/mod.ts";
 import type { OpenFile } from "../../runtime/types.ts";
-import { REFUSALS } from "./attributes.ts";
+import { ATTRIBUTE_REFUSALS } from "./attributes.ts";
 import { codeOf, failedWith } from "../base/errors.ts";
-import { keepAtExit } from "./exit_cleanup.ts";
+import { untrackTemp } from "./exit_cleanup.ts";
 import { failure, type WriteRequest } from "./request.ts";
 import { type Call, call, type Steps } from "../base/steps.ts";
 import type { Found } from "./target.ts";
@@ -54,7 +54,7 @@ export function* copyInPlace(
     yield (fs) => fs.rename(temp.path, kept);
     restore = undefined;
     step = "copy";
-    keepAtExit(temp.path);
+    untrackTemp(temp.path);
     yield* copy(from, to, target.path);
     // A write takes the set-id bits away, of who is not root.
     const after = mode ?? (before.mode & 0o6000 ? before.mode : undefined);
@@ -63,7 +63,7 @@ export function* copyInPlace(
         yield () => to.chmod(after);
       } catch (error) {
         // As for a replacement: group and others have no more rights than were asked for.
-        if (!failedWith(error, REFUSALS)) throw error;
+        if (!failedWith(error, ATTRIBUTE_REFUSALS)) throw error;
       }
     }
     yield () => to.sync();

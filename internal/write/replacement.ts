@@ -4,12 +4,12 @@ import { throwIfAborted } from "../base/abort.ts";
 import type { Content } from "./content.ts";
 import { syncDirectories } from "./directories.ts";
 import { codeOf } from "../base/errors.ts";
-import { keepAtExit } from "./exit_cleanup.ts";
+import { untrackTemp } from "./exit_cleanup.ts";
 import { copyInPlace } from "./in_place.ts";
-import { failure, step, turnKey, type WriteRequest } from "./request.ts";
+import { failure, step, type WriteRequest } from "./request.ts";
 import { type Call, run, runSync, type Steps } from "../base/steps.ts";
 import { moveAside } from "./take_over.ts";
-import { look, type Target, withParents } from "./target.ts";
+import { inspectTarget, type Target, withParents } from "./target.ts";
 import {
   abandonTemp,
   append,
@@ -17,14 +17,14 @@ import {
   createTemp,
   createWhole,
   discardTemp,
-  seal,
+  setAttributesAndSync,
   type TempFile,
 } from "./temp_file.ts";
-import { type TakeOver, takeTurn, takeTurnSync, type Turn } from "../order/path_queue.ts";
-import { patiently } from "../base/retry.ts";
+import { queueKey, type TakeOver, takeTurn, takeTurnSync, type Turn } from "../order/path_queue.ts";
+import { retryRefused } from "../base/retry.ts";
 
 /** How long Windows is asked to rename over a target that others have open, in milliseconds. */
-const RENAME_PATIENCE = 8_000;
+const RENAME_RETRY_MS = 8_000;
 
 /** One go at a replacement; another one begins when a synchronous call takes over. */
 interface Attempt {
@@ -126,7 +126,7 @@ export class Replacement implements Turn {
   /** Takes its turn, and waits until the new content is as durable as asked for. */
   async write(): Promise<void> {
     try {
-      const carriedOut = await takeTurn(turnKey(this.#request), this);
+      const carriedOut = await takeTurn(queueKey(this.#request), this);
       if (!carriedOut.isFinished) await carriedOut.finish();
     } finally {
       if (this.#wasTakenOver) await this.#cleanedUp();
@@ -135,7 +135,7 @@ export class Replacement implements Turn {
 
   /** Carries it out now. */
   writeSync(): void {
-    takeTurnSync(turnKey(this.#request), this);
+    takeTurnSync(queueKey(this.#request), this);
     if (this.#request.durability === "durable") runSync(this.#syncSteps());
   }
 
@@ -154,9 +154,9 @@ export class Replacement implements Turn {
 
   *#syncSteps(): Steps<void> {
     if (this.#request.durability !== "durable") return;
-    const { path, made } = this.#attempt.target!;
-    const { made: before = [] } = this.#request;
-    yield* syncDirectories(this.#request, path, [...made, ...before]);
+    const { path, createdDirs } = this.#attempt.target!;
+    const { createdDirs: before = [] } = this.#request;
+    yield* syncDirectories(this.#request, path, [...createdDirs, ...before]);
   }
 
   *#steps(attempt: Attempt): Steps<void> {
@@ -165,7 +165,9 @@ export class Replacement implements Turn {
     let temp: TempFile | undefined = this.#written && { ...this.#written.temp };
     try {
       throwIfAborted(request.signal);
-      const target = attempt.target = this.#asSeen(yield* withParents(request, look(request)));
+      const target = attempt.target = this.#asSeen(
+        yield* withParents(request, inspectTarget(request)),
+      );
       throwIfAborted(request.signal);
       const inOneCall = runtime.async.writeNew !== undefined && request.durability === "none";
       if (inOneCall) temp ??= yield* createWhole(request, target, this.#content!);
@@ -173,7 +175,7 @@ export class Replacement implements Turn {
       if (temp.file !== undefined) {
         yield* append(request, temp, this.#content!, attempt.cut?.signal);
       }
-      yield* seal(request, temp, target.attributes);
+      yield* setAttributesAndSync(request, temp, target.attributes);
       yield* closeTemp(request, temp);
       yield* this.#publish(attempt, temp, target);
     } catch (error) {
@@ -186,7 +188,7 @@ export class Replacement implements Turn {
       }
       throw error;
     }
-    keepAtExit(temp.path);
+    untrackTemp(temp.path);
   }
 
   /** If the target has gone since its replacement was begun, its mode and owner count still. */
@@ -194,7 +196,7 @@ export class Replacement implements Turn {
     const seen = this.#written?.target;
     if (seen === undefined) return now;
     const attributes = now.info === undefined ? seen.attributes : now.attributes;
-    return { ...now, attributes, made: [...now.made, ...seen.made] };
+    return { ...now, attributes, createdDirs: [...now.createdDirs, ...seen.createdDirs] };
   }
 
   /** Puts the new content in the target's place. Nothing comes between the checks and the call. */
@@ -212,7 +214,7 @@ export class Replacement implements Turn {
     }
     try {
       const rename: Call = (fs) => fs.rename(temp.path, target.path);
-      if (runtime.windows) yield* this.#renamePatiently(rename, target);
+      if (runtime.windows) yield* this.#renameWithRetry(rename, target);
       else yield rename;
     } catch (error) {
       if (!this.#mayCopy(error, temp, target)) throw failure(error, request, "rename");
@@ -222,10 +224,10 @@ export class Replacement implements Turn {
     attempt.state = "landed";
   }
 
-  #renamePatiently(rename: Call, { path, info }: Target): Steps<void> {
+  #renameWithRetry(rename: Call, { path, info }: Target): Steps<void> {
     // Windows never replaces a read-only file.
     const isReadOnly = info !== undefined && (info.mode & 0o200) === 0;
-    return patiently(isReadOnly ? 0 : RENAME_PATIENCE, rename, () => {
+    return retryRefused(isReadOnly ? 0 : RENAME_RETRY_MS, rename, () => {
       this.#request.verify?.(path);
       throwIfAborted(this.#request.signal);
     });

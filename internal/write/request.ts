@@ -1,7 +1,7 @@
 import type { Awaitable, FileSystem } from "../../runtime/types.ts";
 import { withContext } from "../base/errors.ts";
 import { type Checks, isBoolean, isMode, isOneOf, isSignal } from "../base/options.ts";
-import { absolutePath, pathKey } from "../base/paths.ts";
+import { absolutePath } from "../base/paths.ts";
 import type { Steps } from "../base/steps.ts";
 
 /** The options of a write, as callers give them. */
@@ -42,14 +42,9 @@ export interface WriteRequest {
   /** Throws if the lock is lost under which the content was made. */
   readonly verify?: (path: string) => void;
   /** Directories that were made for it before, which are to be as durable as the file. */
-  readonly made?: readonly string[];
+  readonly createdDirs?: readonly string[];
   /** The path of the call, in whose queue the write is: a link to {@linkcode WriteRequest.path}. */
   readonly calledAs?: string;
-}
-
-/** The key of the queue in which a write has its turn. */
-export function turnKey({ path, calledAs = path }: { path: string; calledAs?: string }): string {
-  return pathKey(calledAs);
 }
 
 /** What a call asks for, from options that were read. */

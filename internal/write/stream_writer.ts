@@ -1,18 +1,25 @@
 import { onAbort, throwIfAborted } from "../base/abort.ts";
 import { bytesContent, chunkOf, type Content } from "./content.ts";
-import { Gatherer } from "./chunk_buffer.ts";
+import { ChunkBuffer } from "./chunk_buffer.ts";
 import { Replacement } from "./replacement.ts";
 import type { WriteRequest } from "./request.ts";
 import { run } from "../base/steps.ts";
-import { look, type Target, withParents } from "./target.ts";
-import { append, createTemp, discardTemp, seal, setAside, type TempFile } from "./temp_file.ts";
+import { inspectTarget, type Target, withParents } from "./target.ts";
+import {
+  append,
+  createTemp,
+  discardTemp,
+  setAside,
+  setAttributesAndSync,
+  type TempFile,
+} from "./temp_file.ts";
 
 /** A replacement whose content comes piece by piece. It takes its turn when that is complete. */
 export class StreamWriter {
   readonly #request: WriteRequest;
   readonly #target: Target;
   readonly #temp: TempFile;
-  readonly #gatherer = new Gatherer();
+  readonly #buffer = new ChunkBuffer();
   readonly #stopListening: () => void;
   #state: "open" | "committed" | "discarded" = "open";
   /** Why nothing of it can be committed any more. */
@@ -37,7 +44,7 @@ export class StreamWriter {
   /** Looks at what is to be replaced, and creates the temporary file. */
   static async open(request: WriteRequest): Promise<StreamWriter> {
     throwIfAborted(request.signal);
-    const target = await run(withParents(request, look(request)), request.signal);
+    const target = await run(withParents(request, inspectTarget(request)), request.signal);
     throwIfAborted(request.signal);
     const temp = await run(createTemp(request, target), request.signal);
     if (request.signal?.aborted) await run(discardTemp(temp));
@@ -57,12 +64,12 @@ export class StreamWriter {
     this.#mustBeOpen("write to");
     let bytes: Uint8Array;
     try {
-      bytes = this.#gatherer.encode(chunkOf(chunk));
+      bytes = this.#buffer.encode(chunkOf(chunk));
     } catch (error) {
       void this.fail(error);
       throw error;
     }
-    if (this.#pending === 0 && this.#gatherer.add(bytes)) return undefined;
+    if (this.#pending === 0 && this.#buffer.add(bytes)) return undefined;
     const content = bytesContent(bytes);
     return this.#next(() =>
       this.#orFail(async () => {
@@ -103,14 +110,14 @@ export class StreamWriter {
       await new Promise<void>((resolve) => this.#onProgress.push(resolve));
     }
     // Now, since the second half could come with a write that is called after this, and fails.
-    const rest = this.#gatherer.endText();
+    const rest = this.#buffer.endText();
     await this.#next(() =>
       this.#orFail(async () => {
         this.#mustBeOpen("commit");
         const [request, temp, target] = [this.#request, this.#temp, this.#target];
         await this.#append(bytesContent(rest), rest);
-        await run(append(request, temp, bytesContent(this.#gatherer.flush())), request.signal);
-        await run(seal(request, temp, target.attributes), request.signal);
+        await run(append(request, temp, bytesContent(this.#buffer.flush())), request.signal);
+        await run(setAttributesAndSync(request, temp, target.attributes), request.signal);
         await run(setAside(request, temp));
         await new Replacement(request, undefined, { temp, target }).write();
         this.#end("committed");
@@ -133,11 +140,11 @@ export class StreamWriter {
 
   async #append(content: Content, bytes: Uint8Array): Promise<void> {
     content.slice(0); // Throws if it is not whole any more.
-    if (this.#gatherer.add(bytes)) return;
+    if (this.#buffer.add(bytes)) return;
     const [request, temp] = [this.#request, this.#temp];
-    await run(append(request, temp, bytesContent(this.#gatherer.flush())), request.signal);
+    await run(append(request, temp, bytesContent(this.#buffer.flush())), request.signal);
     content.slice(0);
-    if (!this.#gatherer.add(bytes)) await run(append(request, temp, content), request.signal);
+    if (!this.#buffer.add(bytes)) await run(append(request, temp, content), request.signal);
   }
 
   /** Carries out `work` after all that was called before. */

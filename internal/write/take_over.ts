@@ -1,11 +1,11 @@
 import { codeOf } from "../base/errors.ts";
-import { keepAtExit, removeAtExit } from "./exit_cleanup.ts";
+import { trackTemp, untrackTemp } from "./exit_cleanup.ts";
 import { failure, type WriteRequest } from "./request.ts";
 import { call, type Steps } from "../base/steps.ts";
 import type { Target } from "./target.ts";
-import { discardTemp, TEMP_PATIENCE, type TempFile } from "./temp_file.ts";
+import { discardTemp, TEMP_RETRY_MS, type TempFile } from "./temp_file.ts";
 import { tempPath } from "./temp_name.ts";
-import { patiently } from "../base/retry.ts";
+import { retryRefused } from "../base/retry.ts";
 
 /**
  * Gets a temporary file out of the way of a rename or link that is in the thread pool, which then
@@ -18,23 +18,23 @@ export function* moveAside(
   target: Target,
 ): Steps<TempFile | "landed" | "gone"> {
   const aside: TempFile = { ...temp, path: tempPath(target.path), file: undefined };
-  removeAtExit(aside.path);
+  trackTemp(aside.path);
   try {
     // A link survives a rename of the file that it is made from: so remove that.
     if (request.createNew) {
       yield (fs) => fs.link(temp.path, aside.path);
-      yield* patiently(TEMP_PATIENCE, (fs) => fs.remove(temp.path));
-    } else yield* patiently(TEMP_PATIENCE, (fs) => fs.rename(temp.path, aside.path));
+      yield* retryRefused(TEMP_RETRY_MS, (fs) => fs.remove(temp.path));
+    } else yield* retryRefused(TEMP_RETRY_MS, (fs) => fs.rename(temp.path, aside.path));
   } catch (error) {
     yield* discardTemp(aside);
     if (codeOf(error) !== "ENOENT") throw failure(error, request, "take over");
-    keepAtExit(temp.path);
+    untrackTemp(temp.path);
     // A link leaves the temporary file where it is.
     if (request.createNew) return "gone";
     const now = yield* call((fs) => fs.lstat(target.path));
     return now === undefined || now.id === target.info?.id ? "gone" : "landed";
   }
-  keepAtExit(temp.path);
+  untrackTemp(temp.path);
   const info = yield* call((fs) => fs.lstat(aside.path));
   aside.id = info?.id;
   aside.attributes = info && { mode: info.mode, owner: info };

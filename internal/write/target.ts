@@ -23,14 +23,14 @@ export interface Found {
 export interface Target extends Found {
   readonly attributes: Attributes;
   /** Directories that were made for it. */
-  readonly made: readonly string[];
+  readonly createdDirs: readonly string[];
 }
 
 /** The call that failed, for the error's `step`. */
 export type OnStep = (name: "lstat" | "stat" | "readlink" | "check") => void;
 
 /** Looks at what is to be replaced now, and refuses what must not be. */
-export function look(request: WriteRequest): Target {
+export function inspectTarget(request: WriteRequest): Target {
   let step = "lstat";
   let found: Found;
   try {
@@ -43,13 +43,13 @@ export function look(request: WriteRequest): Target {
   const owner = info?.kind === "file" && !runtime.windows ? info : undefined;
   // Windows knows one bit of a mode, read-only, and refuses to replace such a file.
   const mode = runtime.windows ? undefined : request.mode ?? owner?.mode;
-  return { path, info, attributes: { mode, owner }, made: [] };
+  return { path, info, attributes: { mode, owner }, createdDirs: [] };
 }
 
 /** Makes the directories of a target that is not there, if that is asked for. */
 export function* withParents(request: WriteRequest, target: Target): Steps<Target> {
   if (!request.parents || target.info !== undefined) return target;
-  return { ...target, made: yield* makeDirectories(request, dirname(target.path)) };
+  return { ...target, createdDirs: yield* makeDirectories(request, dirname(target.path)) };
 }
 
 /**

@@ -3,23 +3,23 @@ import type { OpenFile } from "../../runtime/types.ts";
 import { throwIfAborted, untilAborted } from "../base/abort.ts";
 import {
   areSame,
+  ATTRIBUTE_REFUSALS,
   type Attributes,
   firstMode,
   isSameOwner,
-  REFUSALS,
   setAttributes,
 } from "./attributes.ts";
 import { type Content, SLICE_BYTES } from "./content.ts";
 import { codeOf, failedWith } from "../base/errors.ts";
-import { keepAtExit, removeAtExit } from "./exit_cleanup.ts";
+import { trackTemp, untrackTemp } from "./exit_cleanup.ts";
 import { failure, step, type WriteRequest } from "./request.ts";
 import { call, type Steps, TakenOver } from "../base/steps.ts";
 import type { Target } from "./target.ts";
 import { tempPath } from "./temp_name.ts";
-import { patiently } from "../base/retry.ts";
+import { retryRefused } from "../base/retry.ts";
 
 /** How long Windows is asked to move or remove a file that a scanner has open, in milliseconds. */
-export const TEMP_PATIENCE = 1_000;
+export const TEMP_RETRY_MS = 1_000;
 
 /** More names that are taken, of 64 random bits each, are no accident. */
 const MAX_NAMES = 16;
@@ -54,7 +54,7 @@ export function* createTemp(
         temp.file = error.result as OpenFile;
         yield* discardTemp(temp);
       }
-      keepAtExit(temp.path); // It is another's, or is not there.
+      untrackTemp(temp.path); // It is another's, or is not there.
       if (codeOf(error) !== "EEXIST" || names === MAX_NAMES) throw failure(error, request, "open");
     }
   }
@@ -79,11 +79,11 @@ export function* createWhole(
     content.slice(content.length);
   } catch (error) {
     if (codeOf(error) === "EEXIST") {
-      keepAtExit(temp.path); // Another's file, not to be removed.
+      untrackTemp(temp.path); // Another's file, not to be removed.
       return undefined;
     }
     yield* discardTemp(temp);
-    if (mode !== undefined && failedWith(error, REFUSALS)) return undefined;
+    if (mode !== undefined && failedWith(error, ATTRIBUTE_REFUSALS)) return undefined;
     throw failure(error, request, failedWith(error, OF_WRITES) ? "write" : "open");
   }
   temp.attributes = attributes;
@@ -147,7 +147,7 @@ function readBlob(
 }
 
 /** Sets owner and mode, and gets the file onto the disk; what is done already is not done again. */
-export function* seal(
+export function* setAttributesAndSync(
   request: WriteRequest,
   temp: TempFile,
   attributes: Attributes,
@@ -205,11 +205,11 @@ export function* closeTemp(request: WriteRequest, temp: TempFile): Steps<void> {
 export function* discardTemp(temp: TempFile): Steps<void> {
   yield* abandonTemp(temp);
   try {
-    yield* patiently(TEMP_PATIENCE, (fs) => fs.remove(temp.path));
+    yield* retryRefused(TEMP_RETRY_MS, (fs) => fs.remove(temp.path));
   } catch {
     // It was not created, or is left for sweepTempFiles().
   }
-  keepAtExit(temp.path);
+  untrackTemp(temp.path);
 }
 
 /** Closes the file for who does not care any more whether that fails. */
@@ -225,6 +225,6 @@ export function* abandonTemp(temp: TempFile): Steps<void> {
 
 function newTemp(target: string): TempFile {
   const path = tempPath(target);
-  removeAtExit(path);
+  trackTemp(path);
   return { path, file: undefined, id: undefined, attributes: undefined, synced: false };
 }

@@ -3,7 +3,7 @@ import { errorName } from "../shared/errno.ts";
 import { fileId as idOf } from "../shared/file_id.ts";
 import type { FileInfo } from "../types.ts";
 import { windowsErrorName } from "../shared/error_codes.ts";
-import { lookAgain } from "../shared/windows_refusal.ts";
+import { retryLookup } from "../shared/windows_refusal.ts";
 
 /** Whether this is Windows. */
 export function isWindows(): boolean {
@@ -16,7 +16,7 @@ export function infoAt(
   lookup: (path: string) => Deno.FileInfo,
 ): FileInfo | undefined {
   try {
-    return info(path, isWindows() ? lookAgain(() => lookup(path), codeOf) : lookup(path));
+    return info(path, isWindows() ? retryLookup(() => lookup(path), codeOf) : lookup(path));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;

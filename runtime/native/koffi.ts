@@ -41,7 +41,7 @@ export function loadKoffi(): Koffi {
 }
 
 /** This file: by itself, and where scripts/lib/join.ts puts it in the npm package. */
-const OWN_FILE = /[\\/](runtime[\\/]koffi\.[jt]s|(esm|script)[\\/]common\.js)$/;
+const OWN_FILE = /[\\/](runtime[\\/]native[\\/]koffi\.[jt]s|(esm|script)[\\/]common\.js)$/;
 
 /** One of four causes, and what can be done. */
 function notLoaded(cause: unknown, file: string | undefined): Error {

@@ -3,7 +3,7 @@ import process from "node:process";
 import { fileId } from "../shared/file_id.ts";
 import { nativePath } from "./names.ts";
 import type { FileInfo } from "../types.ts";
-import { lookAgain } from "../shared/windows_refusal.ts";
+import { retryLookup } from "../shared/windows_refusal.ts";
 
 /** Whether this is Windows. */
 export function isWindows(): boolean {
@@ -15,7 +15,7 @@ type Lookup = typeof fs.lstatSync | typeof fs.statSync;
 /** What a lookup by path finds; undefined if there is nothing. */
 export function infoAt(path: string, lookup: Lookup): FileInfo | undefined {
   return isWindows()
-    ? lookAgain(() => found(path, lookup), codeOf)
+    ? retryLookup(() => found(path, lookup), codeOf)
     : found(nativePath(path), lookup);
 }
 

@@ -1,31 +1,31 @@
 import { sleepSync } from "./sleep.ts";
 
 /** How often a look at a path is repeated: 23 ms in all. */
-const MOST_TRIES = 6;
+const MAX_TRIES = 6;
 /** The longest pause, in milliseconds. */
-const LONGEST_PAUSE = 8;
+const MAX_PAUSE_MS = 8;
 /** What Windows refuses a call with while others have the file open, or wait for it to be gone. */
-const REFUSALS = new Set(["EACCES", "EBUSY", "EPERM"]);
+const TRANSIENT_REFUSALS = new Set(["EACCES", "EBUSY", "EPERM"]);
 
 /** Whether it may succeed later what has failed with this code. */
 export function isRefusal(code: string | undefined): boolean {
-  return REFUSALS.has(code ?? "");
+  return TRANSIENT_REFUSALS.has(code ?? "");
 }
 
 /**
  * Looks at a path, again if that is refused: one that was removed or replaced while somebody had
  * it open is "access denied" to all until it is closed.
  */
-export function lookAgain<T>(
+export function retryLookup<T>(
   look: () => T,
   codeOf: (error: object) => string | undefined,
   sleep: (milliseconds: number) => void = sleepSync,
 ): T {
-  for (let tries = 1, pause = 1;; tries++, pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+  for (let tries = 1, pause = 1;; tries++, pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
     try {
       return look();
     } catch (error) {
-      if (tries === MOST_TRIES || !isRefusal(codeOf(error as Error))) throw error;
+      if (tries === MAX_TRIES || !isRefusal(codeOf(error as Error))) throw error;
     }
     sleep(pause);
   }

@@ -2,13 +2,40 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { specifiersOf } from "./specifiers.ts";
 
-/** Of each layer the files and how high it is; a file imports from its own height and below. */
-const LAYERS: readonly { files: RegExp; height: number; name: string }[] = [
-  { files: /^runtime\//, height: 0, name: "runtime/" },
-  { files: /^internal\//, height: 1, name: "internal/" },
-  { files: /^[^/]+$/, height: 2, name: "a public file" },
-  { files: /^scripts\/lib\//, height: 3, name: "scripts/lib/" },
-  { files: /^/, height: 4, name: "what is not published" },
+/** A part of the repository: the files that a pattern matches, on one floor. */
+interface Room {
+  readonly name: string;
+  readonly floor: number;
+  readonly files: RegExp;
+}
+
+const room = (floor: number, name: string, files: RegExp): Room => ({ name, floor, files });
+const folder = (floor: number, name: string): Room => room(floor, name, new RegExp(`^${name}`));
+
+/**
+ * The rooms, the first that matches. A file imports from its own room and from lower floors: rooms
+ * on one floor do not know each other.
+ */
+const ROOMS: readonly Room[] = [
+  room(0, "runtime/types.ts", /^runtime\/types\.ts$/),
+  folder(1, "runtime/shared/"),
+  folder(2, "runtime/native/"),
+  folder(3, "runtime/deno/"),
+  folder(3, "runtime/node/"),
+  room(4, "runtime/mod.ts", /^runtime\//),
+  folder(5, "internal/base/"),
+  folder(6, "internal/lock/"),
+  folder(6, "internal/order/"),
+  folder(6, "internal/json/"),
+  folder(7, "internal/write/"),
+  folder(8, "internal/update/"),
+  // The command is a program that uses the public API.
+  folder(10, "internal/cli/"),
+  folder(9, "internal/"),
+  room(11, "cli.ts", /^cli\.ts$/),
+  room(9, "the public files", /^[^/]+$/),
+  folder(12, "scripts/lib/"),
+  room(13, "what is not published", /^/),
 ];
 
 /** What is wrong with the imports below `root`, those of types included: one line for each. */
@@ -17,19 +44,18 @@ export function wrongArrows(root: string): string[] {
   const imports = new Map(files.map((file) => [file, importsOf(root, file)]));
   const wrong: string[] = [];
   for (const [file, imported] of imports) {
-    const own = layer(file);
+    const own = roomOf(file);
     for (const to of imported) {
-      const other = layer(to);
-      if (other.height > own.height) {
-        wrong.push(`${file} imports ${to}: ${own.name} must not import from ${other.name}`);
-      }
+      const other = roomOf(to);
+      if (other === own || other.floor < own.floor) continue;
+      wrong.push(`${file} imports ${to}: ${own.name} must not import from ${other.name}`);
     }
   }
   return [...wrong, ...circles(imports)];
 }
 
-function layer(file: string): typeof LAYERS[number] {
-  return LAYERS.find(({ files }) => files.test(file))!;
+function roomOf(file: string): Room {
+  return ROOMS.find(({ files }) => files.test(file))!;
 }
 
 /** All modules of the repository, by their path from its top. */

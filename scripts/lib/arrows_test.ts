@@ -6,9 +6,10 @@ import { root } from "./setup.mjs";
 
 const GOOD = {
   "mod.ts": 'export * from "./lock.ts";',
-  "lock.ts": 'import { a } from "./internal/a.ts"; import "@std/path/join"; import "node:fs";',
-  "internal/a.ts": 'import type { B } from "./b.ts"; import { c } from "../runtime/mod.ts";',
-  "internal/b.ts": "export interface B {}",
+  "lock.ts": 'import { a } from "./internal/base/a.ts"; import "@std/path/join"; import "node:fs";',
+  "internal/base/a.ts":
+    'import type { B } from "./b.ts"; import { c } from "../../runtime/mod.ts";',
+  "internal/base/b.ts": "export interface B {}",
   "runtime/mod.ts": 'import data from "../deno.json" with { type: "json" };',
   "tests/lock_test.ts": 'import "../mod.ts"; import "../scripts/lib/x.ts";',
   "scripts/lib/x.ts": "",
@@ -33,36 +34,46 @@ Deno.test("wrongArrows() is content with imports that go downwards", () => {
 });
 
 Deno.test("wrongArrows() finds an arrow that is turned round", () => {
-  const wrong = check({ ...GOOD, "internal/b.ts": 'import { DirLock } from "../lock.ts";' });
+  const wrong = check({
+    ...GOOD,
+    "internal/base/b.ts": 'import { DirLock } from "../../lock.ts";',
+  });
   assertEquals(wrong, [
-    "internal/b.ts imports lock.ts: internal/ must not import from a public file",
-    "circle: internal/a.ts → internal/b.ts → lock.ts → internal/a.ts",
+    "internal/base/b.ts imports lock.ts: internal/base/ must not import from the public files",
+    "circle: internal/base/a.ts → internal/base/b.ts → lock.ts → internal/base/a.ts",
   ]);
 });
 
 for (
   const statement of [
-    'import type { B } from "../internal/b.ts";',
-    'export type { B } from "../internal/b.ts";',
-    'type B = import("../internal/b.ts").B;',
-    'const b = await import("../internal/b.ts");',
-    'const b = require("../internal/b.ts");',
+    'import type { B } from "../internal/base/b.ts";',
+    'export type { B } from "../internal/base/b.ts";',
+    'type B = import("../internal/base/b.ts").B;',
+    'const b = await import("../internal/base/b.ts");',
+    'const b = require("../internal/base/b.ts");',
   ]
 ) {
   Deno.test(`wrongArrows() sees ${statement}`, () => {
     assertEquals(
       check({ ...GOOD, "runtime/mod.ts": statement }),
       [
-        "runtime/mod.ts imports internal/b.ts: runtime/ must not import from internal/",
-        "circle: internal/a.ts → runtime/mod.ts → internal/a.ts",
+        "runtime/mod.ts imports internal/base/b.ts: runtime/mod.ts must not import from internal/base/",
+        "circle: internal/base/a.ts → runtime/mod.ts → internal/base/a.ts",
       ].slice(0, 1),
     );
   });
 }
 
+Deno.test("wrongArrows() finds an import between rooms of one floor", () => {
+  const rooms = { "internal/lock/a.ts": "", "internal/json/b.ts": 'import "../lock/a.ts";' };
+  assertEquals(check({ ...GOOD, ...rooms }), [
+    "internal/json/b.ts imports internal/lock/a.ts: internal/json/ must not import from internal/lock/",
+  ]);
+});
+
 Deno.test("wrongArrows() finds a published file that imports a test", () => {
   assertEquals(check({ ...GOOD, "mod.ts": 'import "./tests/support/x.ts";' }), [
-    "mod.ts imports tests/support/x.ts: a public file must not import from what is not published",
+    "mod.ts imports tests/support/x.ts: the public files must not import from what is not published",
   ]);
 });
 

@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { root } from "./setup.mjs";
+import { filesOf } from "./trees.ts";
 
 /** The arguments, as JSON, for what is started from here. */
 const ARGS = "APERTURE_DENO_ARGS";
@@ -65,13 +66,13 @@ function writeNpmImports(): void {
 /** The modules of the standard library that the sources name, in their examples too. */
 function stdSpecifiers(): Set<string> {
   const found = new Set<string>();
-  for (const dir of ["", "internal", "runtime", "tests", "tests/support", "prove", "examples"]) {
-    if (!fs.existsSync(path.join(root, dir))) continue;
-    for (const name of fs.readdirSync(path.join(root, dir))) {
-      if (!/\.(ts|md)$/.test(name)) continue;
-      const text = fs.readFileSync(path.join(root, dir, name), "utf8");
-      for (const [, specifier] of text.matchAll(/"(@std\/[a-z0-9/-]+)"/g)) found.add(specifier!);
-    }
+  const top = fs.readdirSync(root).filter((name) => /\.(ts|md)$/.test(name));
+  const below = ["internal", "runtime", "tests", "prove", "examples", "docs"]
+    .filter((dir) => fs.existsSync(path.join(root, dir)))
+    .flatMap((dir) => filesOf(path.join(root, dir)).map((name) => `${dir}/${name}`));
+  for (const name of [...top, ...below].filter((name) => /\.(ts|md)$/.test(name))) {
+    const text = fs.readFileSync(path.join(root, name), "utf8");
+    for (const [, specifier] of text.matchAll(/"(@std\/[a-z0-9/-]+)"/g)) found.add(specifier!);
   }
   return found;
 }

@@ -26,9 +26,9 @@ interface Chunk {
 /** What of our modules several entry points share, by a module that is in it. */
 const SHARED: Readonly<Record<string, string>> = {
   "runtime/mod.js": "common",
-  "internal/write.js": "writing",
-  "internal/lock_wait.js": "locking",
-  "internal/update.js": "updating",
+  "internal/write/mod.js": "writing",
+  "internal/lock/acquire.js": "locking",
+  "internal/update/mod.js": "updating",
 };
 
 /**

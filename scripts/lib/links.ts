@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { filesOf } from "./trees.ts";
 
 /** The links of these Markdown files, given from `root`, that lead nowhere: one line for each. */
 export function brokenLinks(root: string, files: readonly string[]): string[] {
@@ -10,14 +11,12 @@ export function brokenLinks(root: string, files: readonly string[]): string[] {
   });
 }
 
-/** The Markdown files at the top, in docs/ and in scripts/. */
+/** The Markdown files at the top, below docs/, in bench/ and in scripts/. */
 export function markdownFiles(root: string): string[] {
-  return ["", "docs/", "scripts/"].flatMap((dir) =>
-    fs.existsSync(path.join(root, dir))
-      ? fs.readdirSync(path.join(root, dir)).filter((name) => name.endsWith(".md"))
-        .map((name) => dir + name)
-      : []
-  );
+  const inDir = (dir: string) => fs.readdirSync(path.join(root, dir)).map((name) => dir + name);
+  const docs = filesOf(path.join(root, "docs")).map((name) => `docs/${name}`);
+  return [...inDir(""), ...docs, ...inDir("bench/"), ...inDir("scripts/")]
+    .filter((name) => name.endsWith(".md"));
 }
 
 /** Without what is code, which may look like a link. */

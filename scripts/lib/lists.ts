@@ -1,18 +1,32 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { filesOf } from "./trees.ts";
 
-/** The documents that list files by their names, and which. */
-const LISTS: readonly { document: string; dirs: readonly string[]; files: RegExp }[] = [
-  { document: "ARCHITECTURE.md", dirs: ["", "internal", "runtime"], files: /\.ts$/ },
-  { document: "CONTRIBUTING.md", dirs: ["tests"], files: /_test\.ts$/ },
-];
+/** The most files that a folder holds: more hide what belongs together. */
+const MAX_FILES = 24;
 
-/** The files below `root` that a document leaves out which lists such files: one line for each. */
+/** The folders below `root` that a document leaves out which lists them, and those that are too full. */
 export function unlistedFiles(root: string): string[] {
-  return LISTS.flatMap(({ document, dirs, files }) => {
-    const text = fs.readFileSync(path.join(root, document), "utf8");
-    return dirs.flatMap((dir) => fs.readdirSync(path.join(root, dir)))
-      .filter((name) => files.test(name) && !text.includes(`\`${name}\``))
-      .map((name) => `${document} does not name ${name}`);
-  });
+  const read = (document: string) => fs.readFileSync(path.join(root, document), "utf8");
+  const [architecture, contributing] = [read("ARCHITECTURE.md"), read("CONTRIBUTING.md")];
+  const sources = ["internal", "runtime"].flatMap((dir) => filesIn(root, dir));
+  const found = sources.filter((file) => !architecture.includes(`\`${path.basename(file)}\``))
+    .map((file) => `ARCHITECTURE.md does not name ${file}`);
+  const tests = filesIn(root, "tests");
+  for (const dir of new Set(tests.map((file) => `${path.dirname(file)}/`))) {
+    if (!contributing.includes(`\`${dir}\``)) found.push(`CONTRIBUTING.md does not name ${dir}`);
+  }
+  const counts = new Map<string, number>();
+  for (const dir of [...sources, ...tests].map((file) => path.dirname(file))) {
+    counts.set(dir, (counts.get(dir) ?? 0) + 1);
+  }
+  for (const [dir, count] of counts) {
+    if (count > MAX_FILES) found.push(`${dir} holds ${count} files, more than ${MAX_FILES}`);
+  }
+  return found;
+}
+
+function filesIn(root: string, dir: string): string[] {
+  return filesOf(path.join(root, dir)).filter((name) => name.endsWith(".ts"))
+    .map((name) => `${dir}/${name}`);
 }

@@ -1,19 +1,25 @@
 import { assertEquals } from "@std/assert";
 import * as fs from "node:fs";
+import * as path from "node:path";
 import { unlistedFiles } from "./lists.ts";
 
-Deno.test("unlistedFiles() finds what a document that lists files leaves out", () => {
+Deno.test("unlistedFiles() reports what a document leaves out, and folders that are too full", () => {
   const dir = Deno.makeTempDirSync();
   try {
-    for (const name of ["internal", "runtime", "tests"]) fs.mkdirSync(`${dir}/${name}`);
-    for (
-      const name of ["mod.ts", "internal/a.ts", "runtime/b.ts", "tests/c_test.ts", "tests/d.ts"]
-    ) {
-      fs.writeFileSync(`${dir}/${name}`, "");
+    const files = ["internal/x/a.ts", "runtime/b.ts", "tests/one/c_test.ts", "tests/two/d_test.ts"];
+    const many = Array.from({ length: 25 }, (_, i) => `internal/full/${i}.ts`);
+    for (const name of [...files, ...many]) {
+      fs.mkdirSync(path.join(dir, path.dirname(name)), { recursive: true });
+      fs.writeFileSync(path.join(dir, name), "");
     }
-    fs.writeFileSync(`${dir}/ARCHITECTURE.md`, "`mod.ts` `b.ts` a.ts");
-    fs.writeFileSync(`${dir}/CONTRIBUTING.md`, "| `c_test.ts` |");
-    assertEquals(unlistedFiles(dir), ["ARCHITECTURE.md does not name a.ts"]);
+    const named = many.map((name) => `\`${path.basename(name)}\``).join(" ");
+    fs.writeFileSync(`${dir}/ARCHITECTURE.md`, `${named} \`b.ts\` a.ts`);
+    fs.writeFileSync(`${dir}/CONTRIBUTING.md`, "| `tests/one/` |");
+    assertEquals(unlistedFiles(dir), [
+      "ARCHITECTURE.md does not name internal/x/a.ts",
+      "CONTRIBUTING.md does not name tests/two/",
+      "internal/full holds 25 files, more than 24",
+    ]);
   } finally {
     fs.rmSync(dir, { recursive: true });
   }

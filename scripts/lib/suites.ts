@@ -1,6 +1,6 @@
-import * as fs from "node:fs";
 import denoJson from "../../deno.json" with { type: "json" };
 import { root } from "./setup.mjs";
+import { filesOf } from "./trees.ts";
 
 /** A run of a test runner. */
 export interface Suite {
@@ -29,17 +29,24 @@ interface Result {
   skipped: number;
 }
 
-/** The test files, without `tests/` and `.ts`, that the arguments name; all if they name none. */
+/**
+ * The test files that the arguments name, as paths below `tests/` without `.ts`: a folder
+ * (`lock`), a file (`lock/queue`) or a file name (`queue_test`). All files if there are no arguments.
+ */
 export function testFiles(args: readonly string[]): string[] {
-  const all = fs.readdirSync(`${root}/tests`).filter((name) => name.endsWith("_test.ts"))
+  const all = filesOf(`${root}/tests`).filter((name) => name.endsWith("_test.ts"))
     .map((name) => name.slice(0, -".ts".length)).sort();
-  const wanted = args.map((arg) =>
-    arg.replace(/^tests\//, "").replace(/(_test)?(\.ts)?$/, "_test")
-  );
-  for (const name of wanted) {
-    if (!all.includes(name)) throw new Error(`There is no tests/${name}.ts`);
-  }
-  return wanted.length === 0 ? all : wanted;
+  if (args.length === 0) return all;
+  return [
+    ...new Set(args.flatMap((arg) => {
+      const name = arg.replace(/^tests\//, "").replace(/(_test)?(\.ts)?\/?$/, "");
+      const found = all.filter((file) =>
+        file.startsWith(`${name}/`) || file === `${name}_test` || file.endsWith(`/${name}_test`)
+      );
+      if (found.length === 0) throw new Error(`No test file matches '${arg}'`);
+      return found;
+    })),
+  ];
 }
 
 /** The tests as Deno runs them; all of them with the examples of the modules. Their types are `deno task check`'s. */
@@ -98,7 +105,7 @@ export function packageSuite(imports: readonly string[]): Suite {
   return scriptSuite("The packed package", imports, "scripts/smoke_npm.ts");
 }
 
-/** A script that ends as {@linkcode Steps} does. */
+/** A script that ends as {@linkcode Checklist} does. */
 export function scriptSuite(
   name: string,
   imports: readonly string[],
@@ -150,7 +157,7 @@ async function run({ name, command, args, env = {} }: Suite): Promise<Result> {
   return result;
 }
 
-/** What Deno, Node, Bun and {@linkcode Steps} say at their end. */
+/** What Deno, Node, Bun and {@linkcode Checklist} say at their end. */
 function counts(output: string): Result {
   // deno-lint-ignore no-control-regex
   const plain = output.replace(/\x1b\[[0-9;]*m/g, "");

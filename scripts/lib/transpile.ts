@@ -5,6 +5,7 @@ import { stdFile } from "./imports.ts";
 import { entryPoints, nestedPackageJson } from "./package.ts";
 import { nodeModules, root, setUp } from "./setup.mjs";
 import { specifiersOf } from "./specifiers.ts";
+import { filesOf } from "./trees.ts";
 
 const STD = path.join(nodeModules, "deno-std");
 
@@ -41,7 +42,7 @@ export function transpilePackage(outDir: string): void {
 /** Writes the library together with its tests, and what they take from the standard library. */
 export function transpileTests(outDir: string): void {
   setUp();
-  const tests = fs.readdirSync(path.join(root, "tests"))
+  const tests = filesOf(path.join(root, "tests"))
     .filter((name) => name.endsWith("_test.ts")).map((name) => path.join(root, "tests", name));
   compile(outDir, tests, false);
   for (const [dir, json] of Object.entries(nestedPackageJson)) writeJson(outDir, dir, json);

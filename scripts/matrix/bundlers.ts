@@ -6,7 +6,7 @@ import { packageJson } from "../lib/package.ts";
 import { Project, tool, useProgram } from "../lib/project.ts";
 import { matrixModules, setUpMatrix } from "../lib/runtimes.ts";
 import { setUp } from "../lib/setup.mjs";
-import { expect, Steps } from "../lib/steps.ts";
+import { Checklist, expect } from "../lib/checklist.ts";
 
 type Kind = "esm" | "cjs";
 
@@ -14,7 +14,7 @@ setUp();
 setUpMatrix();
 const project = await Project.create();
 await project.install();
-const steps = new Steps();
+const steps = new Checklist();
 const KINDS = ["esm", "cjs"] as const;
 const extension = { esm: "mjs", cjs: "cjs" };
 

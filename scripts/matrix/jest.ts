@@ -5,7 +5,7 @@ import { packageJson } from "../lib/package.ts";
 import { Project } from "../lib/project.ts";
 import { matrixModules, setUpMatrix } from "../lib/runtimes.ts";
 import { setUp } from "../lib/setup.mjs";
-import { Steps } from "../lib/steps.ts";
+import { Checklist } from "../lib/checklist.ts";
 import { CASES, testFile } from "./cases.ts";
 
 setUp();
@@ -22,7 +22,7 @@ project.write(
     transform: {},
   }),
 );
-const steps = new Steps();
+const steps = new Checklist();
 for (const version of [29, 30]) {
   for (const [name, file] of [["CommonJS", "commonjs"], ["ESM", "module"]] as const) {
     const out = `${name}-${version}.json`;

@@ -5,12 +5,12 @@ import * as fs from "node:fs";
 import { Project, useProgram } from "../lib/project.ts";
 import { matrixModules, setUpMatrix } from "../lib/runtimes.ts";
 import { setUp } from "../lib/setup.mjs";
-import { expect, Steps } from "../lib/steps.ts";
+import { Checklist, expect } from "../lib/checklist.ts";
 
 setUp();
 setUpMatrix();
 const project = await Project.create();
-const steps = new Steps();
+const steps = new Checklist();
 await steps.run("pnpm install", async () => {
   project.write("package.json", JSON.stringify({ private: true }));
   const pnpm = `${matrixModules}/pnpm/bin/pnpm.cjs`;

@@ -4,7 +4,7 @@ import { packageJson } from "../lib/package.ts";
 import { Project } from "../lib/project.ts";
 import { matrixModules, node, setUpMatrix, versions } from "../lib/runtimes.ts";
 import { setUp } from "../lib/setup.mjs";
-import { Steps } from "../lib/steps.ts";
+import { Checklist } from "../lib/checklist.ts";
 import { CASES, testFile } from "./cases.ts";
 
 setUp();
@@ -12,7 +12,7 @@ setUpMatrix();
 const project = await Project.create();
 await project.install();
 project.write("module.test.mjs", testFile("esm", packageJson.name));
-const steps = new Steps();
+const steps = new Checklist();
 // It does not run on Node 20.
 const command = await node(versions.node.find((version) => Number.parseInt(version) >= 22)!);
 for (const pool of ["forks", "threads", "vmThreads", "vmForks"]) {

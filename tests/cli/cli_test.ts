@@ -42,7 +42,7 @@ const withMounts = {
 };
 
 const cli = fileURLToPath(
-  new URL(`../cli.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url),
+  new URL(`../../cli.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url),
 );
 
 /** The command on this runtime, with no more permissions than it says that it needs. */

@@ -196,7 +196,7 @@ test(
       lock.release();
     `,
       );
-      const config = fileURLToPath(new URL("../deno.json", import.meta.url));
+      const config = fileURLToPath(new URL("../../deno.json", import.meta.url));
       const command = [process.execPath, "run", "--quiet", "--no-check", "--config", config];
       command.push(...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]"));
       command.push(`--allow-read=${own}`, `--allow-write=${own}`, program);

@@ -76,7 +76,7 @@ function buildFs2Locker(): string | undefined {
   const source = [`source.crates-io.replace-with="debian"`, `source.debian.directory="${crates}"`];
   const project = fileURLToPath(
     // From the built package to the sources: Cargo's files are not built.
-    new URL(isDeno ? "support/fs2" : "../../../tests/support/fs2", import.meta.url),
+    new URL(isDeno ? "../support/fs2" : "../../../../tests/support/fs2", import.meta.url),
   );
   const target = path.join(tmpdir(), "aperture-fs2-locker");
   const { status } = spawnSync("cargo", [

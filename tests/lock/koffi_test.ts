@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { inTempDir } from "../support/dir.ts";
 import { isBun, isDeno, test } from "../support/test.ts";
 
-const built = fileURLToPath(new URL("../", import.meta.url));
+const built = fileURLToPath(new URL("../../", import.meta.url));
 
 /** What a program says of a lock, and of a write, with a copy of the library and this koffi. */
 function withKoffi(dir: string, koffi: string | undefined): string[] {

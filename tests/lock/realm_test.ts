@@ -182,7 +182,7 @@ test("atomicUpdate() writes bytes of another realm, and what its promises bring"
 test("Locks and updates work where there is no Symbol.dispose, and leave no lock held", () =>
   inTempDir(async (dir) => {
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-    const url = new URL(`./support/no_dispose_worker.${extension}`, import.meta.url);
+    const url = new URL(`../support/no_dispose_worker.${extension}`, import.meta.url);
     const deno = ["run", "-A", "--quiet", ...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]")];
     const worker = [process.execPath, ...(isDeno ? deno : []), fileURLToPath(url)];
     const child = new Child("withoutDispose", [dir], { worker });

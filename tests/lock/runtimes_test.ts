@@ -12,7 +12,7 @@ import { Child, type ChildOptions } from "../support/child.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { isDeno, test } from "../support/test.ts";
 
-const built = fileURLToPath(new URL("../npm_test", import.meta.url));
+const built = fileURLToPath(new URL("../../npm_test", import.meta.url));
 const worker = (dir: string) => path.join(built, dir, "tests", "support", "worker.js");
 const bun = process.env.APERTURE_BUN ?? "bun";
 const runtimes: [string, ChildOptions][] = [

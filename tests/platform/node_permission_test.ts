@@ -15,7 +15,7 @@ const skip = (isDeno || isBun) && "only Node has --permission";
 /** Came with Node 20.12; before, addons are not forbidden. */
 const skipAddons = skip ||
   (!process.allowedNodeEnvironmentFlags.has("--allow-addons") && "there is no --allow-addons");
-const library = fileURLToPath(new URL("../mod.js", import.meta.url));
+const library = fileURLToPath(new URL("../../mod.js", import.meta.url));
 
 /** What a program prints that may read everything and write in `dir`; `lib` is the library. */
 function output(dir: string, flags: string[], program: string): string {

@@ -13,7 +13,7 @@ async function output(dir: string, permissions: string[], program: string): Prom
   const mod = new URL("../../mod.ts", import.meta.url).href;
   const file = path.join(dir, "program.ts");
   fs.writeFileSync(file, `import * as lib from "${mod}";\n${program}`);
-  const config = new URL("../deno.json", import.meta.url).pathname;
+  const config = new URL("../../deno.json", import.meta.url).pathname;
   const args = ["run", "--quiet", "--no-prompt", "--no-check", "--config", config];
   args.push(...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]"));
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {

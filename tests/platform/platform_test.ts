@@ -27,7 +27,7 @@ import { bunCalls } from "../../runtime/native/calls_unix.ts";
 import { type WindowsCalls, windowsCalls } from "../../runtime/native/calls_windows.ts";
 import { notSupported, windowsErrorName } from "../../runtime/shared/error_codes.ts";
 import { windowsLocks } from "../../runtime/node/lock_windows.ts";
-import { lookAgain } from "../../runtime/shared/windows_refusal.ts";
+import { retryLookup } from "../../runtime/shared/windows_refusal.ts";
 import { posixRename, renameInformation } from "../../runtime/native/rename_windows.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { noIdentity, onPlatform } from "../support/fake.ts";
@@ -156,7 +156,7 @@ test("posixRename() closes its handle, and is false where Windows refuses", () =
   assertEquals(calls, ["change 8 22", "close 8", "change 9 22", "close 9"]);
 });
 
-test("lookAgain() gets through once a file that was being removed is gone", () => {
+test("retryLookup() gets through once a file that was being removed is gone", () => {
   const pauses: number[] = [];
   const look = (refusals: number, code = "EPERM") => () => {
     if (pauses.length < refusals) throw systemError(code);
@@ -164,11 +164,11 @@ test("lookAgain() gets through once a file that was being removed is gone", () =
   };
   const codeOf = (error: { code?: unknown }) => String(error.code);
   const sleep = (time: number) => pauses.push(time);
-  assertEquals(lookAgain(look(5), codeOf, sleep), "found");
+  assertEquals(retryLookup(look(5), codeOf, sleep), "found");
   assertEquals(pauses, [1, 2, 4, 8, 8]);
-  assertThrows(() => lookAgain(look(Infinity), codeOf, sleep), Error, "EPERM");
+  assertThrows(() => retryLookup(look(Infinity), codeOf, sleep), Error, "EPERM");
   assertEquals(pauses.length, 10);
-  assertThrows(() => lookAgain(look(Infinity, "ENOENT"), codeOf, sleep), Error, "ENOENT");
+  assertThrows(() => retryLookup(look(Infinity, "ENOENT"), codeOf, sleep), Error, "ENOENT");
   assertEquals(pauses.length, 10);
 });
 

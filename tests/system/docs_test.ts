@@ -21,8 +21,7 @@ const pages = ["", "docs/"].flatMap((dir) =>
 );
 /** Many programs, each of which has to start, in milliseconds. */
 const TIMEOUT = 60_000;
-const isCommonJs = path.basename(path.dirname(path.dirname(fileURLToPath(import.meta.url)))) ===
-  "script";
+const isCommonJs = import.meta.url.includes("/script/tests/");
 const noShell = isWindows || spawnSync("bash", ["--version"]).status !== 0;
 const noFlock = noShell || spawnSync("flock", ["--version"]).status !== 0;
 
@@ -57,7 +56,7 @@ for (const page of pages) {
     const skip = (noShell && "there is no bash") || (needsFlock && noFlock && "there is no flock");
     test(`${page}: its commands run`, () =>
       inTempDir(async (dir) => {
-        const cli = fileURLToPath(new URL(`../cli${extension}`, import.meta.url));
+        const cli = fileURLToPath(new URL(`../../cli${extension}`, import.meta.url));
         const command = [process.execPath, ...runtimeArgs(), cli].map(quoted).join(" ");
         for (const { code, line } of commands) {
           const script = path.join(dir, `line_${line}.sh`);
@@ -90,7 +89,7 @@ function withUrls(code: string): string {
   return code.replaceAll(
     /(?<=["'])@aperture\/atomic(?:\/(\w+))?(?=["'])/g,
     (_, subpath = "mod") => {
-      return new URL(`../${subpath}${extension}`, import.meta.url).href;
+      return new URL(`../../${subpath}${extension}`, import.meta.url).href;
     },
   );
 }

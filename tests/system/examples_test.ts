@@ -13,7 +13,7 @@ import { isDeno, isDeno27, isWindows, test } from "../support/test.ts";
 
 const onDeno = { skip: !isDeno && "the examples are programs for Deno" };
 const more: string[] = JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]");
-const file = (name: string) => fileURLToPath(new URL(`../examples/${name}.ts`, import.meta.url));
+const file = (name: string) => fileURLToPath(new URL(`../../examples/${name}.ts`, import.meta.url));
 const program = (name: string) => ["run", "-A", "--quiet", ...more, file(name)];
 
 function run(name: string, ...args: string[]): { code: number | null; out: string; err: string } {

@@ -101,7 +101,7 @@ function traced(): Promise<Expected[]> {
   return outcome ??= inTempDir((dir) => {
     const log = path.join(dir, "log");
     const extension = isDeno ? "ts" : "js";
-    const program = fileURLToPath(new URL(`./support/traced.${extension}`, import.meta.url));
+    const program = fileURLToPath(new URL(`../support/traced.${extension}`, import.meta.url));
     const denoArgs = JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]");
     const command = [
       ...["strace", "-f", "--seccomp-bpf", "-qq", "-y", "-s", "0", "-o", log],

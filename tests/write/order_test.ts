@@ -168,7 +168,7 @@ test(
   () =>
     inTempDir(async (dir) => {
       const { atomicWrite: other, atomicWriteSync: otherSync } = createRequire(import.meta.url)(
-        "../../script/mod.js",
+        "../../../script/mod.js",
       );
       const file = path.join(dir, "file");
       for (let i = 0; i < 10; i += 2) {

@@ -6,8 +6,8 @@ interface JestReport {
   }[];
 }
 
-/** Steps that pass by not throwing, and a last line that sums them up. */
-export class Steps {
+/** Checklist that pass by not throwing, and a last line that sums them up. */
+export class Checklist {
   #passed = 0;
   #failed = 0;
 

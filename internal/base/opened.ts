@@ -1,0 +1,53 @@
+import { runtime } from "../../runtime/mod.ts";
+import type { Awaitable, FileSystem } from "../../runtime/types.ts";
+import { throwIfAborted } from "./abort.ts";
+import { codeOf } from "./errors.ts";
+import { pause, type Steps } from "./steps.ts";
+
+/** How long an operation waits for file descriptors in all. */
+const MAX_WAIT_MS = 60_000;
+/** The same for one that blocks the thread, and with it the code that could close files. */
+const MAX_SYNC_WAIT_MS = 1_000;
+const MAX_PAUSE_MS = 50;
+
+/** An operation that opens files. */
+export interface Opener {
+  readonly signal?: AbortSignal | undefined;
+  /** When the operation times out, by `performance.now()`. */
+  readonly deadline?: number;
+  /** How long it has waited for descriptors so far: one budget, however many files it opens. */
+  readonly descriptors: { waitedMs: number };
+}
+
+/**
+ * A call that opens a file, retried while the process (EMFILE) or the system (ENFILE) has no free
+ * file descriptor.
+ *
+ * The pauses are steps, so the operation can be aborted, timed out or taken over during them.
+ */
+export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T>): Steps<T> {
+  const { signal, deadline = Infinity, descriptors } = opener;
+  for (let pauseMs = 1;; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
+    let isSync = false;
+    try {
+      return (yield (fs) => {
+        isSync = fs === runtime.sync;
+        return open(fs);
+      }) as T;
+    } catch (error) {
+      if (!lacksDescriptors(error)) throw error;
+      const leftMs = (isSync ? MAX_SYNC_WAIT_MS : MAX_WAIT_MS) - descriptors.waitedMs;
+      const waitMs = Math.min(pauseMs, leftMs, deadline - performance.now());
+      // After the deadline too: the lock's holder is not to blame.
+      if (waitMs <= 0) throw error;
+      yield* pause(waitMs, signal);
+      throwIfAborted(signal);
+      descriptors.waitedMs += waitMs;
+    }
+  }
+}
+
+function lacksDescriptors(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === "EMFILE" || code === "ENFILE";
+}
