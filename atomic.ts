@@ -18,6 +18,7 @@
  * @module
  */
 
+import { atCaller } from "./internal/base/errors.ts";
 import { type Checks, isDuration, readOptions } from "./internal/base/options.ts";
 import { absolutePath } from "./internal/base/paths.ts";
 import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, writeRequest } from "./internal/write/request.ts";
@@ -240,7 +241,12 @@ export async function atomicWrite(
   data: AtomicData,
   options?: AtomicWriteOptions,
 ): Promise<void> {
-  await write(writeRequest(path, readOptions(options, WRITE_OPTIONS)), data);
+  const request = writeRequest(path, readOptions(options, WRITE_OPTIONS));
+  try {
+    await write(request, data);
+  } catch (error) {
+    throw atCaller(error, atomicWrite);
+  }
 }
 
 /**

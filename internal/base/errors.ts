@@ -10,18 +10,39 @@ export function failedWith(error: unknown, codes: ReadonlySet<string>): boolean 
   return codes.has(codeOf(error) ?? "");
 }
 
+/** What V8 and JavaScriptCore have, and not all versions of the types name. */
+const { captureStackTrace } = Error as {
+  captureStackTrace?: (error: object, above?: unknown) => void;
+};
+
+/** Errors that the library made or gave context to, and whose stack it may replace. */
+const ownErrors = new WeakSet<object>();
+
+/** Marks an error as the library's own, for {@linkcode atCaller}. */
+export function own<T extends Error>(error: T): T {
+  ownErrors.add(error);
+  return error;
+}
+
 /**
- * Puts what failed before the message of a failed system call, and `facts` on
- * the error; its class and `code` stay. Any other error stays as it is: a denied
- * permission of Deno's, say, which has no `code`.
+ * Puts what failed before the message of a failed system call, and `facts` on the error. Its class
+ * and `code` stay. Other errors stay as they are: a permission that Deno denied has no `code`.
  */
 export function withContext(error: unknown, what: string, facts: object = {}): unknown {
   const code = codeOf(error);
   if (code === undefined) return error;
-  const told = error as Error;
-  const { message, stack } = told;
-  told.message = `${what}: ${message}`;
-  // The stack was rendered with the message of before, and is what gets printed.
-  if (stack !== undefined) told.stack = stack.replace(message, () => told.message);
-  return Object.assign(told, { code, ...facts });
+  const failed = own(error as Error);
+  failed.message = `${what}: ${failed.message}`;
+  // The stack begins with the message, and was rendered before this one.
+  captureStackTrace?.(failed);
+  return Object.assign(failed, { code, ...facts });
+}
+
+/**
+ * The error with the stack of the code that called the public function `call`: the runtimes have no
+ * frame, or only ours, for what fails after an `await`. Call it in the function's own `catch`.
+ */
+export function atCaller(error: unknown, call: unknown): unknown {
+  if (ownErrors.has(Object(error))) captureStackTrace?.(error as object, call);
+  return error;
 }
