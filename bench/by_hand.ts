@@ -19,12 +19,17 @@
  * the place of fstat.
  *
  * A lock: lstat (is it a file), open, fstat (is it that file), flock, lstat (is it still there),
- * flock to unlock, close; all of them synchronous.
+ * flock to unlock, close; all of them synchronous. Where the library refreshes the directory after
+ * the grant, since its device has the major number 0 (tmpfs, network file systems), so does this.
+ *
+ * An update of JSON: lock, read, parse, change, stringify, replace, unlock.
  *
  * @module
  */
 import * as fs from "node:fs";
 import { createRequire } from "node:module";
+import * as path from "node:path";
+import process from "node:process";
 
 /** The calls of a runtime, put together by hand. */
 export interface ByHand {
@@ -32,6 +37,15 @@ export interface ByHand {
   replaceSync(file: string, bytes: Uint8Array, sync: boolean): void;
   /** Takes and frees the lock on a file that is there. */
   lock(file: string): void;
+  /** Calls `fn` under that lock. */
+  withLock<T>(file: string, fn: () => T): T;
+}
+
+/** Whether the library opens and closes the directory after a grant there. */
+function isRefreshed(directory: string): boolean {
+  const device = fs.statSync(directory, { bigint: true }).dev;
+  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
+  return process.platform === "linux" && major === 0n;
 }
 
 /** Those of this runtime; `library` is the module that is compared with. */
@@ -77,6 +91,7 @@ function mustBeAll(written: number, bytes: Uint8Array): void {
 
 function nodeByHand(library: string): ByHand {
   let flock: ((descriptor: number, operation: number) => number) | undefined;
+  let refreshed: boolean | undefined;
   const EXCLUSIVE = 2, NON_BLOCKING = 4, UNLOCK = 8;
   return {
     replace: (file, bytes, sync) =>
@@ -129,6 +144,9 @@ function nodeByHand(library: string): ByHand {
       fs.renameSync(temp, file);
     },
     lock(file) {
+      this.withLock(file, () => {});
+    },
+    withLock(file, fn) {
       flock ??= createRequire(library)("koffi").load(null).func(
         "int flock(int fd, int operation)",
       );
@@ -139,14 +157,22 @@ function nodeByHand(library: string): ByHand {
       if (flock!(descriptor, EXCLUSIVE | NON_BLOCKING) !== 0) {
         throw new Error("Not free");
       }
+      const dir = path.dirname(file);
+      refreshed ??= isRefreshed(dir);
+      if (refreshed) fs.closeSync(fs.openSync(dir, "r"));
       mustBeSame(fs.lstatSync(file), found);
-      flock!(descriptor, UNLOCK);
-      fs.closeSync(descriptor);
+      try {
+        return fn();
+      } finally {
+        flock!(descriptor, UNLOCK);
+        fs.closeSync(descriptor);
+      }
     },
   };
 }
 
 function denoByHand(): ByHand {
+  let refreshed: boolean | undefined;
   return {
     async replace(file, bytes, sync) {
       const old = Deno.lstatSync(file);
@@ -183,14 +209,24 @@ function denoByHand(): ByHand {
       Deno.renameSync(temp, file);
     },
     lock(file) {
+      this.withLock(file, () => {});
+    },
+    withLock(file, fn) {
       const found = Deno.lstatSync(file);
       mustBeFile(found.isFile);
       const opened = Deno.openSync(file, { read: true, write: true });
       mustBeSame(opened.statSync(), found);
       if (!opened.tryLockSync(true)) throw new Error("Not free");
+      const dir = path.dirname(file);
+      refreshed ??= isRefreshed(dir);
+      if (refreshed) Deno.openSync(dir).close();
       mustBeSame(Deno.lstatSync(file), found);
-      opened.unlockSync();
-      opened.close();
+      try {
+        return fn();
+      } finally {
+        opened.unlockSync();
+        opened.close();
+      }
     },
   };
 }

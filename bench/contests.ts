@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { Readable } from "node:stream";
+import type * as JsonLibrary from "../json.ts";
 import type * as Library from "../mod.ts";
 import { byHand } from "./by_hand.ts";
 import { type Contender, interleave, type Length, type Measure } from "./contest.ts";
@@ -40,6 +41,10 @@ export const contests: Record<string, Contest> = {
   "one-path-1000": onePath1000,
   "paths-100": (scene) => paths(scene, 100, 4096),
   "paths-20MB": (scene) => paths(scene, scene.quick ? 10 : 100, 20_000_000),
+  "json-7MB": json7MB,
+  "json-1KB": json1KB,
+  "json-46MB-unchanged": jsonUnchanged,
+  "parents": parents,
   "chunks": chunks,
   "readable": readable,
   "writable": writable,
@@ -266,6 +271,116 @@ function paths(
     ),
     length(scene, size > 1_000_000 ? 10 : 300),
   );
+}
+
+/** The JSON entry point of the library that is measured. */
+export function jsonOf(url: string): Promise<typeof JsonLibrary> {
+  return import(url.replace(/mod(\.[jt]s)$/, "json$1"));
+}
+
+/** An object of about this many bytes of JSON, indented by two spaces. */
+function record(bytes: number): { changes: number; users: unknown[] } {
+  const user = (id: number) => ({
+    id,
+    name: `User ${id}`,
+    email: `user${id}@example.com`,
+    scores: [id % 100, id % 7, 1.5],
+    active: id % 2 === 0,
+  });
+  const size = JSON.stringify([user(1)], undefined, 2).length;
+  return { changes: 0, users: Array.from({ length: Math.floor(bytes / size) }, (_, i) => user(i)) };
+}
+
+interface Changed {
+  changes: number;
+}
+
+function change(value: Changed): Changed {
+  value.changes++;
+  return value;
+}
+
+/** An update of 7 MB, with the same calls by hand. */
+async function json7MB(scene: Scene): Promise<Record<string, Measure>> {
+  const { updateJson } = await jsonOf(scene.url);
+  const hand = byHand(scene.url);
+  const text = `${JSON.stringify(record(7_000_000), undefined, 2)}\n`;
+  const [own, other] = ["own", "hand"].map((name) => path.join(scene.dir, name));
+  for (const file of [own!, other!]) fs.writeFileSync(file, text);
+  return await interleave([
+    {
+      name: OURS,
+      run: () => updateJson<Changed>(own!, (value) => change(value!), { durability: "none" }),
+    },
+    {
+      name: BY_HAND,
+      run: async () => {
+        const value = change(JSON.parse(await fs.promises.readFile(other!, "utf8")));
+        const bytes = Buffer.from(`${JSON.stringify(value, undefined, 2)}\n`);
+        await hand.replace(other!, bytes, false);
+      },
+    },
+  ], length(scene, 40));
+}
+
+/** An update of 1 KB, synchronous, with the lock taken by hand. */
+async function json1KB(scene: Scene): Promise<Record<string, Measure>> {
+  const { updateJsonSync } = await jsonOf(scene.url);
+  const { DirLock, LOCK_FILE_NAME } = scene.library;
+  const hand = byHand(scene.url);
+  const text = `${JSON.stringify(record(1_000), undefined, 2)}\n`;
+  const [own, other] = ["own", "hand"].map((name) => path.join(scene.dir, name));
+  for (const file of [own!, other!]) fs.writeFileSync(file, text);
+  DirLock.acquireSync(scene.dir).release();
+  return await interleave([
+    {
+      name: OURS,
+      run: () => updateJsonSync<Changed>(own!, (value) => change(value!), { durability: "none" }),
+    },
+    {
+      name: BY_HAND,
+      run: () =>
+        hand.withLock(path.join(scene.dir, LOCK_FILE_NAME), () => {
+          const value = change(JSON.parse(fs.readFileSync(other!, "utf8")));
+          const bytes = Buffer.from(`${JSON.stringify(value, undefined, 2)}\n`);
+          hand.replaceSync(other!, bytes, false);
+        }),
+    },
+  ], length(scene, 4_000));
+}
+
+/** An update of 46 MB that changes nothing. */
+async function jsonUnchanged(scene: Scene): Promise<Record<string, Measure>> {
+  const { updateJson } = await jsonOf(scene.url);
+  const file = path.join(scene.dir, "file");
+  fs.writeFileSync(file, `${JSON.stringify(record(46_000_000), undefined, 2)}\n`);
+  return await interleave([
+    { name: OURS, run: () => updateJson(file, (value) => value) },
+    { name: "read, parse", run: async () => JSON.parse(await fs.promises.readFile(file, "utf8")) },
+  ], length(scene, 10));
+}
+
+/** 2,000 files in 1,024 new directories. */
+function parents(scene: Scene): Promise<Record<string, Measure>> {
+  const { atomicWrite } = scene.library;
+  const bytes = content(100);
+  const options = { durability: "none", parents: true } as const;
+  const files = Array.from({ length: 2_000 }, (_, i) => `${i % 32}/${(i >> 5) % 32}/${i}`);
+  let round = 0;
+  const all = (write: (file: string) => Promise<unknown>) => async () => {
+    const dir = path.join(scene.dir, String(round++));
+    for (const file of files) await write(path.join(dir, file));
+  };
+  return interleave([
+    { name: OURS, run: all((file) => atomicWrite(file, bytes, options)) },
+    {
+      name: "mkdir, then a write",
+      run: all(async (file) => {
+        await fs.promises.mkdir(path.dirname(file), { recursive: true });
+        await atomicWrite(file, bytes, { durability: "none" });
+      }),
+    },
+  ], length(scene, 30));
 }
 
 /** A million chunks of one byte, or as many as there is time for, scaled. */

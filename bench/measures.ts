@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import * as fs from "node:fs";
 import { register } from "node:module";
@@ -5,6 +6,7 @@ import * as path from "node:path";
 import process from "node:process";
 import { MessageChannel } from "node:worker_threads";
 import type * as Library from "../mod.ts";
+import { jsonOf } from "./contests.ts";
 import { peer, type Peers, urlOf } from "./peers.ts";
 
 /** What a measurement is given, which has a process of its own. */
@@ -20,10 +22,7 @@ export interface Subject {
 }
 
 /** What is measured, each in a process of its own; the number that comes of it. */
-export const measurements: Record<
-  string,
-  (subject: Subject) => Promise<number>
-> = {
+export const measurements: Record<string, (subject: Subject) => Promise<unknown>> = {
   "drain": drain,
   "parallel": parallel,
   "import": importTime,
@@ -31,7 +30,58 @@ export const measurements: Record<
   "stream-memory": streamMemory,
   "waiter-memory": waiterMemory,
   "contend": contend,
+  "update-together": (subject) => updateTogether(subject as Subject & { file: string }),
 };
+
+/** What one of several processes did: how long each of its updates took, in milliseconds. */
+export type Latencies = number[];
+
+/** `count` updates of one JSON file that others update too, from when all may begin. */
+export async function updateTogether(subject: Subject & { file: string }): Promise<Latencies> {
+  const update = await updaterOf(subject);
+  await begun();
+  const latencies: Latencies = [];
+  for (let i = 0; i < subject.count; i++) {
+    const started = performance.now();
+    await update();
+    latencies.push(performance.now() - started);
+  }
+  process.stdin.destroy();
+  return latencies;
+}
+
+interface Counter {
+  count: number;
+}
+
+/** One update: ours, or proper-lockfile and write-file-atomic with retries that suit it. */
+async function updaterOf(subject: Subject & { file: string }): Promise<() => Promise<unknown>> {
+  const file = path.join(subject.dir, subject.file);
+  const add = (value: Counter = { count: 0 }) => ({ count: value.count + 1 });
+  if (subject.of === undefined) {
+    const { updateJson } = await jsonOf(subject.url);
+    const lock = { lockFileName: `.${subject.file}.lock` };
+    return () => updateJson<Counter>(file, add, { lock, durability: "none" });
+  }
+  const [proper, writeFileAtomic] = [peer("proper-lockfile")!, peer("write-file-atomic")!];
+  const retries = { forever: true, minTimeout: 2, maxTimeout: 20, randomize: true };
+  return async () => {
+    const release = await proper.lock(file, { retries, realpath: false, stale: 60_000 });
+    try {
+      const value = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, "utf8")) : undefined;
+      await writeFileAtomic(file, Buffer.from(JSON.stringify(add(value))), { fsync: false });
+    } finally {
+      await release();
+    }
+  };
+}
+
+/** Reports that this process is ready, and waits until all may begin. */
+async function begun(): Promise<void> {
+  console.log("ready");
+  process.stdin.resume();
+  await once(process.stdin, "data");
+}
 
 function load({ url }: Subject): Promise<typeof Library> {
   return import(url);
@@ -147,9 +197,7 @@ async function waiterMemory(subject: Subject): Promise<number> {
 async function contend(subject: Subject): Promise<number> {
   const turn = await turnOf(subject);
   for (let i = 0; i < 3; i++) await turn();
-  console.log("ready");
-  process.stdin.resume();
-  await once(process.stdin, "data");
+  await begun();
   const end = performance.now() + subject.count;
   let turns = 0;
   for (; performance.now() < end; turns++) await turn();

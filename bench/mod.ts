@@ -189,7 +189,7 @@ function show(line: Line): void {
 function amount(value: number, unit: Line["unit"]): string {
   if (Number.isNaN(value)) return "–";
   if (unit === "") return String(Number(value.toFixed(3)));
-  if (unit === "files" || unit === "turns") return `${Math.round(value)}`;
+  if (["files", "turns", "updates/s"].includes(unit)) return `${Math.round(value)}`;
   if (unit !== "time") return `${Number(value.toFixed(1))} ${unit}`;
   if (value < 1) return `${(value * 1_000).toFixed(value < 0.1 ? 1 : 0)} µs`;
   return value < 1_000

@@ -37,7 +37,7 @@ export interface Steno {
 export interface ProperLockfile {
   lock(
     file: string,
-    options?: { retries?: unknown },
+    options?: { retries?: unknown; realpath?: boolean; stale?: number },
   ): Promise<() => Promise<void>>;
   lockSync(file: string): () => void;
 }

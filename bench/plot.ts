@@ -2,9 +2,10 @@ import * as fs from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Grown } from "./curves.ts";
 import { OURS } from "./contests.ts";
-import { C_PROGRAM } from "./rows.ts";
+import { measureOf } from "./contest.ts";
+import { C_PROGRAM, crowds } from "./rows.ts";
 import { compileFlock, type Runtime, runtimes } from "./setup.ts";
-import { type Bench, crowd, work } from "./work.ts";
+import { type Bench, crowd, type Together, work } from "./work.ts";
 
 /** What a picture says beside its lines. */
 export interface Picture {
@@ -50,6 +51,18 @@ const drawn: Record<string, Drawn> = {
     y: "milliseconds a turn",
     measure: processes,
   },
+  "updates": {
+    title: "Updates of one JSON file by several processes",
+    x: "processes, 50 updates each",
+    y: "updates a second",
+    measure: (bench, node) => together(bench, node, ({ updatesPerSecond }) => updatesPerSecond),
+  },
+  "updates-p99": {
+    title: "Time of an update, 99th percentile",
+    x: "processes, 50 updates each",
+    y: "milliseconds",
+    measure: (bench, node) => together(bench, node, ({ p99 }) => p99),
+  },
   "files": {
     title: "Time of a call by the files in the directory",
     x: "other files in the directory",
@@ -84,6 +97,21 @@ export async function plot(
       console.log(`  ${contender} ends: ${end}`);
     }
   }
+}
+
+/** What many processes get done by how many there are. */
+async function together(
+  bench: Bench,
+  node: Runtime,
+  number: (one: Together) => number,
+): Promise<Grown> {
+  const lines: Grown["lines"] = {};
+  for (const count of bench.quick ? [1, 4, 16] : [1, 2, 4, 8, 16, 32, 64]) {
+    for (const [name, all] of Object.entries(await crowds(bench, node, count, false))) {
+      (lines[name] ??= []).push([count, measureOf(all.map(number)).median]);
+    }
+  }
+  return { lines, ends: {} };
 }
 
 /** Time of a turn by how many processes there are. */

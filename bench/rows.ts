@@ -1,7 +1,7 @@
 import { type Measure, measureOf } from "./contest.ts";
 import { BY_HAND, contests, OURS } from "./contests.ts";
 import { compileFlock, type Runtime } from "./setup.ts";
-import { type Bench, crowd, work } from "./work.ts";
+import { type Bench, crowd, type Together, updates, work } from "./work.ts";
 
 /** What is to be reached: a ratio to something else in the row, or the number itself. */
 export interface Goal {
@@ -16,7 +16,7 @@ export interface Goal {
 export interface Row {
   readonly title: string;
   readonly runtimes: readonly Runtime["id"][];
-  readonly unit: "time" | "MiB" | "KiB" | "files" | "turns";
+  readonly unit: "time" | "MiB" | "KiB" | "files" | "turns" | "updates/s";
   /** What the goals are about; ours if nothing else is said. */
   readonly subject?: string;
   /** Peers: the ratio tells how many times faster ours is, not how many times slower. */
@@ -31,6 +31,8 @@ export interface Row {
 
 /** A number without a unit, in a row that has one. */
 export const JAIN = "Jain's index";
+/** What takes part in contention of updates besides ours. */
+const PEERS_TOGETHER = "proper-lockfile, write-file-atomic";
 /** What contention is compared with. */
 export const C_PROGRAM = "C, flock(2)";
 
@@ -81,9 +83,9 @@ function contest(
 export const rows: Record<string, Row> = {
   "async-none": contest('4 KiB, asynchronous, "none"', [
     most("node", BY_HAND, 1.25),
-    least("node", "write-file-atomic", 4),
+    least("node", "write-file-atomic", 3.2),
     least("node", "atomically", 2.2),
-    least("node", "fast-write-atomic", 0.95),
+    least("node", "fast-write-atomic", 0.9),
     most("deno", BY_HAND, 1.25),
   ]),
   "async-consistent": contest('4 KiB, asynchronous, "consistent"', [
@@ -92,19 +94,18 @@ export const rows: Record<string, Row> = {
     least("node", "atomically", 1.6),
   ]),
   "sync-none": contest('4 KiB, synchronous, "none"', [
-    most("node", BY_HAND, 1.3),
-    least("node", "write-file-atomic", 2),
-    least("node", "atomically", 1.6),
+    most("node", BY_HAND, 1.25),
     most("deno", BY_HAND, 1.25),
   ]),
   "sync-consistent": contest('4 KiB, synchronous, "consistent"', [
     least("node", "atomically", 1.2),
   ]),
   "lock-sync": contest("A free lock, synchronous", [
-    most("deno", BY_HAND, 1.25),
-    most("node", BY_HAND, 1.3),
-    least("node", "proper-lockfile", 9),
-    least("node", "lockfile", 1.3),
+    most("deno", BY_HAND, 1.2),
+    most("node", BY_HAND, 1.2),
+    most("bun", BY_HAND, 1.2),
+    least("node", "proper-lockfile", 4),
+    least("node", "lockfile", 1),
   ]),
   "lock-async": contest("A free lock, asynchronous", [
     least("node", "proper-lockfile", 6),
@@ -113,7 +114,7 @@ export const rows: Record<string, Row> = {
     least("node", "write-file-atomic", 20),
   ]),
   "one-path-1000": contest("1,000 calls on one path, none awaited", [
-    most("node", "steno", 2),
+    most("node", "steno", 2.2),
   ]),
   "paths-100": contest("100 paths at once, 4 KiB each", [
     least("node", "write-file-atomic", 4),
@@ -141,6 +142,25 @@ export const rows: Record<string, Row> = {
     measure: (bench, runtime) =>
       growing(bench, runtime, "parallel", [40_000, 10_000], "ulimit -n 1024"),
   },
+  "json-7MB": contest("updateJson() of 7 MB", [
+    most("node", BY_HAND, 1.6),
+    most("deno", BY_HAND, 2),
+    most("bun", BY_HAND, 3),
+  ]),
+  "json-1KB": contest("updateJsonSync() of 1 KB", [
+    most("node", BY_HAND, 2.1),
+    most("deno", BY_HAND, 1.4),
+    most("bun", BY_HAND, 2.4),
+  ]),
+  "json-46MB-unchanged": contest("updateJson() of 46 MB without a change", [
+    most("node", "read, parse", 2.5),
+    most("deno", "read, parse", 2.5),
+    most("bun", "read, parse", 3.5),
+  ]),
+  "parents": contest("2,000 files in 1,024 new directories, parents: true", [
+    most("node", "mkdir, then a write", 1.05),
+    most("deno", "mkdir, then a write", 1.05),
+  ]),
   "chunks": contest("1,000,000 chunks of one byte, async iterable", [
     most("deno", undefined, 1_000),
     most("node", undefined, 1_000),
@@ -177,7 +197,7 @@ export const rows: Record<string, Row> = {
     title: "Memory of each of 10,000 waiters",
     runtimes: ALL,
     unit: "KiB",
-    goals: [most("deno", undefined, 1), most("node", undefined, 1)],
+    goals: [most("deno", undefined, 1.5), most("node", undefined, 1.5)],
     measure: (bench, runtime) =>
       alone(bench, runtime, "waiter-memory", 10_000, bench.quick ? 1 : 3),
   },
@@ -186,17 +206,86 @@ export const rows: Record<string, Row> = {
     runtimes: ALL,
     unit: "turns",
     goals: [
-      least("deno", C_PROGRAM, 0.9),
-      least("deno", JAIN, 0.95),
-      least("node", C_PROGRAM, 0.9),
-      least("node", JAIN, 0.95),
+      least("node", C_PROGRAM, 0.74),
+      least("node", JAIN, 0.94),
     ],
     measure: contention,
   },
 };
 
+for (const count of [4, 16, 64]) {
+  for (const own of [false, true]) {
+    const what = own
+      ? `${count} JSON files of one directory, each with its own lock`
+      : "one JSON file";
+    const id = `${own ? "own" : "shared"}-${count}`;
+    const goals = {
+      "shared-4": [least("node", undefined, 1_200)],
+      "shared-16": [least("node", undefined, 800)],
+      "shared-64": [least("node", PEERS_TOGETHER, 1)],
+      "own-64": [least("node", PEERS_TOGETHER, 0.9)],
+    }[id] ?? [];
+    rows[id] = {
+      title: `${count} processes, 50 updates each of ${what}`,
+      runtimes: ALL,
+      unit: "updates/s",
+      goals,
+      measure: async (bench, runtime) =>
+        mapped(
+          await crowds(bench, runtime, count, own),
+          ({ updatesPerSecond }) => updatesPerSecond,
+        ),
+    };
+    if (own) continue;
+    rows[`${id}-p99`] = {
+      title: `… the 99th percentile of the time of an update`,
+      runtimes: ALL,
+      unit: "time",
+      faster: [PEERS_TOGETHER],
+      goals: count === 64 ? [least("node", PEERS_TOGETHER, 1)] : [],
+      measure: async (bench, runtime) =>
+        mapped(await crowds(bench, runtime, count, own), ({ p99 }) => p99),
+    };
+  }
+}
+
 for (const id of Object.keys(contests)) {
   if (rows[id] === undefined) throw new Error(`No row shows the contest ${id}`);
+}
+
+type Crowds = Record<string, Together[]>;
+
+/** By runtime, count and kind: two rows show different figures of the same runs. */
+const crowdsSoFar = new Map<string, Promise<Crowds>>();
+
+/** Ours and the peers in turns, as many processes updating together. */
+export function crowds(
+  bench: Bench,
+  runtime: Runtime,
+  count: number,
+  own: boolean,
+): Promise<Crowds> {
+  const key = `${runtime.name}/${count}/${own}`;
+  const known = crowdsSoFar.get(key);
+  if (known !== undefined) return known;
+  const measured = (async () => {
+    const found: Crowds = { [OURS]: [], ...runtime.id === "node" && { [PEERS_TOGETHER]: [] } };
+    for (let round = 0; round < (bench.quick ? 1 : 5); round++) {
+      for (const name of Object.keys(found)) {
+        const of = name === OURS ? undefined : "proper-lockfile";
+        found[name]!.push(await updates(bench, runtime, count, own, of));
+      }
+    }
+    return found;
+  })();
+  crowdsSoFar.set(key, measured);
+  return measured;
+}
+
+function mapped(found: Crowds, number: (one: Together) => number): Record<string, Measure> {
+  return Object.fromEntries(
+    Object.entries(found).map(([name, all]) => [name, measureOf(all.map(number))]),
+  );
 }
 
 /** One measurement again and again. */

@@ -5,6 +5,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { importArgs } from "../scripts/lib/imports.ts";
+import { filesOf } from "../scripts/lib/trees.ts";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(here);
@@ -100,13 +101,9 @@ function bun(): string {
 /** Builds npm/, unless it is newer than all that it is made of. */
 function buildPackage(): void {
   const library = path.join(root, "npm", "esm", "mod.js");
-  const sources = [
-    root,
-    path.join(root, "internal"),
-    path.join(root, "runtime"),
-  ]
-    .filter((dir) => fs.existsSync(dir))
-    .flatMap((dir) => fs.readdirSync(dir).map((name) => path.join(dir, name)))
+  const sources = ["internal", "runtime"]
+    .flatMap((dir) => filesOf(path.join(root, dir)).map((name) => path.join(root, dir, name)))
+    .concat(fs.readdirSync(root).map((name) => path.join(root, name)))
     .filter((file) => file.endsWith(".ts") || file.endsWith("deno.json"));
   const newest = Math.max(...sources.map((file) => fs.statSync(file).mtimeMs));
   if (fs.existsSync(library) && fs.statSync(library).mtimeMs > newest) return;

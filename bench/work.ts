@@ -15,7 +15,7 @@ export interface Bench {
 }
 
 /** What a measurement that has hung is given, in milliseconds. */
-const PATIENCE = 300_000;
+const TIMEOUT_MS = 300_000;
 
 let number = 0;
 
@@ -51,7 +51,7 @@ export function work<T>(
   });
 }
 
-/** Has `count` processes fight for a lock; how many turns each of them had. */
+/** Lets `count` processes compete for a lock; returns how many turns each of them had. */
 export function crowd(
   bench: Pick<Bench, "dir">,
   who: Runtime | string,
@@ -60,31 +60,78 @@ export function crowd(
   of?: string,
 ): Promise<number[]> {
   return inNewDir(bench.dir, async (dir) => {
-    const children = Array.from({ length: count }, () => {
-      return typeof who === "string"
-        ? spawn(who, [path.join(dir, ".aperture.lock"), String(milliseconds)], {
-          stdio: ["pipe", "pipe", "inherit"],
-        })
-        : start(who, "contend", { dir, count: milliseconds, of });
-    });
-    const lines = children.map((child) => {
-      return createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-    });
-    const next = async (i: number) => {
-      const { done, value } = await lines[i]!.next();
-      if (done) throw new Error("a process that was to contend has ended");
-      return value as string;
-    };
-    try {
-      await Promise.all(children.map((_, i) => next(i)));
-      for (const child of children) child.stdin!.write("\n");
-      return await Promise.all(
-        children.map(async (_, i) => Number(await next(i))),
-      );
-    } finally {
-      await Promise.all(children.map(ended));
-    }
+    const { results } = await together<number>(
+      count,
+      () =>
+        typeof who === "string"
+          ? spawn(who, [path.join(dir, ".aperture.lock"), String(milliseconds)], {
+            stdio: ["pipe", "pipe", "inherit"],
+          })
+          : start(who, "contend", { dir, count: milliseconds, of }),
+    );
+    return results;
   });
+}
+
+/** What many processes got done together. */
+export interface Together {
+  readonly updatesPerSecond: number;
+  /** The 99th percentile of the time that an update took, in milliseconds. */
+  readonly p99: number;
+}
+
+/** Lets `count` processes make 50 updates each, of one JSON file or of one each. */
+export function updates(
+  bench: Pick<Bench, "dir">,
+  runtime: Runtime,
+  count: number,
+  own: boolean,
+  of?: string,
+): Promise<Together> {
+  return inNewDir(bench.dir, async (dir) => {
+    const file = (i: number) => own ? `file-${i}.json` : "file.json";
+    const { results, milliseconds } = await together<number[]>(
+      count,
+      (i) => start(runtime, "update-together", { dir, count: 50, of, file: file(i) }),
+    );
+    for (let i = 0; i < (own ? count : 1); i++) {
+      const found = JSON.parse(fs.readFileSync(path.join(dir, file(i)), "utf8")).count;
+      const expected = own ? 50 : count * 50;
+      if (found !== expected) throw new Error(`${expected} updates left a count of ${found}`);
+    }
+    const latencies = results.flat().sort((a, b) => a - b);
+    return {
+      updatesPerSecond: latencies.length / milliseconds * 1_000,
+      p99: latencies[Math.floor(latencies.length * 0.99)]!,
+    };
+  });
+}
+
+/** Starts processes, lets all of them begin together, and waits for what each reports. */
+async function together<T>(
+  count: number,
+  begin: (i: number) => ChildProcess,
+): Promise<{ results: T[]; milliseconds: number }> {
+  const children = Array.from({ length: count }, (_, i) => begin(i));
+  const lines = children.map((child) => {
+    return createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+  });
+  const next = async (i: number) => {
+    const { done, value } = await lines[i]!.next();
+    if (done) throw new Error("A process ended before it reported");
+    return value as string;
+  };
+  try {
+    await Promise.all(children.map((_, i) => next(i)));
+    const started = performance.now();
+    for (const child of children) child.stdin!.write("\n");
+    const results = await Promise.all(
+      children.map(async (_, i) => JSON.parse(await next(i)) as T),
+    );
+    return { results, milliseconds: performance.now() - started };
+  } finally {
+    await Promise.all(children.map(ended));
+  }
 }
 
 function start(
@@ -106,7 +153,7 @@ function start(
   }
   return spawn(args[0]!, args.slice(1), {
     stdio: ["pipe", "pipe", "inherit"],
-    timeout: PATIENCE,
+    timeout: TIMEOUT_MS,
     killSignal: "SIGKILL",
   });
 }
