@@ -266,7 +266,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    * Sees that the lock is held still, and that its path leads to the locked file: somebody may
    * have removed that or the directory, and then others can lock a new one beside this lock.
    * For long work, before its last step. On a cluster it does not notice that a machine was cut
-   * off and its locks given to others (docs/several-machines.md).
+   * off and its locks given to others (docs/platforms/several-machines.md).
    *
    * Requires `--allow-read` permission for the directory.
    *

@@ -27,7 +27,7 @@ const noFlock = noShell || spawnSync("flock", ["--version"]).status !== 0;
 
 function skipPrograms(page: string): string | false {
   if (isCommonJs) return "the guides are ES modules";
-  return isDeno27 && page === "docs/watching.md" &&
+  return isDeno27 && page === "docs/guides/watching.md" &&
     "node:fs watch() of Deno 2.7 tells other names";
 }
 
