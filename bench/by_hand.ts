@@ -1,22 +1,22 @@
 /**
- * What the library does, by hand: the shortest code with the same system calls and checks, in the
- * cheapest form that the runtime has for each. It knows nothing of options, queues, signals,
- * errors' names or what a failure leaves behind.
+ * The work of the library by hand: the shortest code with the same system calls and checks, each in
+ * the cheapest form that the runtime offers. It has no options, queues, signals or error context, and
+ * does not clean up after a failure.
  *
  * A replacement:
  *
  * | call | what for | how |
  * | --- | --- | --- |
- * | lstat | is it a file, what are its mode and owner | synchronous: the kernel knows it |
+ * | lstat | is it a file, what are its mode and owner | synchronous: the kernel answers from memory |
  * | open | `O_CREAT`, `O_EXCL`, with that mode | asynchronous |
  * | write | all of it, or an error | asynchronous |
- * | fstat | are mode and owner those of the file to replace | synchronous: the kernel knows it |
+ * | fstat | are mode and owner those of the file to replace | synchronous: the kernel answers from memory |
  * | fsync | unless "none" | asynchronous |
- * | close | | asynchronous; synchronous after fsync, which leaves it nothing to wait for |
+ * | close | | asynchronous; synchronous after fsync, when nothing is left to wait for |
  * | rename | | asynchronous |
  *
- * On Deno `Deno.writeFile` opens, writes and closes in one hop, so that lstat of the path takes
- * the place of fstat.
+ * On Deno, `Deno.writeFile` opens, writes and closes in one hop, so an lstat of the path replaces
+ * fstat.
  *
  * A lock: lstat (is it a file), open, fstat (is it that file), flock, lstat (is it still there),
  * flock to unlock, close; all of them synchronous. Where the library refreshes the directory after
@@ -48,7 +48,7 @@ function isRefreshed(directory: string): boolean {
   return process.platform === "linux" && major === 0n;
 }
 
-/** Those of this runtime; `library` is the module that is compared with. */
+/** The calls of the current runtime; `library` is the URL of the module under test. */
 export function byHand(library: string): ByHand {
   return "Deno" in globalThis ? denoByHand() : nodeByHand(library);
 }

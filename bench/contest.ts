@@ -1,11 +1,11 @@
-/** What takes part in a contest. */
+/** One side of a contest. */
 export interface Contender {
   readonly name: string;
-  /** What is timed, until the promise that it returns is settled. */
+  /** The code to time, until the returned promise is settled. */
   run(): unknown;
 }
 
-/** What was measured of one contender, in milliseconds if nothing else is said. */
+/** The result of one contender, in milliseconds unless its row has another unit. */
 export interface Measure {
   readonly lower: number;
   readonly median: number;
@@ -13,13 +13,13 @@ export interface Measure {
   readonly samples: number;
 }
 
-/** How long a contest goes on: until either number is reached. */
+/** The length of a contest, which ends when either limit is reached. */
 export interface Length {
   readonly rounds: number;
   readonly seconds: number;
   /**
-   * How many calls a turn has, of which the mean is taken: the first call after another
-   * contender's pays for what that threw out of the processor's caches.
+   * The number of calls in a turn, whose mean counts: the first call after another contender's pays
+   * for the cache lines that the other one evicted.
    */
   readonly calls: number;
 }
@@ -38,15 +38,15 @@ export function measureOf(samples: readonly number[]): Measure {
 }
 
 /**
- * Runs the contenders in turns, so that all of them meet the same machine. Another one begins
- * each round, lest one always pays for what the one before it left to be done.
+ * Runs the contenders in turns, so that all of them see the same machine. Each round starts with
+ * another one; otherwise one contender would always pay for work that its predecessor left.
  */
 export async function interleave(
   contenders: readonly Contender[],
   { rounds, seconds, calls }: Length,
 ): Promise<Record<string, Measure>> {
   const times = contenders.map(() => [] as number[]);
-  // What is called thousands of times is compiled only after a thousand; what is not, is not.
+  // The engine optimizes hot code only after about a thousand calls.
   const warmUp = rounds < 100 ? 0 : 2_000;
   const warm = performance.now() + seconds * 500;
   let end = Infinity;

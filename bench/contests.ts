@@ -8,28 +8,28 @@ import { byHand } from "./by_hand.ts";
 import { type Contender, interleave, type Length, type Measure } from "./contest.ts";
 import { peer } from "./peers.ts";
 
-/** What a contest is given. */
+/** The input of a contest. */
 export interface Scene {
   readonly library: typeof Library;
   /** Where the library is, as a URL. */
   readonly url: string;
   /** An empty directory. */
   readonly dir: string;
-  /** A few rounds, and less of what is much. */
+  /** Few rounds, and smaller sizes. */
   readonly quick: boolean;
-  /** How many calls a turn has, where a call is short. */
+  /** The number of calls in a turn, where a call is short. */
   readonly calls: number;
 }
 
 /** A contest whose contenders run in turns in one process. */
 export type Contest = (scene: Scene) => Promise<Record<string, Measure>>;
 
-/** The name of what is measured. */
+/** The name of the library in the table. */
 export const OURS = "ours";
-/** The name of what it is compared with first. */
+/** The name of the same work by hand. */
 export const BY_HAND = "by hand";
 
-/** All of them, by the name of their row. */
+/** All contests, by the name of their row. */
 export const contests: Record<string, Contest> = {
   "async-none": (scene) => replaceAsync(scene, "none"),
   "async-consistent": (scene) => replaceAsync(scene, "consistent"),
@@ -52,7 +52,7 @@ export const contests: Record<string, Contest> = {
 
 type Durability = "none" | "consistent";
 
-/** Contenders without those that this runtime cannot load. */
+/** The contenders that this runtime can load. */
 function those(...contenders: (Contender | false | undefined)[]): Contender[] {
   return contenders.filter((contender) => contender !== false && contender !== undefined);
 }
@@ -65,7 +65,7 @@ function length({ quick, calls }: Scene, rounds: number): Length {
   };
 }
 
-/** A buffer, which all peers take. */
+/** A `Buffer`, which all peers accept. */
 function content(size: number): Buffer {
   return Buffer.alloc(size, "0123456789abcdef");
 }
@@ -77,7 +77,7 @@ function existing(scene: Scene, name: string, size = 4096): string {
   return file;
 }
 
-/** A call for each item, none of them awaited before the next. */
+/** Calls `call` for all items concurrently. */
 function together<T>(items: readonly T[], call: (item: T) => unknown): () => Promise<unknown> {
   return () => Promise.all(items.map(call));
 }
@@ -149,7 +149,7 @@ function replaceSync(
   );
 }
 
-/** A lock that is free. */
+/** A free lock. */
 function lockAsync(scene: Scene): Promise<Record<string, Measure>> {
   const { DirLock, LOCK_FILE_NAME } = scene.library;
   const hand = byHand(scene.url);
@@ -202,7 +202,7 @@ function lockSync(scene: Scene): Promise<Record<string, Measure>> {
   );
 }
 
-/** 100 calls on one path, none of them awaited before the next. */
+/** 100 concurrent calls on one path. */
 function onePath100(scene: Scene): Promise<Record<string, Measure>> {
   const { atomicWrite } = scene.library;
   const versions = Array.from({ length: 100 }, () => content(4096));
@@ -223,7 +223,7 @@ function onePath100(scene: Scene): Promise<Record<string, Measure>> {
   );
 }
 
-/** 1,000 calls on one path, against what is made for that. */
+/** 1,000 concurrent calls on one path, which is what steno is made for. */
 function onePath1000(scene: Scene): Promise<Record<string, Measure>> {
   const { atomicWrite } = scene.library;
   const versions = Array.from({ length: 1_000 }, () => content(4096));
@@ -245,7 +245,7 @@ function onePath1000(scene: Scene): Promise<Record<string, Measure>> {
   );
 }
 
-/** A file each, all at once. */
+/** Concurrent calls, each on its own path. */
 function paths(
   scene: Scene,
   count: number,

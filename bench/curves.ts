@@ -5,21 +5,21 @@ import { measureOf } from "./contest.ts";
 import { OURS, type Scene } from "./contests.ts";
 import { peer } from "./peers.ts";
 
-/** How the time of a call grows. */
+/** A measurement of how the time of a call grows. */
 export interface Curve {
-  /** What is drawn to the right, smallest first. */
+  /** The values on the x axis, smallest first. */
   readonly points: readonly number[];
-  /** The milliseconds of one call at a point. */
+  /** The calls to time. */
   readonly contenders: Record<string, (point: number) => Promise<void>>;
-  /** Gets a point ready. */
+  /** Prepares a point. */
   readonly prepare?: (point: number) => void;
-  /** Clears up after each call. */
+  /** Cleans up after each call. */
   readonly clear?: () => void;
 }
 
-/** What was measured. */
+/** The result of a curve. */
 export interface Grown {
-  /** The median at each point that was reached. */
+  /** The median at each point reached. */
   readonly lines: Record<string, [point: number, milliseconds: number][]>;
   /** Why a line ends early. */
   readonly ends: Record<string, string>;
@@ -33,7 +33,7 @@ export const curves: Record<string, (scene: Scene) => Promise<Grown>> = {
   "curve-files": (scene) => grow(scene, files(scene)),
 };
 
-/** Contenders in turns at each point; one that fails or takes too long goes no further. */
+/** Runs the contenders in turns at each point. One that fails or takes too long stops there. */
 async function grow(scene: Scene, curve: Curve): Promise<Grown> {
   const longest = scene.quick ? 500 : 5_000;
   const [rounds, patience] = scene.quick ? [10, 300] : [200, 2_000];
@@ -71,7 +71,7 @@ async function grow(scene: Scene, curve: Curve): Promise<Grown> {
   return { lines, ends };
 }
 
-/** Lest the first point pays for the compiler. */
+/** Without this, the first point would include compilation. */
 async function warmUp(curve: Curve): Promise<void> {
   const first = curve.points[0]!;
   curve.prepare?.(first);

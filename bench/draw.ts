@@ -1,7 +1,7 @@
 import { urlOf } from "./peers.ts";
 import type { Picture } from "./plot.ts";
 
-/** What is used of https://observablehq.com/plot. */
+/** The part of https://observablehq.com/plot that is used here. */
 interface Plot {
   plot(options: Record<string, unknown>): { outerHTML: string };
   line(data: unknown, options: Record<string, unknown>): unknown;
@@ -13,10 +13,10 @@ interface Plot {
 }
 
 const [WIDTH, HEIGHT, TOP] = [760, 490, 108];
-/** Told apart on white and on black, and by who does not see all colours. */
+/** Distinguishable on white and on black, and for color-blind readers. */
 const COLORS = ["#1f8fff", "#e8710a", "#8a8f98"];
 
-/** A picture of curves, readable on light and on dark ground. */
+/** Draws curves as an SVG that is readable on light and dark backgrounds. */
 export async function draw({ title, x, y, grown, bytes = false }: Picture): Promise<string> {
   const { parseHTML } = await import(urlOf("linkedom"));
   const { document } = parseHTML("<!doctype html><html><body></body></html>");

@@ -9,19 +9,19 @@ import type * as Library from "../mod.ts";
 import { jsonOf } from "./contests.ts";
 import { peer, type Peers, urlOf } from "./peers.ts";
 
-/** What a measurement is given, which has a process of its own. */
+/** The input of a measurement, which runs in its own process. */
 export interface Subject {
   /** Where the library is, as a URL. */
   readonly url: string;
-  /** An empty directory; for contention one that all share. */
+  /** An empty directory; for contention, one that all processes share. */
   readonly dir: string;
-  /** How many, how much, how long: see each. */
+  /** A number, a size or a duration, depending on the measurement. */
   readonly count: number;
-  /** What is measured, where it is not the library. */
+  /** The peer to measure instead of the library. */
   readonly of?: keyof Peers | undefined;
 }
 
-/** What is measured, each in a process of its own; the number that comes of it. */
+/** The measurements by name, each with its result. */
 export const measurements: Record<string, (subject: Subject) => Promise<unknown>> = {
   "drain": drain,
   "parallel": parallel,
@@ -33,10 +33,10 @@ export const measurements: Record<string, (subject: Subject) => Promise<unknown>
   "update-together": (subject) => updateTogether(subject as Subject & { file: string }),
 };
 
-/** What one of several processes did: how long each of its updates took, in milliseconds. */
+/** How long each update of one process took, in milliseconds. */
 export type Latencies = number[];
 
-/** `count` updates of one JSON file that others update too, from when all may begin. */
+/** Makes `count` updates of a JSON file that other processes update too, once all are ready. */
 export async function updateTogether(subject: Subject & { file: string }): Promise<Latencies> {
   const update = await updaterOf(subject);
   await begun();
@@ -54,7 +54,7 @@ interface Counter {
   count: number;
 }
 
-/** One update: ours, or proper-lockfile and write-file-atomic with retries that suit it. */
+/** One update: ours, or proper-lockfile and write-file-atomic with well-chosen retries. */
 async function updaterOf(subject: Subject & { file: string }): Promise<() => Promise<unknown>> {
   const file = path.join(subject.dir, subject.file);
   const add = (value: Counter = { count: 0 }) => ({ count: value.count + 1 });
@@ -76,7 +76,7 @@ async function updaterOf(subject: Subject & { file: string }): Promise<() => Pro
   };
 }
 
-/** Reports that this process is ready, and waits until all may begin. */
+/** Reports that this process is ready, and waits for the start signal. */
 async function begun(): Promise<void> {
   console.log("ready");
   process.stdin.resume();
@@ -87,7 +87,7 @@ function load({ url }: Subject): Promise<typeof Library> {
   return import(url);
 }
 
-/** Milliseconds until `count` waiters of one lock have had it. */
+/** Milliseconds until `count` waiters of one lock have held it. */
 async function drain(subject: Subject): Promise<number> {
   const { DirLock } = await load(subject);
   const held = await DirLock.acquire(subject.dir);
@@ -101,7 +101,7 @@ async function drain(subject: Subject): Promise<number> {
   return performance.now() - started;
 }
 
-/** Milliseconds for `count` files of 100 bytes that are written at once. */
+/** Milliseconds to write `count` files of 100 bytes concurrently. */
 async function parallel(subject: Subject): Promise<number> {
   const { atomicWrite } = await load(subject);
   const bytes = new Uint8Array(100);
@@ -143,7 +143,7 @@ async function filesLoaded(subject: Subject): Promise<number> {
     transferList: [port2],
   });
   await import(subject.of === undefined ? subject.url : urlOf(subject.of));
-  // What was posted before the import ended has been taken when another turn has passed.
+  // Messages posted before the import ended arrive within this time.
   await new Promise((resolve) => setTimeout(resolve, 100));
   return files.size;
 }
@@ -168,7 +168,7 @@ async function streamMemory(subject: Subject): Promise<number> {
   return (Math.max(most, process.memoryUsage().rss) - before) / 2 ** 20;
 }
 
-/** KiB of each of `count` waiters of a lock. */
+/** KiB for each of `count` waiters of a lock. */
 async function waiterMemory(subject: Subject): Promise<number> {
   const { DirLock } = await load(subject);
   const used = () => {
@@ -193,7 +193,7 @@ async function waiterMemory(subject: Subject): Promise<number> {
   return (await crowd(subject.count) - before) / subject.count / 1_024;
 }
 
-/** Turns in `count` milliseconds, the lock held for 200 µs each time, from when all are told to begin. */
+/** Turns in `count` milliseconds, with the lock held for 200 µs each time, once all are ready. */
 async function contend(subject: Subject): Promise<number> {
   const turn = await turnOf(subject);
   for (let i = 0; i < 3; i++) await turn();
@@ -235,7 +235,7 @@ function collect(): void {
   for (let i = 0; i < 3; i++) gc === undefined ? Bun?.gc(true) : gc();
 }
 
-/** Lets all that is under way without the disk come to where it waits. */
+/** Lets pending calls proceed to the point where they wait. */
 function nothing(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 50));
 }

@@ -1,15 +1,15 @@
 /**
- * What the library costs beside the bare calls that it is made of, and beside its peers:
+ * The cost of the library compared with the bare system calls and with other libraries:
  *
  * ```sh
  * deno task bench [--quick] [--runtime deno,node,bun] [--only ROW,...] [--json FILE] [--calls N] [DIR]
  * deno task bench --plot [--quick] [--only CURVE,...]
  * ```
  *
- * Rounds of the contenders alternate in one process, so that all of them meet the same machine;
- * what counts are the ratios of the medians, not the microseconds. Each turn is one call, which
- * finds the processor's caches full of the others' data; `--calls 8` measures who writes often.
- * The goals are stated for one call, on a file system in memory, which DIR is if nothing else is said.
+ * Rounds of the contenders alternate in one process, so that all of them see the same machine. The
+ * ratios of the medians count, not the microseconds. Each turn is one call with the processor's
+ * caches full of the others' data; `--calls 8` measures programs that write often. The goals apply to
+ * one call on a file system in memory, which is the default of DIR.
  *
  * @module
  */
@@ -42,7 +42,7 @@ interface Line extends Measure {
   readonly row: string;
   readonly contender: string;
   readonly unit: Row["unit"] | "";
-  /** To what the row is about. */
+  /** The ratio to the subject of the row. */
   readonly ratio?: number;
   readonly faster?: boolean;
   readonly goal?: string;
@@ -65,13 +65,13 @@ try {
 }
 Deno.exit(met ? 0 : 1);
 
-/** Measures and shows; whether all goals are met. */
+/** Measures and prints the rows; returns whether all goals are met. */
 async function table(): Promise<boolean> {
   const ids = values.only?.split(",") ?? Object.keys(rows);
   for (const id of ids) {
     if (rows[id] === undefined) {
       throw new Error(
-        `There is no row ${id}: there are ${Object.keys(rows).join(", ")}`,
+        `Unknown row '${id}': the rows are ${Object.keys(rows).join(", ")}`,
       );
     }
   }

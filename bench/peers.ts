@@ -1,13 +1,13 @@
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
-/** What is used of https://github.com/npm/write-file-atomic. */
+/** The part of https://github.com/npm/write-file-atomic that is used here. */
 export interface WriteFileAtomic {
   (file: string, data: Uint8Array, options: { fsync: boolean }): Promise<void>;
   sync(file: string, data: Uint8Array, options: { fsync: boolean }): void;
 }
 
-/** What is used of https://github.com/fabiospampinato/atomically. */
+/** The part of https://github.com/fabiospampinato/atomically that is used here. */
 export interface Atomically {
   writeFile(
     file: string,
@@ -21,19 +21,19 @@ export interface Atomically {
   ): void;
 }
 
-/** What is used of https://github.com/mcollina/fast-write-atomic: it always syncs, and never keeps a mode. */
+/** The part of https://github.com/mcollina/fast-write-atomic that is used here. It always syncs, and never keeps a mode. */
 export interface FastWriteAtomic {
   promise(file: string, data: Uint8Array): Promise<void>;
 }
 
-/** What is used of https://github.com/typicode/steno: it never syncs, and never keeps a mode. */
+/** The part of https://github.com/typicode/steno that is used here. It never syncs, and never keeps a mode. */
 export interface Steno {
   Writer: new (
     file: string,
   ) => { write(data: string | Uint8Array): Promise<void> };
 }
 
-/** What is used of https://github.com/moxystudio/node-proper-lockfile. */
+/** The part of https://github.com/moxystudio/node-proper-lockfile that is used here. */
 export interface ProperLockfile {
   lock(
     file: string,
@@ -42,7 +42,7 @@ export interface ProperLockfile {
   lockSync(file: string): () => void;
 }
 
-/** What is used of https://github.com/npm/lockfile. */
+/** The part of https://github.com/npm/lockfile that is used here. */
 export interface Lockfile {
   lockSync(file: string): void;
   unlockSync(file: string): void;
@@ -64,7 +64,7 @@ export interface Peers {
   "lockfile": Lockfile;
 }
 
-/** As code beside the package.json of the peers would: they need not be there. */
+/** Resolves like code next to the peers' package.json. They do not have to be installed. */
 const require = createRequire(new URL("tools/package.json", import.meta.url));
 
 /** The URL of a peer. */

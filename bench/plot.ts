@@ -7,13 +7,13 @@ import { C_PROGRAM, crowds } from "./rows.ts";
 import { compileFlock, type Runtime, runtimes } from "./setup.ts";
 import { type Bench, crowd, type Together, work } from "./work.ts";
 
-/** What a picture says beside its lines. */
+/** A picture: its labels and its curves. */
 export interface Picture {
   readonly title: string;
   readonly x: string;
   readonly y: string;
   readonly grown: Grown;
-  /** Bytes are told in powers of 1024. */
+  /** Whether the x axis shows bytes, in powers of 1024. */
   readonly bytes?: boolean;
 }
 
@@ -35,19 +35,19 @@ const drawn: Record<string, Drawn> = {
   },
   "parallel": {
     title: "Time of parallel calls, at ulimit -n 1024",
-    x: "calls at once, 100 bytes each",
+    x: "concurrent calls, 100 bytes each",
     y: "milliseconds for all",
     measure: byWorker("curve-parallel", "ulimit -n 1024"),
   },
   "waiters": {
-    title: "Time until all waiters of a lock have had it",
+    title: "Time until all waiters of a lock have held it",
     x: "waiters in one process",
     y: "milliseconds for all",
     measure: byWorker("curve-waiters"),
   },
   "processes": {
     title: "Time of a turn with a lock held for 0.2 ms",
-    x: "processes that fight for it",
+    x: "processes competing for it",
     y: "milliseconds a turn",
     measure: processes,
   },
@@ -73,18 +73,18 @@ const drawn: Record<string, Drawn> = {
 
 const pictures = fileURLToPath(new URL("../docs/bench/", import.meta.url));
 
-/** Measures how time grows, on Node, and draws it into docs/bench/. */
+/** Measures the curves on Node and draws them into docs/bench/. */
 export async function plot(
   bench: Bench,
   names: readonly string[] = Object.keys(drawn),
 ): Promise<void> {
   const [node] = await runtimes(["node"]);
-  if (node === undefined) throw new Error("Node is missing: the peers and the drawing need it");
+  if (node === undefined) throw new Error("Node is missing: the peers and the drawing require it");
   fs.mkdirSync(pictures, { recursive: true });
   for (const name of names) {
     const curve = drawn[name];
     if (curve === undefined) {
-      throw new Error(`There is no curve ${name}: there are ${Object.keys(drawn).join(", ")}`);
+      throw new Error(`Unknown curve '${name}': the curves are ${Object.keys(drawn).join(", ")}`);
     }
     const { measure, ...picture } = curve;
     const started = performance.now();
@@ -99,7 +99,7 @@ export async function plot(
   }
 }
 
-/** What many processes get done by how many there are. */
+/** The throughput or latency of updates by the number of processes. */
 async function together(
   bench: Bench,
   node: Runtime,
@@ -114,7 +114,7 @@ async function together(
   return { lines, ends: {} };
 }
 
-/** Time of a turn by how many processes there are. */
+/** The time of a turn by the number of processes. */
 async function processes(bench: Bench, node: Runtime): Promise<Grown> {
   const program = compileFlock(bench.dir);
   const milliseconds = bench.quick ? 300 : 2_000;

@@ -3,23 +3,23 @@ import { BY_HAND, contests, OURS } from "./contests.ts";
 import { compileFlock, type Runtime } from "./setup.ts";
 import { type Bench, crowd, type Together, updates, work } from "./work.ts";
 
-/** What is to be reached: a ratio to something else in the row, or the number itself. */
+/** A goal: a ratio to another contender of the row, or the number itself. */
 export interface Goal {
   readonly runtime: Runtime["id"];
-  /** What it is compared with; nothing for the number itself. */
+  /** The other contender; absent for the number itself. */
   readonly against?: string;
   readonly least?: number;
   readonly most?: number;
 }
 
-/** One row of the table: what is measured, on which runtimes, and what is to be reached. */
+/** One row of the table: what is measured, on which runtimes, and the goals. */
 export interface Row {
   readonly title: string;
   readonly runtimes: readonly Runtime["id"][];
   readonly unit: "time" | "MiB" | "KiB" | "files" | "turns" | "updates/s";
-  /** What the goals are about; ours if nothing else is said. */
+  /** The contender that the goals apply to; ours by default. */
   readonly subject?: string;
-  /** Peers: the ratio tells how many times faster ours is, not how many times slower. */
+  /** Peers, for which the ratio says how many times faster ours is, not how many times slower. */
   readonly faster?: readonly string[];
   readonly goals: readonly Goal[];
   measure(
@@ -29,11 +29,11 @@ export interface Row {
   ): Promise<Record<string, Measure>>;
 }
 
-/** A number without a unit, in a row that has one. */
+/** A contender without a unit, in a row that has one. */
 export const JAIN = "Jain's index";
-/** What takes part in contention of updates besides ours. */
+/** The peers that update a file together. */
 const PEERS_TOGETHER = "proper-lockfile, write-file-atomic";
-/** What contention is compared with. */
+/** The program that contention is compared with. */
 export const C_PROGRAM = "C, flock(2)";
 
 const ALL = ["deno", "node", "bun"] as const;
@@ -110,17 +110,17 @@ export const rows: Record<string, Row> = {
   "lock-async": contest("A free lock, asynchronous", [
     least("node", "proper-lockfile", 6),
   ]),
-  "one-path-100": contest("100 calls on one path, none awaited", [
+  "one-path-100": contest("100 concurrent calls on one path", [
     least("node", "write-file-atomic", 20),
   ]),
-  "one-path-1000": contest("1,000 calls on one path, none awaited", [
+  "one-path-1000": contest("1,000 concurrent calls on one path", [
     most("node", "steno", 2.2),
   ]),
-  "paths-100": contest("100 paths at once, 4 KiB each", [
+  "paths-100": contest("100 paths concurrently, 4 KiB each", [
     least("node", "write-file-atomic", 4),
   ]),
   "paths-20MB": contest(
-    "100 paths at once, 20 MB each (10 paths with --quick)",
+    "100 paths concurrently, 20 MB each (10 paths with --quick)",
     [
       least("node", "write-file-atomic", 1),
     ],
@@ -255,10 +255,10 @@ for (const id of Object.keys(contests)) {
 
 type Crowds = Record<string, Together[]>;
 
-/** By runtime, count and kind: two rows show different figures of the same runs. */
+/** Results by runtime, count and kind, since two rows show different figures of the same runs. */
 const crowdsSoFar = new Map<string, Promise<Crowds>>();
 
-/** Ours and the peers in turns, as many processes updating together. */
+/** Runs ours and the peers in turns, with `count` processes updating concurrently. */
 export function crowds(
   bench: Bench,
   runtime: Runtime,
@@ -288,7 +288,7 @@ function mapped(found: Crowds, number: (one: Together) => number): Record<string
   );
 }
 
-/** One measurement again and again. */
+/** Repeats one measurement. */
 async function alone(
   bench: Bench,
   runtime: Runtime,
@@ -303,7 +303,7 @@ async function alone(
   return { [OURS]: measureOf(samples) };
 }
 
-/** Ours and write-file-atomic in turns. */
+/** Runs ours and write-file-atomic in turns. */
 async function compared(
   bench: Bench,
   runtime: Runtime,
@@ -320,7 +320,7 @@ async function compared(
   return { [OURS]: measureOf(own), "write-file-atomic": measureOf(other) };
 }
 
-/** Ours with more and more to do. */
+/** Runs ours with growing amounts of work. */
 async function growing(
   bench: Bench,
   runtime: Runtime,

@@ -9,9 +9,9 @@ import { filesOf } from "../scripts/lib/trees.ts";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(here);
-/** What npm is to install: not beside the sources, since Deno takes a package.json there for theirs. */
+/** The peers' package.json: not next to the sources, where Deno would use it for them. */
 const tools = path.join(here, "tools");
-/** Where the files go that Node and Bun are to run. */
+/** The files that Node and Bun run. */
 const build = path.join(tools, "node_modules", ".build");
 
 /** A runtime that takes part. */
@@ -20,13 +20,13 @@ export interface Runtime {
   readonly name: string;
   /** The command that runs the worker. */
   readonly command: readonly string[];
-  /** The module to measure, as a URL. */
+  /** The URL of the module under test. */
   readonly library: string;
-  /** The argument that lets a program ask for a collection of garbage. */
+  /** The argument that lets a program trigger garbage collection. */
   readonly exposeGc: readonly string[];
 }
 
-/** Gets what is compared with from npm, unless it is there as package.json says. */
+/** Installs the peers from npm, unless they are installed as package.json says. */
 export function installPeers(): void {
   const wanted = fs.readFileSync(path.join(tools, "package.json"), "utf8");
   const stamp = path.join(tools, "node_modules", ".installed");
@@ -41,7 +41,7 @@ export function installPeers(): void {
   fs.writeFileSync(stamp, wanted);
 }
 
-/** The runtimes that are there, of those that are wanted. */
+/** The requested runtimes that are installed. */
 export async function runtimes(wanted: readonly string[]): Promise<Runtime[]> {
   const found: Runtime[] = [];
   if (wanted.includes("deno")) {
@@ -71,7 +71,7 @@ export async function runtimes(wanted: readonly string[]): Promise<Runtime[]> {
     });
     const title = id === "node" ? "Node" : "Bun";
     if (status !== 0) {
-      console.log(`${title} is left out: it is not there`);
+      console.log(`${title} is not installed: skipped`);
       continue;
     }
     found.push({
@@ -85,7 +85,7 @@ export async function runtimes(wanted: readonly string[]): Promise<Runtime[]> {
   return found;
 }
 
-/** The Bun of the tool chain, else the one on the path. */
+/** The Bun of the tool chain, or the one on PATH. */
 function bun(): string {
   const own = path.join(
     root,
@@ -98,7 +98,7 @@ function bun(): string {
   return process.env.APERTURE_BUN ?? (fs.existsSync(own) ? own : "bun");
 }
 
-/** Builds npm/, unless it is newer than all that it is made of. */
+/** Builds npm/, unless it is newer than its sources. */
 function buildPackage(): void {
   const library = path.join(root, "npm", "esm", "mod.js");
   const sources = ["internal", "runtime"]
@@ -110,7 +110,7 @@ function buildPackage(): void {
   must(Deno.execPath(), ["task", "--quiet", "build:npm"], root);
 }
 
-/** Writes what the workers run as JavaScript, since Node 20 reads no types; the worker's path. */
+/** Compiles the worker to JavaScript, since Node 20 does not strip types; returns its path. */
 function buildWorker(): string {
   fs.mkdirSync(build, { recursive: true });
   fs.writeFileSync(path.join(build, "package.json"), '{ "type": "module" }');
@@ -135,7 +135,7 @@ function buildWorker(): string {
   return path.join(build, "worker.js");
 }
 
-/** Compiles the C program to compare contention with; undefined where there is no compiler. */
+/** Compiles the C program that contention is compared with; undefined without a compiler. */
 export function compileFlock(dir: string): string | undefined {
   const program = path.join(dir, "flock");
   const args = ["-O2", "-o", program, path.join(here, "flock.c")];

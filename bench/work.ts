@@ -5,16 +5,16 @@ import * as path from "node:path";
 import { createInterface } from "node:readline";
 import type { Runtime } from "./setup.ts";
 
-/** Where and how it is measured. */
+/** Where and how to measure. */
 export interface Bench {
-  /** Below it each measurement gets a directory of its own. */
+  /** Each measurement gets its own directory in here. */
   readonly dir: string;
   readonly quick: boolean;
-  /** How many calls a contender makes in its turn. */
+  /** The number of calls that a contender makes in its turn. */
   readonly calls: number;
 }
 
-/** What a measurement that has hung is given, in milliseconds. */
+/** After this time a measurement is killed. */
 const TIMEOUT_MS = 300_000;
 
 let number = 0;
@@ -33,7 +33,7 @@ async function inNewDir<T>(
   }
 }
 
-/** Has a worker measure; what it says. `shell` is run first in its process. */
+/** Measures in a worker and returns its result. `shell` runs first in that process. */
 export function work<T>(
   bench: Pick<Bench, "dir">,
   runtime: Runtime,
@@ -73,10 +73,10 @@ export function crowd(
   });
 }
 
-/** What many processes got done together. */
+/** The result of several processes updating concurrently. */
 export interface Together {
   readonly updatesPerSecond: number;
-  /** The 99th percentile of the time that an update took, in milliseconds. */
+  /** The 99th percentile of the time of an update, in milliseconds. */
   readonly p99: number;
 }
 
@@ -107,7 +107,7 @@ export function updates(
   });
 }
 
-/** Starts processes, lets all of them begin together, and waits for what each reports. */
+/** Starts processes, lets all of them begin at the same moment, and collects their results. */
 async function together<T>(
   count: number,
   begin: (i: number) => ChildProcess,

@@ -1,4 +1,4 @@
-// Measures in a process of its own: worker CONTEST|CURVE|MEASUREMENT|draw JSON. Ends with a line of JSON.
+// Measures in its own process: worker CONTEST|CURVE|MEASUREMENT|draw JSON. The last line is JSON.
 
 import process from "node:process";
 import { contests } from "./contests.ts";
