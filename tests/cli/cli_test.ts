@@ -20,9 +20,9 @@ import { readCommandLine, UsageError } from "../../internal/cli/arguments.ts";
 import { HELP } from "../../internal/cli/help.ts";
 import { VERSION } from "../../internal/cli/version.ts";
 import { DirLock, LOCK_FILE_NAME } from "../../mod.ts";
-import { Child } from "../support/child.ts";
+import { Child, until } from "../support/child.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
-import { isDeno, isRoot, isWindows, test } from "../support/test.ts";
+import { endWithTest, isDeno, isRoot, isWindows, test } from "../support/test.ts";
 
 const onUnix = { skip: isWindows && "its commands are those of Unix" };
 const withFlock = {
@@ -68,6 +68,7 @@ class Run {
 
   constructor([file, ...args]: [string, ...string[]], cwd: string, stdio: StdioOptions = "pipe") {
     this.process = spawn(file, args, { cwd, stdio });
+    endWithTest(this.process);
     this.#exit = once(this.process, "exit");
     this.#lines = createInterface({ input: this.process.stdout! })[Symbol.asyncIterator]();
   }
@@ -105,7 +106,11 @@ function start(cwd: string, ...args: string[]): Run {
 /** Runs the command to its end. */
 function run(cwd: string, args: string[], input = ""): End {
   const [file, ...before] = command();
-  const { status, signal, stdout, stderr } = spawnSync(file, [...before, ...args], { cwd, input });
+  const { status, signal, stdout, stderr } = spawnSync(file, [...before, ...args], {
+    cwd,
+    input,
+    timeout: 30_000,
+  });
   return { code: status ?? signal!, out: String(stdout), err: String(stderr) };
 }
 
@@ -538,10 +543,10 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
         const input = writing.process.stdin!;
         input.on("error", () => {}); // It ends while more is written to it.
         const chunk = "x".repeat(65_536);
-        while (list(dir).length === 1) {
+        await until(() => {
           if (!input.writableNeedDrain) input.write(chunk);
-          await tick();
-        }
+          return list(dir).length > 1;
+        }, writing.process);
         writing.signal(signal);
         const codes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
         assertEquals(await writing.exit(), codes[signal]);
@@ -550,10 +555,6 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
       }),
     onUnix,
   );
-}
-
-function tick(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 test(
@@ -590,12 +591,12 @@ test(
         "-c",
         "echo half; touch up; sleep 60; :",
       );
-      while (!list(dir).includes("up")) await tick();
+      await until(() => list(dir).includes("up"), writing.process);
       let sleeps: number[] = [];
-      while (sleeps.length === 0) {
-        await tick();
+      await until(() => {
         sleeps = childrenOf(writing.process.pid!).flatMap((pid) => childrenOf(pid));
-      }
+        return sleeps.length > 0;
+      }, writing.process);
       writing.signal("SIGTERM");
       assertEquals([await writing.exit(), list(dir)], [143, ["up"]]);
       // They hold the output open still, and nobody has waited for them.
@@ -615,7 +616,7 @@ test(
     inTempDir(async (dir) => {
       const trap = "trap 'exit 0' TERM; echo half; touch up; while :; do sleep 0.02; done";
       const writing = start(dir, "write", "file", "--", "sh", "-c", trap);
-      while (!list(dir).includes("up")) await tick();
+      await until(() => list(dir).includes("up"), writing.process);
       writing.signal("SIGTERM");
       assertEquals([await writing.exit(), list(dir)], [143, ["up"]]);
     }),
@@ -641,7 +642,7 @@ test(
       fs.writeFileSync(path.join(dir, "file"), "old");
       const large = "head -c 100000000 /dev/zero; touch done";
       const writing = start(dir, "write", "file", "--", "sh", "-c", large);
-      while (!list(dir).includes("done")) await tick();
+      await until(() => list(dir).includes("done"), writing.process);
       writing.signal("SIGTERM");
       const code = await writing.exit();
       // Too late, on a quick disk.

@@ -8,10 +8,10 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { DirLock, LOCK_FILE_NAME, lockHolders, LockTimeoutError } from "../../mod.ts";
-import { Child } from "../support/child.ts";
+import { Child, until } from "../support/child.ts";
 import { inTempDir } from "../support/dir.ts";
 import { recorded } from "../support/runtime.ts";
-import { isDeno, test } from "../support/test.ts";
+import { endWithTest, isDeno, test } from "../support/test.ts";
 import "../support/worker.ts";
 
 const isLinux = process.platform === "linux";
@@ -85,11 +85,10 @@ test(
         const waiter = spawn("flock", [path.join(dir, LOCK_FILE_NAME), "true"], {
           stdio: "ignore",
         });
+        endWithTest(waiter);
         const waits = new RegExp(`-> FLOCK +ADVISORY +WRITE +${waiter.pid} `);
         try {
-          while (!waits.test(fs.readFileSync("/proc/locks", "utf8"))) {
-            await new Promise((resolve) => setTimeout(resolve, 5));
-          }
+          await until(() => waits.test(fs.readFileSync("/proc/locks", "utf8")), waiter);
           assertEquals(await lockHolders(dir), [holder]);
         } finally {
           waiter.kill();
@@ -109,6 +108,7 @@ test(
       const shell = spawn("bash", ["-c", script, "bash", file], {
         stdio: ["ignore", "pipe", "inherit"],
       });
+      endWithTest(shell);
       const lines = createInterface({ input: shell.stdout! })[Symbol.asyncIterator]();
       const sleeper = Number((await lines.next()).value);
       if (shell.exitCode === null) await once(shell, "exit");

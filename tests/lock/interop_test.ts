@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { DirLock, LOCK_FILE_NAME } from "../../mod.ts";
 import { assertBlocks } from "../support/blocks.ts";
 import { inTempDir } from "../support/dir.ts";
-import { isDeno, test } from "../support/test.ts";
+import { endWithTest, isDeno, test } from "../support/test.ts";
 
 /** A program that locks a file: while it reads its input, and once without waiting. */
 interface Locker {
@@ -103,6 +103,7 @@ for (const { name, command, hold, try: tryOnce } of lockers) {
         const file = path.join(dir, LOCK_FILE_NAME);
         fs.writeFileSync(file, "");
         const child = spawn(command, hold(file, shared), { stdio: ["pipe", "pipe", "inherit"] });
+        endWithTest(child);
         const ended = once(child, "close");
         const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
         assertEquals((await lines.next()).value, "held");

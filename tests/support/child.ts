@@ -3,21 +3,21 @@ import { once } from "node:events";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { isDeno } from "./test.ts";
+import { endWithTest, isDeno } from "./test.ts";
 
 /** How a {@linkcode Child} is started. */
 export interface ChildOptions {
-  /** Shell commands to run first, in the same process. */
+  /** Shell commands that run first, in the same process. */
   shell?: string;
   /** More arguments for the runtime. */
   runtimeArgs?: string[];
-  /** More of the environment. */
+  /** Variables added to the environment. */
   env?: Record<string, string>;
-  /** The command that runs a worker, when it is not this runtime. */
+  /** The command that runs a worker on another runtime. */
   worker?: string[];
 }
 
-/** A process that runs one of the jobs of worker.ts, of this runtime if nothing else is said. */
+/** A process that runs one of the jobs of worker.ts: on this runtime, unless `worker` names another. */
 export class Child {
   readonly process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
@@ -38,39 +38,53 @@ export class Child {
       stdio: ["pipe", "pipe", "inherit"],
       env: { ...process.env, ...options.env },
     });
+    endWithTest(this.process);
+    // Writing to a process that has ended is no failure of its own: its exit code is.
+    this.process.stdin!.on("error", () => {});
     this.#exit = once(this.process, "close");
+    this.#exit.catch(() => {}); // Reported by exit().
     this.#lines = createInterface({ input: this.process.stdout! })[Symbol.asyncIterator]();
   }
 
-  /** The next line that the job says; throws if it ends instead. */
+  /** Returns the next line that the job prints; throws if the job ends instead. */
   async line(): Promise<string> {
     const { done, value } = await this.#lines.next();
-    if (done) throw new Error(`The child said nothing more: exit code ${await this.exit()}`);
+    if (done) throw new Error(`The child ended with ${await this.exit()} instead of a line`);
     return value;
   }
 
-  /** Waits until the job says `expected`. */
+  /** Waits for the job's next line, which must be `expected`. */
   async says(expected: string): Promise<void> {
     const line = await this.line();
     if (line !== expected) throw new Error(`Expected "${expected}": the child said "${line}"`);
   }
 
-  /** Lets the job go on from where it waits for a line. */
+  /** Sends the job a line, which lets it continue where it waits for one. */
   tell(line = ""): void {
     this.process.stdin!.write(`${line}\n`);
   }
 
-  /** Waits for the end, with nothing more to tell: the exit code, or the name of the signal. */
+  /** Closes the job's input and waits for its end: the exit code, or the name of the signal. */
   async exit(): Promise<number | string> {
     this.process.stdin!.end();
     const [code, signal] = await this.#exit;
     return (code ?? signal) as number | string;
   }
 
-  /** Ends the process the hard way. */
+  /** Kills the process and waits for its end. */
   async kill(): Promise<void> {
     this.process.kill("SIGKILL");
     await this.exit();
+  }
+}
+
+/** Waits until the condition holds, which the process brings about; throws if that ends first. */
+export async function until(condition: () => boolean, child: ChildProcess): Promise<void> {
+  while (!condition()) {
+    if ((child.exitCode ?? child.signalCode) !== null && !condition()) {
+      throw new Error(`The child ended too early, with ${child.exitCode ?? child.signalCode}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
 

@@ -1,14 +1,15 @@
+import type { ChildProcess } from "node:child_process";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import * as path from "node:path";
 import process from "node:process";
-import { test as nodeTest } from "node:test";
+import { after, test as nodeTest } from "node:test";
 
 /** Options for {@linkcode test}. */
 export interface TestOptions {
   /** Why a test does not apply here; it is then reported as ignored. */
   skip?: string | false;
-  /** How long it may take, in milliseconds, where the runner would give it less: Bun 5 seconds. */
+  /** How long the test may take, in milliseconds; a minute if omitted. */
   timeout?: number;
 }
 
@@ -32,22 +33,92 @@ export const isWine: boolean = process.env.APERTURE_WINE !== undefined;
 /** Whether the tests run as the user that permission bits do not stop. */
 export const isRoot: boolean = process.getuid?.() === 0;
 
+/** How long a test may take if it does not say otherwise, in milliseconds. Wine is slow. */
+const DEFAULT_TIMEOUT_MS = isWine ? 240_000 : 60_000;
+
+/** How much later the runner's own timeout strikes: it also ends loops that never yield. */
+const RUNNER_GRACE_MS = 10_000;
+
+/** The processes that the current test started. */
+const children = new Set<ChildProcess>();
+
 /**
- * One test, on whatever runtime: `Deno.test` on Deno, since it finds files, timers and
- * promises that are left open, `node:test` elsewhere.
+ * Defines one test on any runtime: with `Deno.test` on Deno, because it finds files, timers and
+ * promises that are left open, with `node:test` elsewhere. A test that takes longer than its
+ * timeout fails, and the processes that it started are killed; the next test runs all the same.
  */
 export function test(
   name: string,
   fn: () => void | Promise<void>,
-  { skip = false, timeout }: TestOptions = {},
+  { skip = false, timeout = DEFAULT_TIMEOUT_MS }: TestOptions = {},
 ): void {
   const title = skip ? `${name} (${skip})` : name;
+  const limited = () => withTimeout(fn, timeout);
   if (isDeno) {
-    // Off by default since Deno 2.8, and no setting of deno.json that 2.7 knows.
-    // Nor is it of use with 2.7, whose node:child_process and streams leave reads behind.
+    // The sanitizers are off by default since Deno 2.8, and deno.json of 2.7 has no setting for
+    // them. With 2.7 they do not work: its node:child_process and streams leave reads behind.
     const sanitize = { sanitizeOps: !isDeno27, sanitizeResources: !isDeno27 };
-    Deno.test({ name: title, ignore: skip !== false, fn, ...sanitize });
-  } else nodeTest(title, { skip, ...timeout !== undefined && { timeout } }, fn);
+    const definition = { name: title, ignore: skip !== false, fn: limited, ...sanitize };
+    Deno.test({ ...definition, timeout: timeout + RUNNER_GRACE_MS });
+    return;
+  }
+  exitAfterLast();
+  nodeTest(title, { skip, timeout: timeout + RUNNER_GRACE_MS }, limited);
+}
+
+/** Kills the process, and what it started, if the current test fails before the process ends. */
+export function endWithTest(child: ChildProcess): void {
+  children.add(child);
+  child.once("exit", () => children.delete(child));
+  child.once("error", () => children.delete(child));
+}
+
+async function withTimeout(fn: () => void | Promise<void>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      givenUp = true;
+      reject(new Error(`The test did not end within ${ms / 1_000} s`));
+    }, ms);
+  });
+  try {
+    await Promise.race([fn(), late]);
+  } catch (error) {
+    for (const { pid } of children) if (pid !== undefined) killTree(pid);
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    children.clear();
+  }
+}
+
+function killTree(pid: number): void {
+  const tasks = `/proc/${pid}/task`;
+  try {
+    for (const task of fs.readdirSync(tasks)) {
+      const list = fs.readFileSync(`${tasks}/${task}/children`, "utf8");
+      for (const child of list.split(" ").filter(Boolean)) killTree(Number(child));
+    }
+  } catch {
+    // Only Linux says which processes it started.
+  }
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
+/** Whether a test was given up, which may still wait for something. */
+let givenUp = false;
+
+let hooked = false;
+
+/** Lets Node end after the last test although one that was given up still waits for something. */
+function exitAfterLast(): void {
+  if (isDeno || isBun || hooked) return;
+  hooked = true;
+  after(() => void (givenUp && setTimeout(() => process.exit(1), 1_000).unref()));
 }
 
 /** A {@linkcode test} that needs symbolic links. */

@@ -11,7 +11,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { assertEquals } from "@std/assert";
 import { inTempDir } from "../support/dir.ts";
-import { isDeno, isDeno27, isWindows, test } from "../support/test.ts";
+import { endWithTest, isDeno, isDeno27, isWindows, test } from "../support/test.ts";
 
 const extension = path.extname(import.meta.url);
 const root = repository(path.dirname(fileURLToPath(import.meta.url)));
@@ -114,6 +114,7 @@ async function runs([command, ...args]: string[], dir: string): Promise<void> {
     env: { ...process.env, TMPDIR: dir },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  endWithTest(child);
   let output = "";
   child.stdout.on("data", (chunk) => output += chunk);
   child.stderr.on("data", (chunk) => output += chunk);
