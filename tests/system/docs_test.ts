@@ -1,7 +1,7 @@
 /**
- * The code of the guides and the README runs: JavaScript on every runtime, TypeScript on Deno,
- * whose types `deno task check` checks, and shell commands. A block whose info string
- * says `ignore` cannot run here; the text beside it says why.
+ * The code of the README and of docs/ runs: JavaScript on every runtime, TypeScript on Deno, and
+ * shell commands. `deno task check` checks the types. A block whose info string says `ignore`
+ * cannot run here; the page says why.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -10,17 +10,15 @@ import * as path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { assertEquals } from "@std/assert";
+import { codeBlocks } from "../../scripts/lib/code_blocks.ts";
+import { filesOf } from "../../scripts/lib/trees.ts";
 import { inTempDir } from "../support/dir.ts";
 import { endWithTest, isDeno, isDeno27, isWindows, test } from "../support/test.ts";
 
 const extension = path.extname(import.meta.url);
 const root = repository(path.dirname(fileURLToPath(import.meta.url)));
-const pages = ["", "docs/"].flatMap((dir) =>
-  fs.readdirSync(path.join(root, dir)).filter((name) => name.endsWith(".md"))
-    .map((name) => dir + name)
-);
-/** Many programs, each of which has to start, in milliseconds. */
-const TIMEOUT = 60_000;
+const pages = ["README.md", ...filesOf(path.join(root, "docs")).map((name) => `docs/${name}`)]
+  .filter((name) => name.endsWith(".md"));
 const isCommonJs = import.meta.url.includes("/script/tests/");
 const noShell = isWindows || spawnSync("bash", ["--version"]).status !== 0;
 const noFlock = noShell || spawnSync("flock", ["--version"]).status !== 0;
@@ -32,7 +30,7 @@ function skipPrograms(page: string): string | false {
 }
 
 for (const page of pages) {
-  const blocks = blocksOf(fs.readFileSync(path.join(root, page), "utf8"));
+  const blocks = codeBlocks(fs.readFileSync(path.join(root, page), "utf8"));
   const modules = blocks.filter(({ language }) =>
     language === "js" || (language === "ts" && isDeno)
   );
@@ -45,7 +43,7 @@ for (const page of pages) {
           return file;
         });
         for (const file of files) await runs([process.execPath, ...runtimeArgs(), file], dir);
-      }), { skip: skipPrograms(page), timeout: TIMEOUT });
+      }), { skip: skipPrograms(page) });
   }
   // The project's own tasks are not for a temporary directory.
   const commands = blocks.filter(({ language, code }) =>
@@ -63,25 +61,8 @@ for (const page of pages) {
           fs.writeFileSync(script, `aperture-atomic() { ${command} "$@"; }\n${code}`);
           await runs(["bash", "-euo", "pipefail", script], dir);
         }
-      }), { skip, timeout: TIMEOUT });
+      }), { skip });
   }
-}
-
-interface Block {
-  readonly language: string;
-  readonly code: string;
-  /** Where it begins, for who looks for the one that fails. */
-  readonly line: number;
-}
-
-/** The fenced blocks that are to run, those in lists too. */
-function blocksOf(markdown: string): Block[] {
-  const found = markdown.matchAll(/^( *)```(\w+)( [^\n]*)?\n([\s\S]*?)^ *```$/gm);
-  return Array.from(found, ({ 1: indent, 2: language, 3: attributes, 4: code, index }) => ({
-    language: attributes?.includes("ignore") ? "none" : language!,
-    code: code!.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
-    line: markdown.slice(0, index).split("\n").length,
-  }));
 }
 
 /** A program that imports the library under test in the place of the package. */
