@@ -10,8 +10,12 @@ export interface FileInfo {
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  /** Time of the last change of content, in milliseconds since the epoch. */
+  /** In bytes. */
+  readonly size: number;
+  /** Time of the last change of content, in whole milliseconds since the epoch. */
   readonly mtime: number;
+  /** The same with the fraction, as far as the runtime reports one: Deno does not. */
+  readonly exactMtime: number;
 }
 
 /** An open file. */

@@ -25,6 +25,7 @@ export function infoAt(
 
 /** What Deno tells of the file that it found at a path. */
 export function info(path: string, of: Deno.FileInfo): FileInfo {
+  const mtime = of.mtime?.getTime() ?? 0;
   return {
     kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",
     id: fileId(path, of),
@@ -32,7 +33,9 @@ export function info(path: string, of: Deno.FileInfo): FileInfo {
     mode: (of.mode ?? (isWindows() ? 0o666 : 0)) & 0o7777,
     uid: of.uid ?? 0,
     gid: of.gid ?? 0,
-    mtime: of.mtime?.getTime() ?? 0,
+    size: of.size,
+    mtime,
+    exactMtime: mtime,
   };
 }
 

@@ -73,8 +73,17 @@ class StatInfo implements FileInfo {
     return Number(this.#stats.gid);
   }
 
+  get size(): number {
+    return Number(this.#stats.size);
+  }
+
   get mtime(): number {
     return Math.floor(Number(this.#stats.mtimeMs));
+  }
+
+  get exactMtime(): number {
+    const stats = this.#stats;
+    return "mtimeNs" in stats ? Number(stats.mtimeNs) / 1e6 : stats.mtimeMs;
   }
 }
 
