@@ -145,7 +145,7 @@ export async function readJson<T = unknown>(
 ): Promise<T | undefined> {
   const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
   const absolute = absolutePath(path);
-  return valueOf(absolute, await readInTurn({ path: absolute }), check);
+  return valueOf(absolute, (await readInTurn({ path: absolute })).bytes, check);
 }
 
 /**
@@ -179,7 +179,7 @@ export function readJsonSync<T = unknown>(
 ): T | undefined {
   const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
   const absolute = absolutePath(path);
-  return valueOf(absolute, readInTurnSync({ path: absolute }), check);
+  return valueOf(absolute, readInTurnSync({ path: absolute }).bytes, check);
 }
 
 /**

@@ -185,8 +185,8 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "loses updates",
     file: "internal/update/mod.ts",
-    find: "    const hold = await acquire(acquisition);",
-    replace: "    const hold = await acquire({ ...acquisition, shared: true });",
+    find: "either(() => acquire(acquisition),",
+    replace: "either(() => acquire({ ...acquisition, shared: true }),",
     caughtBy: ["update/update_test.ts", "loses none"],
   },
   {
@@ -195,6 +195,13 @@ const mutants: readonly Mutant[] = [
     find: "const verify = (path: string) => {",
     replace: "const verify = (path: string) => {\n    if (request.mode !== -1) return;",
     caughtBy: ["update/update_test.ts", "released"],
+  },
+  {
+    breaks: "overwrites what another writer changed during an update",
+    file: "internal/update/mod.ts",
+    find: "hasChanged = !request.createNew && !isCurrent(version, path);",
+    replace: "hasChanged = isCurrent === undefined;",
+    caughtBy: ["update/other_writers_test.ts", "calls its function again"],
   },
   {
     breaks: "ignores options that it does not know",

@@ -41,8 +41,10 @@ export function withContext(error: unknown, what: string, facts: object = {}): u
 /**
  * The error with the stack of the code that called the public function `call`: the runtimes have no
  * frame, or only ours, for what fails after an `await`. Call it in the function's own `catch`.
+ *
+ * Once only: an error that passes through a function of the caller keeps the stack it has there.
  */
 export function atCaller(error: unknown, call: unknown): unknown {
-  if (ownErrors.has(Object(error))) captureStackTrace?.(error as object, call);
+  if (ownErrors.delete(Object(error))) captureStackTrace?.(error as object, call);
   return error;
 }

@@ -21,13 +21,14 @@ export interface Hold extends NewLockPath {
   /** Since when this thread has had the lock, with no gap for others. */
   readonly since: number;
   /** Updates that were handed this lock, by the path of their target. */
-  updates: Map<string, HeldUpdates> | undefined;
+  readonly updates: Map<string, HeldUpdates>;
 }
 
 /** Updates of one file under one lock, which are carried out one after another. */
 export interface HeldUpdates {
-  /** Settled when the last of them is; undefined while that is called. */
-  last: Promise<unknown> | undefined;
+  /** Resolved when all of them have ended; undefined before the first. */
+  last: Promise<void> | undefined;
+  count: number;
   /** How many wait with nothing to end that. */
   patient: number;
 }
@@ -143,7 +144,7 @@ export function hold(
     queue,
     released: false,
     since,
-    updates: undefined,
+    updates: new Map(),
   };
 }
 

@@ -1,36 +1,65 @@
 import { runtime } from "../../runtime/mod.ts";
+import type { FileInfo } from "../../runtime/types.ts";
 import { codeOf, withContext } from "../base/errors.ts";
 import { pathKey } from "../base/paths.ts";
 import { call, run, runSync, type Steps } from "../base/steps.ts";
 import { queueKey, type TakeOver, takeTurn, takeTurnSync, type Turn } from "./path_queue.ts";
 
-/** What is to be read, and in whose turn. */
+/**
+ * A later change that keeps the size may leave a modification time of this age as it is: times of
+ * files are as coarse as the kernel's clock tick, and Deno reports whole milliseconds.
+ */
+const MTIME_GRANULARITY_MS = 20;
+
+/** What to read, and in which path's queue. */
 interface ReadRequest {
   readonly path: string;
   readonly calledAs?: string;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Reads a file when the calls on it that were made before are done; null if there is none. */
-export async function readInTurn(request: ReadRequest): Promise<Uint8Array | null> {
+/** A file as it was read. */
+export interface FileVersion {
+  /** The content; null if there was no file. */
+  readonly bytes: Uint8Array | null;
+  /** What identified it just before it was read. */
+  readonly info?: FileInfo;
+  /** The content again, not shared with the caller, if the modification time was too recent. */
+  readonly copy?: Uint8Array | undefined;
+}
+
+/** Reads a file when the earlier calls on its path are done. */
+export async function readInTurn(request: ReadRequest): Promise<FileVersion> {
   const turn = new ReadTurn(request.path, request.signal);
   await takeTurn(queueKey(request), turn);
-  return turn.bytes;
+  return turn.version;
 }
 
-/** The synchronous form of {@linkcode readInTurn}: carries out what waits on the path itself. */
-export function readInTurnSync(request: ReadRequest): Uint8Array | null {
+/** The synchronous form of {@linkcode readInTurn}: completes the earlier calls itself. */
+export function readInTurnSync(request: ReadRequest): FileVersion {
   const turn = new ReadTurn(request.path, undefined);
   takeTurnSync(queueKey(request), turn);
-  return turn.bytes;
+  return turn.version;
 }
 
-/** Waits for the calls on a path that were made before. */
+/** Whether the file at a path is still the version that was read. */
+export function isCurrent({ info, copy }: FileVersion, path: string): boolean {
+  try {
+    const now = runtime.sync.stat(path);
+    if (now === undefined || info === undefined) return now === info;
+    return now.id === info.id && now.size === info.size && now.exactMtime === info.exactMtime &&
+      (copy === undefined || areEqual(copy, runtime.sync.readFile(path)));
+  } catch {
+    return false; // The next read reports what is wrong.
+  }
+}
+
+/** Waits for the earlier calls on a path. */
 export async function waitForTurn(path: string, signal: AbortSignal | undefined): Promise<void> {
   await takeTurn(pathKey(path), new EmptyTurn(signal));
 }
 
-/** Carries out, with synchronous calls, the calls on a path that were made before. */
+/** Completes the earlier calls on a path with synchronous calls. */
 export function waitForTurnSync(path: string): void {
   takeTurnSync(pathKey(path), new EmptyTurn(undefined));
 }
@@ -68,7 +97,7 @@ class EmptyTurn implements Turn {
 
 class ReadTurn extends EmptyTurn {
   readonly #path: string;
-  bytes: Uint8Array | null = null;
+  version: FileVersion = { bytes: null };
 
   constructor(path: string, signal: AbortSignal | undefined) {
     super(signal);
@@ -76,24 +105,33 @@ class ReadTurn extends EmptyTurn {
   }
 
   override async carryOut(): Promise<void> {
-    this.bytes = await run(read(this.#path), this.signal);
+    this.version = await run(read(this.#path), this.signal);
   }
 
   override carryOutSync(): void {
-    this.bytes = runSync(read(this.#path));
+    this.version = runSync(read(this.#path));
   }
 }
 
-/** Reads a regular file: of a FIFO the read would wait for ever. */
-function* read(path: string): Steps<Uint8Array | null> {
+/** Reads a regular file: reading a FIFO would block until something writes to it. */
+function* read(path: string): Steps<FileVersion> {
   try {
+    // Before the content, so that a change in between is noticed.
     const info = yield* call((fs) => fs.stat(path));
-    if (info === undefined) return null;
+    if (info === undefined) return { bytes: null };
     if (info.kind === "directory") throw runtime.error("EISDIR", "Is a directory", path);
     if (info.kind !== "file") throw runtime.error("ENOTSUP", "Is not a regular file", path);
-    return yield* call((fs) => fs.readFile(path));
+    const isRecent = Math.abs(Date.now() - info.mtime) < MTIME_GRANULARITY_MS;
+    const bytes = yield* call((fs) => fs.readFile(path));
+    return { bytes, info, copy: isRecent ? bytes.slice() : undefined };
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return null;
+    if (codeOf(error) === "ENOENT") return { bytes: null };
     throw withContext(error, `Cannot read '${path}'`);
   }
+}
+
+function areEqual(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }

@@ -1,34 +1,99 @@
 import { basename } from "@std/path/basename";
 import { dirname } from "@std/path/dirname";
 import { runtime } from "../../runtime/mod.ts";
-import { onAbort, throwIfAborted } from "../base/abort.ts";
-import { withContext } from "../base/errors.ts";
-import { DeadlockError, LockLostError } from "../lock/errors.ts";
-import { pathStillIs } from "../lock/file.ts";
-import { type Hold, isHeld, release } from "../lock/queue.ts";
-import type { LockRequest } from "../lock/request.ts";
+import { onAbort, throwIfAborted, untilAborted } from "../base/abort.ts";
+import { own, withContext } from "../base/errors.ts";
+import { isFunction, readOptions } from "../base/options.ts";
+import { joinPath, pathKey } from "../base/paths.ts";
+import { call, ignoreFailure, run, runSync, type Steps } from "../base/steps.ts";
 import { acquire, acquireSync } from "../lock/acquire.ts";
 import { watchUpdate } from "../lock/deadlock_warning.ts";
-import { joinPath, pathKey } from "../base/paths.ts";
-import { readInTurn, readInTurnSync, waitForTurn, waitForTurnSync } from "../order/read_turn.ts";
-import { failure, type WriteRequest } from "../write/request.ts";
-import { ignoreFailure } from "../base/steps.ts";
-import { findTarget } from "../write/target.ts";
+import { DeadlockError, LockLostError } from "../lock/errors.ts";
+import { pathStillIs } from "../lock/file.ts";
+import { type HeldUpdates, type Hold, holdOf, isHeld, release } from "../lock/queue.ts";
+import {
+  ACQUIRE_OPTIONS,
+  ACQUIRE_SYNC_OPTIONS,
+  type LockRequest,
+  lockRequest,
+} from "../lock/request.ts";
+import {
+  type FileVersion,
+  isCurrent,
+  readInTurn,
+  readInTurnSync,
+  waitForTurn,
+  waitForTurnSync,
+} from "../order/read_turn.ts";
 import { write, writeSync } from "../write/mod.ts";
+import { failure, type WriteRequest, writeRequest } from "../write/request.ts";
+import { findTarget } from "../write/target.ts";
+import type { UpdateOptions } from "./request.ts";
 
-/** The lock of an update: one that is held, or how to acquire the one of a directory. */
-export type UpdateLock = Hold | ((dir: string) => LockRequest);
+/** How often `fn` is called for a file that others change in the meantime. */
+const MAX_TRIES = 10;
 
-/** Reads a file, and writes what `fn` returns, under the lock of its directory. */
-export function update(
-  request: WriteRequest,
-  fn: (current: Uint8Array | null) => unknown,
-  lock: UpdateLock,
+/** Returns the new content of a file, or null to leave the file as it is. */
+type Change = (current: Uint8Array | null) => unknown;
+
+type AcquireOptions = Parameters<typeof lockRequest>[1];
+
+/** The lock of an update: a held one, or how to acquire that of a directory. */
+type UpdateLock = Hold | ((dir: string) => LockRequest);
+
+/** Reads a file and writes what `fn` returns, under the lock of its directory. */
+export async function update(
+  path: string | URL,
+  fn: Change,
+  { lock, ...options }: UpdateOptions,
 ): Promise<void> {
-  const { signal } = request;
+  isFunction(fn, "fn");
+  const request = writeRequest(path, options);
+  throwIfAborted(request.signal);
+  const held = holdOf(lock);
+  const acquisition = readOptions<AcquireOptions>(held ? {} : lock, ACQUIRE_OPTIONS);
+  const { signal, stopListening } = eitherSignal(request.signal, acquisition.signal);
+  const acquiring = { ...acquisition, ...signal && { signal } };
+  const lockOf = held ?? ((dir: string) => lockRequest(dir, acquiring));
+  try {
+    await untilFnIsAborted(request, fn, (change) => run(underLock(request, change, lockOf)));
+  } finally {
+    stopListening();
+  }
+}
+
+/** The synchronous form of {@linkcode update}. */
+export function updateSync(
+  path: string | URL,
+  fn: Change,
+  { lock, ...options }: UpdateOptions,
+): void {
+  isFunction(fn, "fn");
+  const request = writeRequest(path, options);
+  const held = holdOf(lock);
+  const acquiring = readOptions<Omit<AcquireOptions, "signal">>(
+    held ? {} : lock,
+    ACQUIRE_SYNC_OPTIONS,
+  );
+  const change: Change = (current) => {
+    const data = fn(current);
+    ignoreFailure(data); // A promise is refused, and nothing else handles its rejection.
+    return data;
+  };
+  runSync(underLock(request, change, held ?? ((dir) => lockRequest(dir, acquiring))));
+}
+
+/**
+ * While `fn` runs, an abort rejects the call immediately. The lock stays held until `fn` has ended,
+ * which may still rely on it.
+ */
+function untilFnIsAborted(
+  { signal }: WriteRequest,
+  fn: Change,
+  work: (change: Change) => Promise<void>,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    // An abort is told while `fn` works, but the lock stays held: `fn` may go on to rely on it.
-    const heard = async (current: Uint8Array | null) => {
+    work(async (current) => {
       throwIfAborted(signal);
       const stopListening = onAbort(signal, () => reject(signal!.reason));
       try {
@@ -36,184 +101,160 @@ export function update(
       } finally {
         stopListening();
       }
-    };
-    underLock(request, heard, lock).then(resolve, reject);
+    }).then(resolve, reject);
   });
 }
 
-async function underLock(
-  request: WriteRequest,
-  fn: (current: Uint8Array | null) => unknown,
-  lock: UpdateLock,
-): Promise<void> {
-  if (typeof lock !== "function") return await underHeldLock(request, fn, lock);
-  for (;;) {
-    const [dir, acquisition] = lockFor(targetOf(request), lock);
-    const hold = await acquire(acquisition);
-    try {
-      await waitForTurn(request.path, request.signal);
-      const target = targetOf(request);
-      // A link was pointed elsewhere meanwhile: the lock is the one of another directory.
-      if (dirname(target) !== dir) continue;
-      return await change(request, target, hold, fn);
-    } finally {
-      release(hold);
-    }
-  }
-}
-
-/** The synchronous form of {@linkcode update}. */
-export function updateSync(
-  request: WriteRequest,
-  fn: (current: Uint8Array | null) => unknown,
-  lock: UpdateLock,
-): void {
+function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<void> {
   if (typeof lock !== "function") {
-    waitForTurnSync(request.path);
-    return underHeldLockSync(request, fn, lock);
+    while (!(yield* inTurnUnderLock(request, fn, lock)));
+    return;
   }
   for (;;) {
     const [dir, acquisition] = lockFor(targetOf(request), lock);
-    const hold = acquireSync(acquisition);
+    const hold = yield* either(() => acquire(acquisition), () => acquireSync(acquisition));
     try {
-      waitForTurnSync(request.path);
+      yield* inTurn(request);
       const target = targetOf(request);
-      if (dirname(target) !== dir) continue;
-      return changeSync(request, target, hold, fn);
+      // Otherwise a link now leads to another directory, which has another lock.
+      if (dirname(target) === dir) return yield* change(request, target, hold, fn);
     } finally {
       release(hold);
     }
   }
 }
 
-/** One after another: updates that were handed one lock do not keep each other out by it. */
-async function underHeldLock(
-  request: WriteRequest,
-  fn: (current: Uint8Array | null) => unknown,
-  hold: Hold,
-): Promise<void> {
-  while (!await inTurnUnderLock(request, fn, hold));
-}
-
-/** Whether it is done; not if a link was pointed meanwhile at a file whose turn this is not. */
-async function inTurnUnderLock(
-  request: WriteRequest,
-  fn: (current: Uint8Array | null) => unknown,
-  hold: Hold,
-): Promise<boolean> {
-  const { path, signal } = request;
+/** Whether it is done; not if a link now leads to another file, whose turn this is not. */
+function* inTurnUnderLock(request: WriteRequest, fn: Change, hold: Hold): Steps<boolean> {
   const key = updateKey(lockedTarget(request, hold), hold);
-  const files = hold.updates ??= new Map();
-  const before = files.get(key)?.last;
-  const updates = files.get(key) ?? { last: undefined, patient: 0 };
-  files.set(key, updates);
-  const patient = before !== undefined && signal === undefined ? 1 : 0;
-  updates.patient += patient;
-  return await new Promise<boolean>((resolve, reject) => {
-    const stopListening = onAbort(signal, () => reject(signal!.reason));
-    const work = async () => {
-      stopListening();
-      updates.patient -= patient;
-      throwIfAborted(signal);
-      const stopWatching = watchUpdate(path, () => updates.patient > 0);
-      try {
-        await waitForTurn(path, signal);
-        const target = lockedTarget(request, hold);
-        if (updateKey(target, hold) !== key) return false;
-        await change(request, target, hold, fn);
-        return true;
-      } finally {
-        stopWatching();
-      }
-    };
-    const done = (before === undefined ? work() : before.then(work, work)).finally(() => {
-      if (updates.last === done) files.delete(key);
-    });
-    updates.last = done;
-    done.then(resolve, reject);
-  });
-}
-
-function underHeldLockSync(
-  request: WriteRequest,
-  fn: (current: Uint8Array | null) => unknown,
-  hold: Hold,
-): void {
-  const target = lockedTarget(request, hold);
-  const key = updateKey(target, hold);
-  const files = hold.updates ??= new Map();
-  // It cannot be waited for while this thread is blocked.
-  if (files.has(key)) throw new DeadlockError(hold.path);
-  const done = Promise.resolve();
-  const updates = { last: done, patient: 0 };
-  files.set(key, updates);
+  const leave = yield* either(() => enter(request, hold, key), () => enterSync(hold, key));
   try {
-    changeSync(request, target, hold, fn);
+    yield* inTurn(request);
+    const target = lockedTarget(request, hold);
+    if (updateKey(target, hold) !== key) return false;
+    yield* change(request, target, hold, fn);
+    return true;
   } finally {
-    // An asynchronous one that was called meanwhile comes after it.
-    if (updates.last === done) files.delete(key);
+    leave();
   }
 }
 
-/** Which file of the lock's directory it is, however that directory is called. */
+/** Waits for the earlier updates of a file under the same held lock, which excludes only others. */
+async function enter(
+  { path, signal }: WriteRequest,
+  hold: Hold,
+  key: string,
+): Promise<() => void> {
+  const updates = hold.updates.get(key) ?? { last: undefined, count: 0, patient: 0 };
+  const [before, leave] = [updates.last, join(updates, hold, key)];
+  if (before !== undefined) {
+    const patient = signal === undefined ? 1 : 0;
+    updates.patient += patient;
+    try {
+      await untilAborted(before, signal);
+    } catch (error) {
+      leave();
+      throw error;
+    } finally {
+      updates.patient -= patient;
+    }
+  }
+  const stopWatching = watchUpdate(path, () => updates.patient > 0);
+  return () => {
+    stopWatching();
+    leave();
+  };
+}
+
+/** The synchronous form of {@linkcode enter}, which cannot wait for what this thread does. */
+function enterSync(hold: Hold, key: string): () => void {
+  if (hold.updates.has(key)) throw new DeadlockError(hold.path);
+  return join({ last: undefined, count: 0, patient: 0 }, hold, key);
+}
+
+/** Makes the next update of the file wait until the returned function is called. */
+function join(updates: HeldUpdates, hold: Hold, key: string): () => void {
+  hold.updates.set(key, updates);
+  updates.count++;
+  let free = () => {};
+  const left = new Promise<void>((resolve) => free = resolve);
+  updates.last = updates.last === undefined ? left : updates.last.then(() => left);
+  return () => {
+    free();
+    if (--updates.count === 0) hold.updates.delete(key);
+  };
+}
+
+/** Waits for the earlier calls on the path. */
+function inTurn({ path, signal }: WriteRequest): Steps<void> {
+  return either(() => waitForTurn(path, signal), () => waitForTurnSync(path));
+}
+
+/** A step with two forms that is not a file call. */
+function either<T>(async: () => Promise<T>, sync: () => T): Steps<T> {
+  return call((fs) => fs === runtime.sync ? sync() : async());
+}
+
+/** Which file of the lock's directory it is, whatever path leads to that directory. */
 function updateKey(target: string, hold: Hold): string {
   return pathKey(joinPath(hold.dir, basename(target)));
 }
 
-async function change(
+/** Calls `fn` until the file has not changed between its reading and its replacement. */
+function* change(
   request: WriteRequest,
   target: string,
   hold: Hold,
-  fn: (current: Uint8Array | null) => unknown,
-): Promise<void> {
-  const checked = writeRequestUnder(request, target, hold);
-  const data = await fn(await readInTurn(checked));
-  if (data === null) return;
-  await write(checked, data);
-  madeIsDurable(checked, hold);
+  fn: Change,
+): Steps<void> {
+  const { path: calledAs, signal, durability } = request;
+  const read = { path: target, calledAs, signal };
+  for (let tries = 1;; tries++) {
+    const version = yield* either(() => readInTurn(read), () => readInTurnSync(read));
+    const data = yield* call(() => fn(version.bytes));
+    if (data === null) return;
+    if (data === undefined) {
+      throw own(
+        new TypeError(
+          "'fn' must return the new content, or null to leave the file as it is: " +
+            "received undefined, perhaps because a 'return' is missing",
+        ),
+      );
+    }
+    let hasChanged = false;
+    const verify = (path: string) => {
+      if (!isHeld(hold)) throw new LockLostError(hold.path);
+      // It may be in another directory, whose lock is not held.
+      if (path !== target) throw stale(request, "The file became a link to another file");
+      // With `createNew`, link(2) refuses a file that another writer created.
+      hasChanged = !request.createNew && !isCurrent(version, path);
+      if (hasChanged) throw stale(request, "Another writer changed the file while 'fn' ran");
+    };
+    const createdDirs = [...hold.createdDirs];
+    const checked = { ...request, path: target, calledAs, createdDirs, verify };
+    try {
+      yield* either(() => write(checked, data), () => writeSync(checked, data));
+      // The first durable update under a lock has synced the directories created for it.
+      if (durability === "durable") hold.createdDirs.splice(0, createdDirs.length);
+      return;
+    } catch (error) {
+      if (!hasChanged) throw error;
+      // A stream cannot be read twice: a generator that has ended would publish an empty file.
+      if (tries === MAX_TRIES || !isInMemory(data)) throw Object.assign(error as Error, { tries });
+    }
+  }
 }
 
-function changeSync(
-  request: WriteRequest,
-  target: string,
-  hold: Hold,
-  fn: (current: Uint8Array | null) => unknown,
-): void {
-  const checked = writeRequestUnder(request, target, hold);
-  const data = fn(readInTurnSync(checked));
-  if (data === null) return;
-  ignoreFailure(data); // Of an asynchronous function, whose data is refused.
-  writeSync(checked, data);
-  madeIsDurable(checked, hold);
+function stale(request: WriteRequest, message: string): unknown {
+  return failure(runtime.error("ESTALE", message, request.path), request, "check");
 }
 
-/** Directories that were made for a lock are synced by the first durable update under it. */
-function madeIsDurable({ durability, createdDirs }: WriteRequest, hold: Hold): void {
-  if (durability === "durable") hold.createdDirs.splice(0, createdDirs!.length);
+/** Whether data is a string or bytes, of any realm, which can be made again. */
+function isInMemory(data: unknown): boolean {
+  return typeof data === "string" || typeof Object(data).byteLength === "number";
 }
 
-/** The write of an update: to the file that was read, if it is that one and the lock is held still. */
-function writeRequestUnder(request: WriteRequest, target: string, hold: Hold): WriteRequest {
-  const verify = (path: string) => {
-    if (!isHeld(hold)) throw new LockLostError(hold.path);
-    if (path === target) return;
-    // It may be in another directory, whose lock is not held.
-    throw failure(
-      runtime.error("ESTALE", "Became a link to another file", target),
-      request,
-      "check",
-    );
-  };
-  return {
-    ...request,
-    path: target,
-    calledAs: request.path,
-    verify,
-    createdDirs: [...hold.createdDirs],
-  };
-}
-
-/** The file that is to be changed, links followed. */
+/** The file to be changed, links followed. */
 function targetOf(request: WriteRequest): string {
   try {
     return findTarget(request.path, request.createNew ? "none" : request.symlinks).path;
@@ -222,7 +263,7 @@ function targetOf(request: WriteRequest): string {
   }
 }
 
-/** The directory of a file that is to be changed, and how to acquire its lock. */
+/** The directory of a file to be changed, and how to acquire its lock. */
 function lockFor(target: string, lock: (dir: string) => LockRequest): [string, LockRequest] {
   const dir = dirname(target);
   const request = lock(dir);
@@ -230,13 +271,13 @@ function lockFor(target: string, lock: (dir: string) => LockRequest): [string, L
   return [dir, request];
 }
 
-/** The lock would create the file, empty, and lose who waits for it when the file is replaced. */
+/** Refuses a lock file that the update would replace, with all who wait for its lock. */
 function mustBeApart(target: string, lockPath: string): void {
   if (pathKey(target) !== pathKey(lockPath)) return;
-  throw new RangeError(`'lock' must be that of another file than '${target}', which is updated`);
+  throw new RangeError(`'lock' must be that of another file than '${target}', which is to be updated`);
 }
 
-/** The file that is to be changed, whose directory's lock must be the one that is held. */
+/** The file to be changed, whose directory's lock must be the held one. */
 function lockedTarget(request: WriteRequest, hold: Hold): string {
   if (!isHeld(hold)) throw new LockLostError(hold.path);
   const target = targetOf(request);
@@ -249,4 +290,20 @@ function lockedTarget(request: WriteRequest, hold: Hold): string {
     );
   }
   return target;
+}
+
+/** A signal that is aborted when either of two is; Node 20.0 to 20.2 lack `AbortSignal.any`. */
+function eitherSignal(
+  first: AbortSignal | undefined,
+  second: AbortSignal | undefined,
+): { signal: AbortSignal | undefined; stopListening: () => void } {
+  if (first === undefined || second === undefined) {
+    return { signal: first ?? second, stopListening: () => {} };
+  }
+  const either = new AbortController();
+  const stops = [first, second].map((signal) => {
+    if (signal.aborted) either.abort(signal.reason);
+    return onAbort(signal, () => either.abort(signal.reason));
+  });
+  return { signal: either.signal, stopListening: () => stops.forEach((stop) => stop()) };
 }

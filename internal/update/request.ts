@@ -1,0 +1,33 @@
+import { ACQUIRE_OPTIONS, ACQUIRE_SYNC_OPTIONS } from "../lock/request.ts";
+import { holdOf } from "../lock/queue.ts";
+import { type Check, type Checks, readOptions } from "../base/options.ts";
+import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, type WriteOptions } from "../write/request.ts";
+
+/** The options of an update, as callers give them: a held lock, or options to acquire one. */
+export interface UpdateOptions extends WriteOptions {
+  lock?: object;
+}
+
+/** The options of an update. */
+export const UPDATE_OPTIONS: Checks<UpdateOptions> = {
+  ...WRITE_OPTIONS,
+  lock: isLock(ACQUIRE_OPTIONS),
+};
+
+/** The options of a synchronous update. */
+export const UPDATE_SYNC_OPTIONS: Checks<Omit<UpdateOptions, "signal">> = {
+  ...WRITE_SYNC_OPTIONS,
+  lock: isLock(ACQUIRE_SYNC_OPTIONS),
+};
+
+/** Checks for an exclusive lock that is held, or for options to acquire one. */
+function isLock<T extends object>(checks: Checks<T>): Check {
+  return (value, name) => {
+    const hold = holdOf(value);
+    if (hold?.released) throw new RangeError(`'${name}' must be held: it was released`);
+    if (hold === undefined) readOptions(value as T, checks);
+    if ((value as { shared?: boolean }).shared) {
+      throw new RangeError(`'${name}' must be exclusive: others may hold a shared lock too`);
+    }
+  };
+}
