@@ -274,7 +274,9 @@ function lockFor(target: string, lock: (dir: string) => LockRequest): [string, L
 /** Refuses a lock file that the update would replace, with all who wait for its lock. */
 function mustBeApart(target: string, lockPath: string): void {
   if (pathKey(target) !== pathKey(lockPath)) return;
-  throw new RangeError(`'lock' must be that of another file than '${target}', which is to be updated`);
+  throw new RangeError(
+    `'lock' must be that of another file than '${target}', which is to be updated`,
+  );
 }
 
 /** The file to be changed, whose directory's lock must be the held one. */

@@ -48,6 +48,7 @@ export function* copyInPlace(
       step = "fsync"; // Or a power cut may leave new content with the old mode.
       yield () => to.sync();
     }
+    request.verify?.(target.path);
     // Last before the copy, or each write that fails would leave one more such file. Until here a
     // kill leaves the old content, and a temporary file to sweep.
     step = "rename";

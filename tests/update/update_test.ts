@@ -81,7 +81,7 @@ for (const { form, update } of FORMS) {
       const file = path.join(dir, "file");
       fs.writeFileSync(file, "old");
       // @ts-expect-error Nothing is returned.
-      await assertRejects(() => update(file, () => {}), TypeError, "Data must be");
+      await assertRejects(() => update(file, () => {}), TypeError, "'return' is missing");
       assertEquals([list(dir), text(file)], [["file"], "old"]);
       (await DirLock.tryAcquire(dir))!.release();
     }));
@@ -257,7 +257,7 @@ for (const { form, update } of FORMS) {
               return increment(bytes);
             }),
           Error,
-          "Became a link to another file",
+          "became a link to another file",
         );
         assertEquals([(error as Coded).code, text(moved!)], ["ESTALE", "1"]);
         assertEquals(list(path.join(dir, "b")), ["counter"]);
@@ -384,11 +384,11 @@ test("atomicUpdate() of two files under one held lock need not wait for each oth
 test("atomicUpdate() keeps no write of its path waiting while the function works", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
-    await within(atomicUpdate(file, async () => {
-      await atomicWrite(file, "written");
-      return `updated after ${text(file)}`;
+    await within(atomicUpdate(file, async (bytes) => {
+      if (bytes === null) await atomicWrite(file, "written");
+      return `${decode(bytes)}, updated`;
     }));
-    assertEquals(text(file), "updated after written");
+    assertEquals(text(file), "written, updated");
   }));
 
 testWithLinks(
