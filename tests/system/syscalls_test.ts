@@ -46,11 +46,11 @@ const EXPECTED: Record<string, { deno: Expected; node: Expected }> = {
   },
   'atomicUpdate(), "none"': {
     deno: [
-      "lstat lstat open fstat lock lstat lstat stat open* fstat* lseek* read* read* close* lstat open* fchmod* write* close* lstat lstat rename* unlock close",
+      "lstat lstat open fstat lock lstat lstat stat open* fstat* lseek* read* read* close* lstat open* fchmod* write* close* lstat lstat stat rename* unlock close",
       3,
     ],
     node: [
-      "lstat lstat open fstat lock lstat lstat stat open* fstat* read* close* lstat open* write* fstat close* lstat rename* unlock close",
+      "lstat lstat open fstat lock lstat lstat stat open* fstat* read* close* lstat open* write* fstat close* lstat stat rename* unlock close",
       7,
     ],
   },
