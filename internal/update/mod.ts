@@ -18,7 +18,6 @@ import {
   lockRequest,
 } from "../lock/request.ts";
 import {
-  type FileVersion,
   isCurrent,
   readInTurn,
   readInTurnSync,
