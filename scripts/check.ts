@@ -2,7 +2,8 @@
 
 import denoJson from "../deno.json" with { type: "json" };
 import { wrongArrows } from "./lib/arrows.ts";
-import { deno, importArgs } from "./lib/imports.ts";
+import { writeScripts } from "./lib/code_blocks.ts";
+import { deno, importArgs, ownImports } from "./lib/imports.ts";
 import { brokenLinks, markdownFiles } from "./lib/links.ts";
 import { unlistedFiles } from "./lib/lists.ts";
 import { root } from "./lib/setup.mjs";
@@ -23,6 +24,19 @@ for (
     if (code !== 0) throw new Error(`exit code ${code}`);
   });
 }
+await steps.run("deno check of the JavaScript in pages", async () => {
+  const dir = Deno.makeTempDirSync({ prefix: "aperture-blocks-" });
+  const scripts = writeScripts(root, dir).map((name) => `${dir}/${name}`);
+  const importMap = JSON.stringify({ imports: { ...denoJson.imports, ...ownImports() } });
+  Deno.writeTextFileSync(`${dir}/imports.json`, importMap);
+  // Readers write JavaScript without types of parameters, and with no others of our settings.
+  const compilerOptions = { strict: true, checkJs: true, noImplicitAny: false };
+  Deno.writeTextFileSync(`${dir}/deno.json`, JSON.stringify({ compilerOptions }));
+  const args = imports.length > 0 ? imports : ["--import-map", `${dir}/imports.json`];
+  const code = await deno(["check", "--config", `${dir}/deno.json`, ...args, ...scripts]);
+  Deno.removeSync(dir, { recursive: true });
+  if (code !== 0) throw new Error(`exit code ${code}`);
+});
 await steps.run("imports go downwards, and in no circle", () => none(wrongArrows(root)));
 await steps.run("links lead somewhere", () => none(brokenLinks(root, markdownFiles(root))));
 await steps.run("files are listed where all are", () => none(unlistedFiles(root)));

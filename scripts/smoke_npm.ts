@@ -2,9 +2,10 @@
 // deno run -A scripts/smoke_npm.ts
 
 import * as fs from "node:fs";
+import { writeScripts } from "./lib/code_blocks.ts";
 import { packageJson } from "./lib/package.ts";
 import { Project, tool, useProgram } from "./lib/project.ts";
-import { setUp } from "./lib/setup.mjs";
+import { root, setUp } from "./lib/setup.mjs";
 import { Checklist, expect } from "./lib/checklist.ts";
 
 setUp();
@@ -161,6 +162,10 @@ await steps.run(
   "types under bundler",
   () => tsc("--module", "esnext", "--moduleResolution", "bundler", "consumer.ts"),
 );
+await steps.run("types of the JavaScript in pages", () => {
+  const scripts = writeScripts(root, project.dir);
+  return tsc("--module", "nodenext", "--checkJs", "--noImplicitAny", "false", ...scripts);
+});
 
 // How a lock fails where koffi cannot be had, and that writing does not need it.
 project.write(

@@ -1,3 +1,7 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { markdownFiles } from "./links.ts";
+
 /** A fenced block of code in Markdown. */
 export interface CodeBlock {
   /** What the info string names; "none" if the block says that it cannot run here. */
@@ -15,4 +19,27 @@ export function codeBlocks(markdown: string): CodeBlock[] {
     code: code!.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
     line: markdown.slice(0, index).split("\n").length,
   }));
+}
+
+/** Pages with JavaScript that does not type-check yet. */
+const UNTYPED_PAGES: readonly string[] = [
+  "README.md",
+  "docs/guides/json-settings.md",
+  "docs/guides/watching.md",
+  "docs/migrate/from-proper-lockfile.md",
+  "docs/platforms/several-machines.md",
+];
+
+/** Writes each JavaScript block of the pages below `root` as a module into `dir`; returns the names. */
+export function writeScripts(root: string, dir: string): string[] {
+  const pages = markdownFiles(root).filter((page) => !UNTYPED_PAGES.includes(page));
+  return pages.flatMap((page) => {
+    const scripts = codeBlocks(fs.readFileSync(path.join(root, page), "utf8"))
+      .filter(({ language }) => language === "js");
+    return scripts.map(({ code, line }) => {
+      const name = `${page.replaceAll("/", "__")}__line_${line}.mjs`;
+      fs.writeFileSync(path.join(dir, name), code);
+      return name;
+    });
+  });
 }

@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { pathToFileURL } from "node:url";
 import denoJson from "../../deno.json" with { type: "json" };
 import { root } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
@@ -43,10 +44,7 @@ async function jsrAnswers(): Promise<boolean> {
 }
 
 function writeNpmImports(): void {
-  const imports: Record<string, string> = {};
-  for (const [name, file] of Object.entries(denoJson.exports)) {
-    imports[denoJson.name + name.slice(1)] = `../${file.slice(2)}`;
-  }
+  const imports = ownImports();
   for (const [name, target] of Object.entries(denoJson.imports)) {
     if (target.startsWith("npm:")) imports[name] = target;
   }
@@ -61,6 +59,15 @@ function writeNpmImports(): void {
   const temp = `${NPM_IMPORTS}.${crypto.randomUUID()}`;
   fs.writeFileSync(temp, text);
   fs.renameSync(temp, NPM_IMPORTS);
+}
+
+/** The package's own specifiers, which lead to the sources. */
+export function ownImports(): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(denoJson.exports).map(([name, file]) => {
+      return [denoJson.name + name.slice(1), pathToFileURL(path.join(root, file)).href];
+    }),
+  );
 }
 
 /** The modules of the standard library that the sources name, in their examples too. */
