@@ -2,12 +2,12 @@ import { denoRuntime } from "./deno/runtime.ts";
 import { nodeRuntime } from "./node/runtime.ts";
 import type { Runtime } from "./types.ts";
 
-/** The platform that the library runs on. */
+/** The platform the library runs on. */
 export let runtime: Runtime =
   // dnt-shim-ignore
   "Deno" in globalThis ? denoRuntime : nodeRuntime;
 
-/** Puts another platform in place, for tests; returns the one that was there. */
+/** Replaces the platform, for tests; returns the previous one. */
 export function useRuntime(next: Runtime): Runtime {
   const previous = runtime;
   runtime = next;

@@ -177,7 +177,7 @@ async function waitInKernel(
   kernelWaits++;
   queue.inKernel++;
   try {
-    await file.lock(!request.shared);
+    await file.lock!(!request.shared);
     return true;
   } catch (error) {
     // flock(2) is not restarted after every signal, and Rust does not do it either.

@@ -14,7 +14,7 @@ const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   readLink: (path) => Deno.readLinkSync(path),
 };
 
-/** The platform as Deno has it. */
+/** The platform of Deno. */
 export const denoRuntime: Runtime = {
   async: {
     ...lookups,
@@ -68,13 +68,13 @@ export const denoRuntime: Runtime = {
   get foldsNames() {
     return isWindows() || Deno.build.os === "darwin";
   },
-  // Up to Deno 2.9.5 each wait holds one of the 32 threads that all file calls
-  // share; with all of them waiting, the holder of the lock could not go on
+  // Up to Deno 2.9.5 each wait occupies one of the 32 threads that all file calls share; if all
+  // of them wait, the lock's holder cannot continue
   // (https://github.com/denoland/deno/issues/22504).
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
   realPath: (path) => Deno.realPathSync(path),
-  // Deno.env.get() throws for a name with "=", and would prompt for any.
+  // Deno.env.get() throws for a name with "=", and would prompt for any name.
   cwdOf: () => undefined,
   sleep: sleepSync,
   openLock: (path, access) => {
@@ -97,7 +97,7 @@ function creation(mode: number | undefined) {
 }
 
 function existing(access: "read" | "write") {
-  // Windows syncs only what may be written.
+  // Windows syncs only files that are open for writing.
   return isWindows() ? { read: true, write: true } : { [access]: true };
 }
 
@@ -132,9 +132,9 @@ function shared(path: string, file: Deno.FsFile) {
 }
 
 /**
- * `Deno.FsFile` has no chown and chmod. By path they would follow a link that
- * someone put in the file's place, and change the file that it points to: so
- * open the file once more, without following, and see that it is the same.
+ * `Deno.FsFile` has neither chown nor chmod. By path they would follow a link that another program
+ * put in the file's place. So the file is opened again, without following links, and checked to be
+ * the same.
  */
 function change(path: string, file: Deno.FsFile, by: (descriptor: number) => void): void {
   const { O_RDONLY, O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = nodeFs.constants;
@@ -143,7 +143,7 @@ function change(path: string, file: Deno.FsFile, by: (descriptor: number) => voi
   try {
     descriptor = open(O_RDONLY);
   } catch (error) {
-    // Its mode may forbid its owner to read it.
+    // Its mode may forbid reading, even to its owner.
     if ((error as { code?: string }).code !== "EACCES") throw error;
     descriptor = open(O_WRONLY);
   }
@@ -169,7 +169,7 @@ function lockFile(path: string, file: Deno.FsFile): LockFile {
   };
 }
 
-/** The result of a call that Windows' file systems need not have. */
+/** Calls something that file systems of Windows may lack. */
 function refusing<T>(call: () => T): T {
   try {
     return call();
@@ -194,7 +194,7 @@ function acceptNoFullSync(error: unknown): void {
   if (!isNoFullSync(codeOf(error as Error), Deno.build.os)) throw error;
 }
 
-/** Deno lets nobody read in /proc who has not been granted everything, and would prompt. */
+/** Reading /proc requires every permission in Deno, which would prompt for it. */
 function mayReadProc(): boolean {
   const names = ["read", "write", "run", "env", "net", "sys", "ffi"] as const;
   return names.every((name) => Deno.permissions.querySync({ name }).state === "granted");

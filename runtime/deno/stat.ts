@@ -1,8 +1,7 @@
 import * as nodeFs from "node:fs";
-import { errorName } from "../shared/errno.ts";
 import { fileId as idOf } from "../shared/file_id.ts";
 import type { FileInfo } from "../types.ts";
-import { windowsErrorName } from "../shared/error_codes.ts";
+import { errorName, windowsErrorName } from "../shared/error_codes.ts";
 import { retryLookup } from "../shared/windows_refusal.ts";
 
 /** Whether this is Windows. */
@@ -10,7 +9,7 @@ export function isWindows(): boolean {
   return Deno.build.os === "windows";
 }
 
-/** What a lookup by path finds; undefined if there is nothing. */
+/** The result of a lookup by path; undefined if nothing is there. */
 export function infoAt(
   path: string,
   lookup: (path: string) => Deno.FileInfo,
@@ -23,13 +22,13 @@ export function infoAt(
   }
 }
 
-/** What Deno tells of the file that it found at a path. */
+/** Converts Deno's information about the file at a path. */
 export function info(path: string, of: Deno.FileInfo): FileInfo {
   const mtime = of.mtime?.getTime() ?? 0;
   return {
     kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",
     id: fileId(path, of),
-    // Where Windows is told no mode, a file is not to seem read-only.
+    // Where Windows has no mode, the file must not seem read-only.
     mode: (of.mode ?? (isWindows() ? 0o666 : 0)) & 0o7777,
     uid: of.uid ?? 0,
     gid: of.gid ?? 0,
@@ -39,18 +38,18 @@ export function info(path: string, of: Deno.FileInfo): FileInfo {
   };
 }
 
-/** Deno tells numbers of files as doubles: beyond 2^53 two files could seem to be one. */
+/** Deno's inode numbers are doubles: beyond 2^53 two files could seem to be one. */
 export function fileId(path: string, { dev, ino, isSymlink }: Deno.FileInfo): string {
   if (ino === null) return "";
   if (Number.isSafeInteger(ino)) return idOf({ dev, ino }, isWindows());
   const stat = isSymlink ? nodeFs.lstatSync : nodeFs.statSync;
   const exact = stat(path, { bigint: true, throwIfNoEntry: false });
-  // What is at the path by now may be another file than the one that was asked about.
+  // The path may lead to another file now.
   if (exact === undefined || Number(exact.ino) !== ino) return `${dev}:${ino}:replaced`;
   return idOf(exact, isWindows());
 }
 
-/** Deno gives no code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
+/** Deno sets no code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
 export function codeOf(error: { code?: unknown; message?: unknown }): string | undefined {
   if (typeof error.code === "string") return error.code;
   const [, number] = /\(os error (\d+)\)/.exec(String(error.message)) ?? [];

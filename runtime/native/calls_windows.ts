@@ -2,9 +2,9 @@ import { toNamespacedPath } from "node:path";
 import process from "node:process";
 import type { Koffi } from "./koffi.ts";
 
-/** The calls of kernel32.dll that Node has no own of. Each is true when it has succeeded. */
+/** The calls of kernel32.dll that Node does not offer. Each returns whether it succeeded. */
 export interface WindowsCalls {
-  /** CreateFileW of an existing file, shared with everybody; -1 when it has failed. */
+  /** CreateFileW of an existing file, with all share modes; -1 if it fails. */
   open(path: string, access: number, flags: number): number;
   /** GetFileInformationByHandle: {@link https://learn.microsoft.com/windows/win32/api/fileapi/ns-fileapi-by_handle_file_information} */
   information(file: number, into: Uint8Array): boolean;
@@ -13,20 +13,20 @@ export interface WindowsCalls {
   /** SetFileInformationByHandle. */
   change(file: number, kind: number, data: Uint8Array): boolean;
   close(file: number): void;
-  /** GetLastError of the call before. */
+  /** GetLastError of the previous call. */
   lastError(): number;
 }
 
 const SHARE_ALL = 7, OPEN_EXISTING = 3;
-/** The whole range of a file, as Deno and Rust lock it. */
+/** The whole range of a file, which Deno and Rust lock too. */
 const ALL = 0xffff_ffff;
 const OVERLAPPED_BYTES = 32;
 
 /**
- * Finds the calls by FFI.
+ * Looks the calls up with koffi.
  *
- * Structures are passed as bytes: koffi knows named types by process, so that a second copy of
- * this module could not define them again.
+ * Structures are passed as bytes: koffi's named types are per process, so a second copy of this
+ * module could not define them again.
  */
 export function windowsCalls(koffi: Koffi): WindowsCalls {
   const kernel32 = koffi.load("kernel32.dll");
@@ -64,7 +64,7 @@ export function windowsCalls(koffi: Koffi): WindowsCalls {
   };
 }
 
-/** How many bytes a pointer has. */
+/** The size of a pointer in bytes. */
 export function pointerBytes(): 4 | 8 {
   return process.arch === "ia32" ? 4 : 8;
 }

@@ -2,27 +2,26 @@ import * as nodeModule from "node:module";
 import process from "node:process";
 import { isFile, stackFiles } from "../shared/stack_files.ts";
 
-/** What is used of koffi, https://koffi.dev. */
+/** The part of koffi that is used, https://koffi.dev. */
 export interface Koffi {
   load(library: string | null): Library;
   errno(): number;
 }
 
-/** A library that koffi has loaded. */
+/** A library loaded by koffi. */
 interface Library {
   func(prototype: string): (...args: unknown[]) => unknown;
 }
 
-/** Whether koffi is not there, rather than there and failing. */
+/** Whether koffi is not installed, as opposed to installed and failing. */
 function isMissing(error: unknown): boolean {
   return (error as { code?: unknown })?.code === "MODULE_NOT_FOUND";
 }
 
 /**
- * Loads koffi, from where the file that this code is in would find it. The call stack tells which
- * file that is: the module's own URL is empty in a CommonJS bundle, and `require` is missing in an
- * ES module. A literal `require("koffi")` would have bundlers take in an addon that they cannot
- * carry.
+ * Loads koffi as the file that contains this code would. The call stack shows which file that is:
+ * the module's own URL is empty in a CommonJS bundle, and `require` is missing in an ES module. A
+ * literal `require("koffi")` would make bundlers include an addon that they cannot carry.
  */
 export function loadKoffi(): Koffi {
   const files = stackFiles();
@@ -40,25 +39,26 @@ export function loadKoffi(): Koffi {
   throw notLoaded(failure, files[0]);
 }
 
-/** This file: by itself, and where scripts/lib/join.ts puts it in the npm package. */
+/** This file: on its own, and where scripts/lib/join.ts puts it in the npm package. */
 const OWN_FILE = /[\\/](runtime[\\/]native[\\/]koffi\.[jt]s|(esm|script)[\\/]common\.js)$/;
 
-/** One of four causes, and what can be done. */
+/** The error for one of four causes, and what to do about it. */
 function notLoaded(cause: unknown, file: string | undefined): Error {
   const { code, message } = cause as Error & { code?: unknown };
-  let text: string;
+  let why: string;
   if (code === "ERR_DLOPEN_DISABLED" || code === "ERR_ACCESS_DENIED") {
-    text = "Locks need the package koffi, which Node was told not to load: allow it with " +
-      "--allow-addons and with --allow-fs-read for node_modules, or leave out --no-addons";
+    why = "which Node is not allowed to load: pass --allow-addons and an --allow-fs-read that " +
+      "includes node_modules, or leave out --no-addons";
   } else if (!isMissing(cause)) {
-    text = `Locks need the package koffi, which is there and cannot be loaded: ${message}`;
+    why = `which is installed but cannot be loaded: ${message}`;
   } else if (file !== undefined && OWN_FILE.test(file)) {
-    text = "Locks need the package koffi, which is not installed: npm install koffi";
+    why = "which is not installed: npm install koffi";
   } else {
-    text = `Locks need the package koffi, which is not found from the bundle '${file ?? "?"}': ` +
-      "install koffi where the bundle runs, npm install koffi";
+    why = `which is not found from the bundle '${file ?? "?"}': install koffi where the bundle ` +
+      "runs, npm install koffi";
   }
-  return Object.assign(new Error(text, { cause }), {
-    code: isMissing(cause) ? "ERR_MODULE_NOT_FOUND" : code ?? "ERR_DLOPEN_FAILED",
-  });
+  return Object.assign(
+    new Error(`Locks, and updates that take one, need the package koffi, ${why}`, { cause }),
+    { code: isMissing(cause) ? "ERR_MODULE_NOT_FOUND" : code ?? "ERR_DLOPEN_FAILED" },
+  );
 }

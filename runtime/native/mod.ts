@@ -1,52 +1,49 @@
 import process from "node:process";
 import { loadKoffi } from "./koffi.ts";
-import { bunCalls, koffiCalls, type UnixCalls } from "./calls_unix.ts";
+import { builtinCalls, koffiCalls, type UnixCalls } from "./calls_unix.ts";
 import { type WindowsCalls, windowsCalls as callsOfWindows } from "./calls_windows.ts";
 
-let unix: UnixCalls | null | undefined;
+let unix: UnixCalls | undefined;
 let windows: WindowsCalls | undefined;
 
 /**
- * The calls that come by FFI, which is loaded by the first of them: koffi, and where that is not
- * there on Bun, bun:ffi.
+ * The calls through FFI: koffi's, or where koffi is missing those of `bun:ffi` or `node:ffi`. The
+ * first call loads the FFI.
  */
 export function unixCalls(): UnixCalls {
-  if (unix) return unix;
+  if (unix !== undefined) return unix;
   try {
     return unix = koffiCalls(loadKoffi());
   } catch (error) {
-    const calls = bunCallsIfAny();
-    if (calls === undefined) throw error;
-    return unix = calls;
+    return unix = callsWithoutKoffi(error as Error);
   }
 }
 
-/** {@linkcode unixCalls} for who can do without; what cannot be loaded is not tried again. */
+/** {@linkcode unixCalls} for callers that can do without. */
 export function unixCallsIfAny(): UnixCalls | undefined {
-  if (unix === undefined) {
-    try {
-      unix = unixCalls();
-    } catch {
-      unix = null;
-    }
-  }
-  return unix ?? undefined;
-}
-
-function bunCallsIfAny(): UnixCalls | undefined {
   try {
-    return bunCalls();
+    return unixCalls();
   } catch {
-    return undefined; // Why koffi cannot be loaded is of more use to who reads the error.
+    return undefined;
   }
 }
 
-/** As {@linkcode unixCalls}, on Windows. */
+function callsWithoutKoffi(koffiError: Error): UnixCalls {
+  try {
+    const calls = builtinCalls();
+    if (calls !== undefined) return calls;
+  } catch (error) {
+    koffiError.message += `. The FFI of the runtime cannot be used either: ${error}`;
+  }
+  throw koffiError;
+}
+
+/** Like {@linkcode unixCalls}, on Windows; only koffi has them. */
 export function windowsCalls(): WindowsCalls {
   return windows ??= callsOfWindows(loadKoffi());
 }
 
-/** {@linkcode windowsCalls} if something has loaded them. */
+/** {@linkcode windowsCalls} if a lock has already loaded them. */
 export function loadedWindowsCalls(): WindowsCalls | undefined {
   return process.platform === "win32" ? windows : undefined;
 }

@@ -7,9 +7,9 @@ const FILE_RENAME_INFO_EX = 22;
 const REPLACE_IF_EXISTS = 1, POSIX_SEMANTICS = 2;
 
 /**
- * Renames as Unix does, over a target that others have open, if they share it for deletion; false
- * where Windows is too old for it, the file system has none, or the target is not shared or is
- * read-only. Rust's standard library, and with it Deno, does the same; libuv does not.
+ * Renames with Unix semantics: over a target that other programs have open, if they share it for
+ * deletion. Returns false if Windows is too old, the file system does not support it, or the target
+ * is read-only or not shared. Rust's standard library, and so Deno, does the same; libuv does not.
  *
  * @see {@link https://learn.microsoft.com/windows-hardware/drivers/ddi/ntifs/ns-ntifs-_file_rename_information}
  */
@@ -23,7 +23,7 @@ export function posixRename(calls: WindowsCalls, from: string, to: string): bool
   }
 }
 
-/** FILE_RENAME_INFO: flags, a directory's handle, the name's length in bytes, the name, a NUL. */
+/** FILE_RENAME_INFO: flags, a directory handle, the length of the name in bytes, the name, a NUL. */
 export function renameInformation(name: string, pointer: 4 | 8 = pointerBytes()): Uint8Array {
   const lengthAt = 2 * pointer;
   const nameAt = lengthAt + 4;

@@ -24,7 +24,7 @@ export function openFileSync(path: string, flags: string | number, mode?: number
   return new SyncFile(path, fs.openSync(path, flags, mode));
 }
 
-/** The promise of a call with a callback, at half of the cost of `fs.promises`. */
+/** A promise for a call with a callback, at half the cost of `fs.promises`. */
 export function settled(call: (done: (error: Error | null) => void) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     call((error) => error === null ? resolve() : reject(error));
@@ -36,23 +36,23 @@ export function isRestricted(): boolean {
   return (process as { permission?: unknown }).permission !== undefined;
 }
 
-/** How a temporary file is opened. */
+/** The flags to create a temporary file. */
 export function creation(): string | number {
   const { O_WRONLY, O_CREAT, O_EXCL, O_SYNC } = fs.constants;
-  // Where fsync is forbidden, each write has to reach the disk by itself.
+  // Where fsync is forbidden, each write must reach the disk by itself.
   return isRestricted() ? O_WRONLY | O_CREAT | O_EXCL | O_SYNC : "wx";
 }
 
-/** How a file that exists is opened. */
+/** The flags to open an existing file. */
 export function existing(access: "read" | "write"): number {
   const { O_RDONLY, O_RDWR, O_WRONLY, O_NOFOLLOW = 0, O_SYNC } = fs.constants;
-  // Windows syncs only what may be written.
+  // Windows syncs only files that are open for writing.
   const reading = isWindows() ? O_RDWR : O_RDONLY;
   const flags = access === "read" ? reading : O_WRONLY;
   return flags | O_NOFOLLOW | (isRestricted() ? O_SYNC : 0);
 }
 
-/** What both forms of calls share. */
+/** What the asynchronous and the synchronous form share. */
 class NodeFile {
   readonly #path: string;
   protected readonly descriptor: number;
@@ -79,7 +79,7 @@ class NodeFile {
 }
 
 class AsyncFile extends NodeFile implements OpenFile {
-  /** Whether nothing was written since the last sync. */
+  /** Whether the last sync covers every write. */
   #synced = false;
 
   write(bytes: Uint8Array): Promise<number> {
@@ -105,14 +105,14 @@ class AsyncFile extends NodeFile implements OpenFile {
   }
 
   async sync(): Promise<void> {
-    // Each write has reached the disk by itself: see creation().
+    // Each write reached the disk by itself: see creation().
     if (this.isRestricted) return;
     await settled((done) => fs.fsync(this.descriptor, done));
     syncDrive(this.descriptor);
     this.#synced = true;
   }
 
-  /** At once where nothing is left that a disk could keep it waiting for: a hop costs more. */
+  /** Synchronous if everything is on disk: it cannot block then, and a thread hop costs more. */
   close(): void | Promise<void> {
     if (this.#synced) return fs.closeSync(this.descriptor);
     return settled((done) => fs.close(this.descriptor, (error) => done(error ?? null)));
@@ -143,7 +143,7 @@ class SyncFile extends NodeFile implements OpenFile {
   }
 }
 
-/** Nothing better is allowed. Whoever may write in the directory could put a link there in between. */
+/** Nothing better is allowed. A program that can write in the directory could race it with a link. */
 function changeByPath(path: string, own: FileInfo, change: () => void): void {
   const { dev, ino } = fs.lstatSync(path, { bigint: true });
   if (own.id !== `${dev}:${ino}`) {
@@ -152,7 +152,7 @@ function changeByPath(path: string, own: FileInfo, change: () => void): void {
   change();
 }
 
-/** Has the drive write its cache where fsync does not: with Bun on macOS. */
+/** Flushes the drive's cache where fsync does not: with Bun on macOS. */
 function syncDrive(descriptor: number): void {
   if (!lacksFullSync()) return;
   const calls = unixCallsIfAny();

@@ -8,8 +8,8 @@ import { windowsLocks } from "./lock_windows.ts";
 let open: Runtime["openLock"] | undefined;
 
 /**
- * Opens an existing lock file. Node has no file locks of its own, so they come by FFI,
- * loaded with the first lock: who only writes files does without.
+ * Opens an existing lock file. Node has no file locks of its own, so they come from FFI, which the
+ * first lock loads: programs that only write files do not need it.
  */
 export function openLock(path: string, access: "read-write" | "read"): LockFile {
   open ??= process.platform === "win32" ? windowsLocks(windowsCalls()) : unixLocks(unixCalls());

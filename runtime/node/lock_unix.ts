@@ -1,7 +1,6 @@
 import * as fs from "node:fs";
-import { constants } from "node:os";
-import { errorName } from "../shared/errno.ts";
-import { noKernelWait, systemError } from "../native/errors.ts";
+import * as os from "node:os";
+import { errorName, systemError } from "../shared/error_codes.ts";
 import { statOf } from "./stat.ts";
 import type { Runtime } from "../types.ts";
 import type { UnixCalls } from "../native/calls_unix.ts";
@@ -9,9 +8,9 @@ import type { UnixCalls } from "../native/calls_unix.ts";
 /** The same numbers on Linux, macOS and the BSDs. */
 const SHARED = 1, EXCLUSIVE = 2, NON_BLOCKING = 4, UNLOCK = 8;
 
-/** Opens lock files with the locks that Deno takes too: flock(2). */
+/** Opens lock files with the same locks as Deno: flock(2). */
 export function unixLocks({ flock }: UnixCalls): Runtime["openLock"] {
-  const { EAGAIN, EWOULDBLOCK } = constants.errno;
+  const { EAGAIN } = os.constants.errno;
   return (path, access) => {
     // A raw descriptor, since a FileHandle closes itself when it is garbage-collected.
     const descriptor = fs.openSync(path, access === "read-write" ? "r+" : "r");
@@ -20,10 +19,10 @@ export function unixLocks({ flock }: UnixCalls): Runtime["openLock"] {
       id: statOf(descriptor).id,
       tryLock(exclusive) {
         const errno = flock(descriptor, (exclusive ? EXCLUSIVE : SHARED) | NON_BLOCKING);
-        if (errno !== 0 && errno !== EAGAIN && errno !== EWOULDBLOCK) throw failure(errno);
+        // EWOULDBLOCK is the same number.
+        if (errno !== 0 && errno !== EAGAIN) throw failure(errno);
         return errno === 0;
       },
-      lock: noKernelWait,
       unlock() {
         const errno = flock(descriptor, UNLOCK);
         if (errno !== 0) throw failure(errno);

@@ -1,19 +1,18 @@
 import { fileId } from "../shared/file_id.ts";
-import { noKernelWait, systemError } from "../native/errors.ts";
 import type { Runtime } from "../types.ts";
 import type { WindowsCalls } from "../native/calls_windows.ts";
-import { windowsErrorName } from "../shared/error_codes.ts";
+import { systemError, windowsErrorName } from "../shared/error_codes.ts";
 
 const GENERIC_READ = 0x8000_0000, GENERIC_WRITE = 0x4000_0000;
 const ATTRIBUTE_NORMAL = 0x80;
 const FAIL_IMMEDIATELY = 1, EXCLUSIVE = 2;
-/** ERROR_INVALID_FUNCTION: what a file system answers that has no locks. */
+/** ERROR_INVALID_FUNCTION: how a file system without locks fails. */
 const INVALID_FUNCTION = 1;
 const LOCK_VIOLATION = 33;
-/** Of BY_HANDLE_FILE_INFORMATION. */
+/** The size and offsets of BY_HANDLE_FILE_INFORMATION. */
 const INFORMATION_BYTES = 52, VOLUME = 28, INDEX_HIGH = 44, INDEX_LOW = 48;
 
-/** Opens lock files with the locks that Deno takes too: LockFileEx of the whole range. */
+/** Opens lock files with the same locks as Deno: LockFileEx of the whole range. */
 export function windowsLocks(calls: WindowsCalls): Runtime["openLock"] {
   return (path, access) => {
     const failure = (call: string, error = calls.lastError()) =>
@@ -36,7 +35,6 @@ export function windowsLocks(calls: WindowsCalls): Runtime["openLock"] {
         if (error !== INVALID_FUNCTION) throw failure("LockFileEx", error);
         throw systemError("ENOTSUP", error, "LockFileEx", path);
       },
-      lock: noKernelWait,
       unlock() {
         if (!calls.unlock(file)) throw failure("UnlockFileEx");
       },

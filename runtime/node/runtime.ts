@@ -1,16 +1,14 @@
 import * as fs from "node:fs";
 import { dirname } from "node:path";
 import process from "node:process";
-import { errorName } from "../shared/errno.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
 import { loadedWindowsCalls } from "../native/mod.ts";
 import { creation, existing, isRestricted, openFile, openFileSync, settled } from "./file.ts";
 import { openLock } from "./lock.ts";
-import { nameOf, nativePath } from "./names.ts";
 import { infoAt, isWindows } from "./stat.ts";
 import { sleepSync } from "../shared/sleep.ts";
 import type { Runtime } from "../types.ts";
-import { notSupported } from "../shared/error_codes.ts";
+import { errorName, notSupported } from "../shared/error_codes.ts";
 import { isRefusal } from "../shared/windows_refusal.ts";
 import { posixRename } from "../native/rename_windows.ts";
 
@@ -20,11 +18,11 @@ const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   readLink: (path) => fs.readlinkSync(path),
 };
 
-/** The platform as Node and Bun have it. */
+/** The platform of Node and Bun. */
 export const nodeRuntime: Runtime = {
   async: {
     ...lookups,
-    readDir: async (path) => (await fs.promises.readdir(path, "buffer")).map(nameOf),
+    readDir: (path) => fs.promises.readdir(path),
     readFile: async (path) => plain(await fs.promises.readFile(path)),
     create: (path, mode) => openFile(path, creation(), writable(mode)),
     openExisting: (path, access) => openFile(path, existing(access)),
@@ -36,14 +34,14 @@ export const nodeRuntime: Runtime = {
       const linked = settled((done) => fs.link(from, to, done));
       return isWindows() ? linked.catch(noLinks) : linked;
     },
-    remove: (path) => settled((done) => fs.unlink(nativePath(path), done)),
+    remove: (path) => settled((done) => fs.unlink(path, done)),
     ensureDir: async (path) => {
       const outermost = outermostMissing(path);
       if (outermost !== undefined) await fs.promises.mkdir(outermost).catch(acceptExisting);
       await fs.promises.mkdir(path, { recursive: true });
     },
     syncDir: async (path) => {
-      // `node --permission` forbids fsync, but up to Node 24 not that of a FileHandle.
+      // `node --permission` forbids fsync, but Node up to 24 allows that of a FileHandle.
       const directory = isRestricted()
         ? await fs.promises.open(path, "r")
         : await openFile(path, "r");
@@ -56,7 +54,7 @@ export const nodeRuntime: Runtime = {
   },
   sync: {
     ...lookups,
-    readDir: (path) => fs.readdirSync(path, "buffer").map(nameOf),
+    readDir: (path) => fs.readdirSync(path),
     readFile: (path) => plain(fs.readFileSync(path)),
     create: (path, mode) => openFileSync(path, creation(), writable(mode)),
     openExisting: (path, access) => openFileSync(path, existing(access)),
@@ -74,7 +72,7 @@ export const nodeRuntime: Runtime = {
         noLinks(error);
       }
     },
-    remove: (path) => fs.unlinkSync(nativePath(path)),
+    remove: (path) => fs.unlinkSync(path),
     ensureDir: (path) => {
       const outermost = outermostMissing(path);
       try {
@@ -99,12 +97,12 @@ export const nodeRuntime: Runtime = {
   get foldsNames() {
     return isWindows() || process.platform === "darwin";
   },
-  // A wait in libuv's pool of four threads would stop every file call of the
-  // process, that of the lock's holder too (https://github.com/nodejs/node/issues/122).
+  // Waits in libuv's pool of four threads would stall every file call of the process, those of the
+  // lock's holder too (https://github.com/nodejs/node/issues/122).
   kernelWaits: 0,
   cwd: () => process.cwd(),
   realPath: (path) => fs.realpathSync.native(path),
-  // As cmd.exe hands it on, and the C library of Windows keeps it.
+  // cmd.exe passes it on in such a variable, and the C library of Windows keeps it there.
   cwdOf: (drive) => process.env[`=${drive.toUpperCase()}`],
   sleep: sleepSync,
   openLock,
@@ -116,15 +114,15 @@ export const nodeRuntime: Runtime = {
   unref: (timer) => void (timer as { unref?: () => void }).unref?.(),
 };
 
-/** Some codes libuv does not know, EDQUOT among them: "Unknown system error -122". */
+/** libuv lacks some codes, EDQUOT among them: "Unknown system error -122". */
 function codeOf({ code, errno }: { code?: unknown; errno?: unknown }): string | undefined {
   if (typeof code !== "string") return undefined;
   return code.startsWith("Unknown system error") ? errorName(-Number(errno)) ?? code : code;
 }
 
 /**
- * The outermost directory of a path that is missing: to be made by itself, since Node's `recursive`
- * goes round for ever where mkdir(2) says ENOENT although the parent is there, as in /proc.
+ * The outermost missing directory of a path. It is created on its own, since Node's `recursive`
+ * loops forever where mkdir(2) fails with ENOENT although the parent exists, as in /proc.
  */
 function outermostMissing(path: string): string | undefined {
   let outermost: string | undefined;
@@ -132,17 +130,17 @@ function outermostMissing(path: string): string | undefined {
   return outermost;
 }
 
-/** Another program may have made the directory meanwhile. */
+/** Another program may have created the directory in the meantime. */
 function acceptExisting(error: unknown): void {
   if (codeOf(error as NodeJS.ErrnoException) !== "EEXIST") throw error;
 }
 
-/** A mode without the owner's write bit would make a file of Windows read-only for good. */
+/** On Windows, a mode without the owner's write bit would make the file permanently read-only. */
 function writable(mode: number | undefined): number | undefined {
   return isWindows() ? undefined : mode;
 }
 
-/** Over a target that others have open Windows renames only when asked in another way. */
+/** Windows renames over a target that other programs have open only with POSIX semantics. */
 function renameAnyway(from: string, to: string, error: unknown): void {
   const calls = isRefusal(codeOf(error as NodeJS.ErrnoException)) && loadedWindowsCalls();
   if (!calls || !posixRename(calls, from, to)) throw error;
@@ -152,7 +150,7 @@ function noLinks(error: unknown): never {
   throw isWindows() ? notSupported(error, codeOf(error as NodeJS.ErrnoException)) : error;
 }
 
-/** The bytes without what a Buffer adds: its `slice` and `toString` are not a Uint8Array's. */
+/** The bytes as a plain Uint8Array, whose `slice` and `toString` differ from a Buffer's. */
 function plain(buffer: Uint8Array): Uint8Array {
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 }

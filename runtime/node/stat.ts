@@ -1,7 +1,6 @@
 import * as fs from "node:fs";
 import process from "node:process";
 import { fileId } from "../shared/file_id.ts";
-import { nativePath } from "./names.ts";
 import type { FileInfo } from "../types.ts";
 import { retryLookup } from "../shared/windows_refusal.ts";
 
@@ -12,17 +11,15 @@ export function isWindows(): boolean {
 
 type Lookup = typeof fs.lstatSync | typeof fs.statSync;
 
-/** What a lookup by path finds; undefined if there is nothing. */
+/** The result of a lookup by path; undefined if nothing is there. */
 export function infoAt(path: string, lookup: Lookup): FileInfo | undefined {
-  return isWindows()
-    ? retryLookup(() => found(path, lookup), codeOf)
-    : found(nativePath(path), lookup);
+  return isWindows() ? retryLookup(() => found(path, lookup), codeOf) : found(path, lookup);
 }
 
-function found(path: fs.PathLike, lookup: Lookup): FileInfo | undefined {
+function found(path: string, lookup: Lookup): FileInfo | undefined {
   if (!isWindows()) {
     const found = lookup(path, { throwIfNoEntry: false });
-    // Since Node 22 that stands for ENOTDIR too, which is no absence.
+    // Since Node 22 that means ENOTDIR too, which is not absence.
     if (found === undefined) return lookup === fs.statSync ? statOrThrow(path) : undefined;
     if (isExact(found)) return new StatInfo(found);
   }
@@ -30,7 +27,7 @@ function found(path: fs.PathLike, lookup: Lookup): FileInfo | undefined {
   return exact && new StatInfo(exact);
 }
 
-function statOrThrow(path: fs.PathLike): FileInfo | undefined {
+function statOrThrow(path: string): FileInfo | undefined {
   try {
     return new StatInfo(fs.statSync(path, { bigint: true }));
   } catch (error) {
@@ -45,7 +42,7 @@ const KINDS: Partial<Record<number, FileInfo["kind"]>> = {
   [fs.constants.S_IFLNK]: "symlink",
 };
 
-/** Reads what it is asked for: most of the time that is little of it. */
+/** Converts each field when it is read: most callers read few of them. */
 class StatInfo implements FileInfo {
   readonly #stats: fs.Stats | fs.BigIntStats;
 
@@ -87,7 +84,7 @@ class StatInfo implements FileInfo {
   }
 }
 
-/** What is known of an open file. */
+/** `fstat(2)` of an open file. */
 export function statOf(descriptor: number): FileInfo {
   if (!isWindows()) {
     const found = fs.fstatSync(descriptor);
@@ -97,8 +94,8 @@ export function statOf(descriptor: number): FileInfo {
 }
 
 /**
- * Whether the file's number came through whole: beyond 2^53, as on overlayfs and always on
- * Windows, two files could seem to be one. BigInts only then, since they cost twice as much.
+ * Whether the inode number is exact: beyond 2^53, as on overlayfs and always on Windows, two files
+ * could seem to be one. BigInts are used only then, since they cost twice as much.
  */
 function isExact({ ino }: fs.Stats): boolean {
   return Number.isSafeInteger(ino);

@@ -1,5 +1,13 @@
-/** Error numbers of Windows by the code that libuv and Deno give them, and some that those lack. */
-const CODES: ReadonlyMap<number, string> = new Map([
+import * as os from "node:os";
+
+/** The name of an `errno` value, such as `"ENOENT"`. */
+export function errorName(errno: number): string | undefined {
+  // `os.constants`, since a tracer of files takes a bare `constants` for that of `node:fs`.
+  return Object.entries(os.constants.errno).find(([, value]) => value === errno)?.[0];
+}
+
+/** Windows error numbers by the code that libuv and Deno give them, and a few that both lack. */
+const WINDOWS_CODES: ReadonlyMap<number, string> = new Map([
   [1, "EISDIR"], // ERROR_INVALID_FUNCTION
   [2, "ENOENT"], // ERROR_FILE_NOT_FOUND
   [3, "ENOENT"], // ERROR_PATH_NOT_FOUND
@@ -17,14 +25,25 @@ const CODES: ReadonlyMap<number, string> = new Map([
   [1295, "EDQUOT"], // ERROR_DISK_QUOTA_EXCEEDED
 ]);
 
-/** The code of an error number of Windows: as libuv does, "UNKNOWN" for one without. */
+/** The code of a Windows error number; `"UNKNOWN"`, as in libuv, if it has none. */
 export function windowsErrorName(error: number): string {
-  return CODES.get(error) ?? "UNKNOWN";
+  return WINDOWS_CODES.get(error) ?? "UNKNOWN";
+}
+
+/** An error like those of `node:fs`. */
+export function systemError(
+  code = "UNKNOWN",
+  errno: number,
+  syscall: string,
+  path: string,
+): NodeJS.ErrnoException {
+  const error = new Error(`${code}: ${syscall} '${path}'`);
+  return Object.assign(error, { code, errno: -errno, syscall, path });
 }
 
 /**
- * The error of a call that the file system does not know. Windows says "Incorrect function" (1),
- * which libuv and Deno tell as EISDIR: right for a read, misleading for a lock or a hard link.
+ * Corrects the error of a call that the file system lacks. Windows reports "Incorrect function" (1),
+ * which libuv and Deno map to EISDIR: right for a read, misleading for a lock or a hard link.
  */
 export function notSupported(error: unknown, code: string | undefined): unknown {
   if (code !== "EISDIR" || !(typeof error === "object" && error !== null)) return error;

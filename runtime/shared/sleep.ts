@@ -1,6 +1,6 @@
 let cell: Int32Array | undefined;
 
-/** Blocks this thread for `milliseconds`, without burning the processor. */
+/** Blocks this thread for `milliseconds`, without a busy-wait. */
 export function sleepSync(milliseconds: number): void {
   Atomics.wait(cell ??= new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }

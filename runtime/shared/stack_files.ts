@@ -1,10 +1,10 @@
-/** What V8 and JavaScriptCore have of the call stack; not all versions of the types name it. */
+/** What V8 and JavaScriptCore offer for stack traces; not all versions of the types declare it. */
 interface StackTraces {
   prepareStackTrace?: unknown;
   stackTraceLimit?: unknown;
 }
 
-/** The files on the call stack, the caller's first; a bundle's when it is in a bundle. */
+/** The files on the call stack, the caller's first: in a bundle, the bundle's file. */
 export function stackFiles(): string[] {
   const traces: StackTraces = Error;
   const { prepareStackTrace, stackTraceLimit } = traces;
@@ -13,7 +13,7 @@ export function stackFiles(): string[] {
     traces.prepareStackTrace = (_: unknown, sites: { getFileName(): unknown }[]) =>
       sites.slice(1).map((site) => site.getFileName());
     const names: unknown = new Error().stack;
-    return [...new Set(names as unknown[])].filter(isFile);
+    return Array.isArray(names) ? [...new Set(names)].filter(isFile) : [];
   } catch {
     return []; // `node --frozen-intrinsics`
   } finally {
@@ -25,7 +25,7 @@ export function stackFiles(): string[] {
   }
 }
 
-/** Not `node:fs`, `webpack-internal:///…` or `evalmachine.<anonymous>`. */
+/** Whether a name is a file's, not `node:fs`, `webpack-internal:///…` or `evalmachine.<anonymous>`. */
 export function isFile(name: unknown): name is string {
   return typeof name === "string" && /^(file:\/\/|\/|\\\\|[a-z]:[\\/])/i.test(name);
 }

@@ -1,20 +1,19 @@
 import { sleepSync } from "./sleep.ts";
 
-/** How often a look at a path is repeated: 23 ms in all. */
+/** The number of lookups: 23 ms of pauses in all. */
 const MAX_TRIES = 6;
-/** The longest pause, in milliseconds. */
 const MAX_PAUSE_MS = 8;
-/** What Windows refuses a call with while others have the file open, or wait for it to be gone. */
+/** How calls fail on Windows while another program has the file open, or its removal is pending. */
 const TRANSIENT_REFUSALS = new Set(["EACCES", "EBUSY", "EPERM"]);
 
-/** Whether it may succeed later what has failed with this code. */
+/** Whether a call that failed with this code can succeed later. */
 export function isRefusal(code: string | undefined): boolean {
   return TRANSIENT_REFUSALS.has(code ?? "");
 }
 
 /**
- * Looks at a path, again if that is refused: one that was removed or replaced while somebody had
- * it open is "access denied" to all until it is closed.
+ * Looks a path up, with retries if Windows refuses: a file that was removed or replaced while a
+ * program had it open is "access denied" to all until that program closes it.
  */
 export function retryLookup<T>(
   look: () => T,

@@ -127,7 +127,7 @@ test("options that are an array are rejected", () =>
   }));
 
 test(
-  "sweepTempFiles() removes temporary files whose names are not UTF-8",
+  "sweepTempFiles() leaves files whose names are not UTF-8 alone",
   () =>
     inTempDir(async (dir) => {
       const name = (...parts: (string | number)[]) =>
@@ -139,9 +139,8 @@ test(
       const written = [name(".a", 0xff, ".0123456789abcdef.tmp"), name("keep", 0xff)];
       for (const file of written) fs.writeFileSync(file, "");
       const removed = await sweepTempFiles(dir, { olderThan: 0 });
-      assert(removed.includes(path.join(dir, ".fine.0123456789abcdef.tmp")));
-      assertEquals(removed.length, 2);
-      assertEquals(fs.readdirSync(dir).length, 1);
+      assertEquals(removed, [path.join(dir, ".fine.0123456789abcdef.tmp")]);
+      assertEquals(fs.readdirSync(dir).length, 2);
     }),
   {
     skip: process.platform !== "linux"

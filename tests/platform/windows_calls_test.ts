@@ -1,0 +1,149 @@
+/** The FFI calls on Windows and their errors, with calls that behave as Windows does, on every OS. */
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import type { Koffi } from "../../runtime/native/koffi.ts";
+import { type WindowsCalls, windowsCalls } from "../../runtime/native/calls_windows.ts";
+import { posixRename, renameInformation } from "../../runtime/native/rename_windows.ts";
+import { windowsLocks } from "../../runtime/node/lock_windows.ts";
+import { notSupported, windowsErrorName } from "../../runtime/shared/error_codes.ts";
+import { fileId } from "../../runtime/shared/file_id.ts";
+import { retryLookup } from "../../runtime/shared/windows_refusal.ts";
+import { systemError } from "../support/runtime.ts";
+import { test } from "../support/test.ts";
+
+/** Calls of a Windows on which everything succeeds, except for `changes`. */
+function windows(changes: Partial<WindowsCalls> = {}): WindowsCalls {
+  return {
+    open: () => 4,
+    information: () => true,
+    lock: () => true,
+    unlock: () => true,
+    change: () => true,
+    close: () => {},
+    lastError: () => 0,
+    ...changes,
+  };
+}
+
+/** Fills in what GetFileInformationByHandle returns for a file. */
+function information(volume: number, index: bigint): WindowsCalls["information"] {
+  return (_, into) => {
+    const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
+    assertEquals(view.byteLength, 52);
+    view.setUint32(28, volume, true);
+    view.setUint32(44, Number(index >> 32n), true);
+    view.setUint32(48, Number(index & 0xffff_ffffn), true);
+    return true;
+  };
+}
+
+test("windowsCalls() defines no named types, so a second copy of the module can load them", () => {
+  const names = new Set<string>();
+  const koffi = {
+    load: () => ({ func: () => () => 1 }),
+    // Like koffi, whose type names are per process.
+    struct(name: string) {
+      if (names.has(name)) throw new TypeError(`Duplicate type name '${name}'`);
+      names.add(name);
+    },
+  } as unknown as Koffi;
+  for (let copies = 0; copies < 2; copies++) {
+    const lock = windowsLocks(windowsCalls(koffi))("C:\\lock", "read");
+    assert(lock.tryLock(true));
+  }
+});
+
+test("fileId() on Windows differs between volumes and is the same by path and by handle", () => {
+  const path = (dev: bigint) => fileId({ dev, ino: 7n << 48n }, true);
+  const handle = (volume: number) =>
+    windowsLocks(windows({ information: information(volume, 7n << 48n) }))("lock", "read").id;
+  assert(path(0x1111_1111n) !== path(0x2222_2222n));
+  assert(handle(0x1111_1111) !== handle(0x2222_2222));
+  assertEquals(path(0x5678_1234_9abc_def0n), handle(0x9abc_def0));
+  assertEquals(path(-0x6543_2110n), handle(0x9abc_def0), "signed, as a BigInt64Array has it");
+});
+
+test("fileId() is empty if Windows has no index, by path and by handle", () => {
+  for (const ino of [0n, 2n ** 64n - 1n, -1n]) assertEquals(fileId({ dev: 1n, ino }, true), "");
+  for (const index of [0n, 2n ** 64n - 1n]) {
+    const open = windowsLocks(windows({ information: information(1, index) }));
+    assertEquals(open("lock", "read").id, "");
+  }
+});
+
+test("LockFile.tryLock() on Windows is false for a lock violation, and throws for other errors", () => {
+  const locked = (error: number) =>
+    windowsLocks(windows({ lock: () => false, lastError: () => error }))("C:\\lock", "read");
+  assertEquals(locked(33).tryLock(true), false);
+  assertThrows(() => locked(997).tryLock(true), Error, "UNKNOWN: LockFileEx");
+  assertThrows(() => locked(1).tryLock(true), Error, "ENOTSUP: LockFileEx");
+});
+
+test("openLock() on Windows throws the error of the failed call, and closes its handle", () => {
+  const refused = (error: number) => () =>
+    windowsLocks(windows({ open: () => -1, lastError: () => error }))("C:\\lock", "read-write");
+  assertThrows(refused(32), Error, "EBUSY: CreateFileW");
+  assertThrows(refused(19), Error, "EROFS: CreateFileW");
+  assertThrows(refused(53), Error, "UNKNOWN: CreateFileW");
+  const closed: number[] = [];
+  const untold = windows({ information: () => false, close: (file) => closed.push(file) });
+  assertThrows(() => windowsLocks(untold)("C:\\lock", "read"), Error, "GetFileInformation");
+  assertEquals(closed, [4]);
+});
+
+test("windowsErrorName() is UNKNOWN for an unknown number", () => {
+  const codes = [1, 4, 19, 53, 59, 67, 1224, 1295].map(windowsErrorName);
+  const unknown = "UNKNOWN";
+  assertEquals(codes, ["EISDIR", "EMFILE", "EROFS", unknown, unknown, unknown, "EBUSY", "EDQUOT"]);
+});
+
+test("notSupported() changes EISDIR to ENOTSUP, and no other code", () => {
+  const error = systemError("EISDIR");
+  assertStrictEquals(notSupported(error, "EISDIR"), error);
+  assertEquals((error as { code?: unknown }).code, "ENOTSUP");
+  const other = systemError("EEXIST");
+  assertStrictEquals(notSupported(other, "EEXIST"), other);
+  assertEquals((other as { code?: unknown }).code, "EEXIST");
+});
+
+test("renameInformation() has the layout of FILE_RENAME_INFO for 64 and 32 bits", () => {
+  const bytes = (text: string) => Uint8Array.from(text.match(/../g)!, (pair) => parseInt(pair, 16));
+  const name = "610022220000"; // "a∢" and a NUL
+  assertEquals(
+    renameInformation("a∢", 8),
+    bytes(`0300000000000000${"0000000000000000"}04000000${name}`),
+  );
+  assertEquals(
+    renameInformation("a∢", 4),
+    bytes(`03000000${"00000000"}04000000${name}`),
+  );
+});
+
+test("posixRename() closes its handle, and returns false if Windows refuses", () => {
+  const calls: string[] = [];
+  const of = (opened: number, changed: boolean) =>
+    windows({
+      open: () => opened,
+      change: (file, kind) => (calls.push(`change ${file} ${kind}`), changed),
+      close: (file) => calls.push(`close ${file}`),
+    });
+  assertEquals(posixRename(of(-1, true), "from", "to"), false);
+  assertEquals(posixRename(of(8, false), "from", "to"), false);
+  assertEquals(posixRename(of(9, true), "from", "to"), true);
+  assertEquals(calls, ["change 8 22", "close 8", "change 9 22", "close 9"]);
+});
+
+test("retryLookup() succeeds once a pending removal is done", () => {
+  const pauses: number[] = [];
+  const look = (refusals: number, code = "EPERM") => () => {
+    if (pauses.length < refusals) throw systemError(code);
+    return "found";
+  };
+  const codeOf = (error: { code?: unknown }) => String(error.code);
+  const sleep = (time: number) => pauses.push(time);
+  assertEquals(retryLookup(look(5), codeOf, sleep), "found");
+  assertEquals(pauses, [1, 2, 4, 8, 8]);
+  assertThrows(() => retryLookup(look(Infinity), codeOf, sleep), Error, "EPERM");
+  assertEquals(pauses.length, 10);
+  assertThrows(() => retryLookup(look(Infinity, "ENOENT"), codeOf, sleep), Error, "ENOENT");
+  assertEquals(pauses.length, 10);
+});

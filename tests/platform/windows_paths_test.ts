@@ -1,0 +1,96 @@
+/** Path rules of Windows and of file systems that fold names, checked on every OS. */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import * as path from "node:path";
+import { fileUrlPath } from "../../internal/base/file_url.ts";
+import { pathKey, resolveFrom } from "../../internal/base/paths.ts";
+import { faultOnWindows } from "../../internal/base/windows_names.ts";
+import { tempPath } from "../../internal/write/temp_name.ts";
+import { runtime, useRuntime } from "../../runtime/mod.ts";
+import { isWindows, test } from "../support/test.ts";
+
+test("resolveFrom() on Windows resolves like path.win32.resolve()", () => {
+  const from = (directory: string, path: string) => resolveFrom(directory, path, true);
+  assertEquals(from("C:\\work", "foo"), "C:\\work\\foo");
+  assertEquals(from("C:\\work", "C:foo"), "C:\\work\\foo");
+  assertEquals(from("C:\\work", "c:..\\foo"), "c:\\foo");
+  assertEquals(from("D:\\links", "\\data\\x"), "D:\\data\\x");
+  assertEquals(from("C:\\work", "D:/a/./b//c"), "D:\\a\\b\\c");
+  assertEquals(from("\\\\host\\share\\a", "\\b"), "\\\\host\\share\\b");
+  assertEquals(from("C:\\work", "\\\\?\\C:\\a."), "\\\\?\\C:\\a.");
+  assertEquals(from("C:\\work", "foo/"), "C:\\work\\foo\\");
+  assertEquals(from("C:\\work", "\\"), "C:\\");
+});
+
+test("resolveFrom() on Windows uses another drive's working directory, or its root if unknown", () => {
+  const real = runtime;
+  const resolved = (cwdOf: (drive: string) => string | undefined) => {
+    useRuntime({ ...real, cwdOf });
+    return resolveFrom("C:\\work", "D:foo", true);
+  };
+  try {
+    assertEquals(resolved((drive) => `${drive}\\there`), "D:\\there\\foo");
+    assertEquals(resolved(() => undefined), "D:\\foo");
+  } finally {
+    useRuntime(real);
+  }
+});
+
+test("resolveFrom() leaves `..` to the kernel when not on Windows", () => {
+  if (isWindows) return;
+  assertEquals(resolveFrom("/base", "../foo"), "/base/../foo");
+  assertEquals(resolveFrom("/base", "/a/../b"), "/a/../b");
+  assertEquals(resolveFrom("/base", "C:foo", false), "/base/C:foo");
+});
+
+test("faultOnWindows() finds names that Deno and Node map to different files", () => {
+  const bad = ["a*b", "a:b", 'a"', "a<", "a>", "a|", "a?", "a\n", "name.", "name ", "...", "NUL"];
+  bad.push("nul.txt", "con", "Aux .tar.gz", "COM1", "lpt9.x", "COM²", "CONIN$");
+  for (const name of bad) assert(faultOnWindows(name) !== undefined, name);
+  for (const name of [".a", "a.b", "nulls", "COM", "COM10", "con_", "ä b", "a-con", "[a]"]) {
+    assertEquals(faultOnWindows(name), undefined, name);
+  }
+});
+
+test("fileUrlPath() accepts and rejects the same URLs as fileURLToPath()", () => {
+  assertEquals(fileUrlPath("file:///a%20b/c%5Cd", false), "/a b/c\\d");
+  assertEquals(fileUrlPath("file:///C:/a%20b", true), "C:\\a b");
+  assertEquals(fileUrlPath("file://host/share/a", true), "\\\\host\\share\\a");
+  assertEquals(fileUrlPath("file://localhost/a", false), "/a");
+  for (
+    const [url, windows] of [
+      ["file:///a%2Fb", false],
+      ["file:///C:/a%2fb", true],
+      ["file:///C:/a%5cb", true],
+      ["file://host/a", false],
+      ["file:///a", true],
+      ["file:///a%zz", false],
+      ["file:///a%ff", false],
+      ["https://host/a", false],
+    ] as const
+  ) assertThrows(() => fileUrlPath(url, windows), TypeError, undefined, url);
+});
+
+test("pathKey() is the same for all spellings of a path, and for case and accents where those fold", () => {
+  const real = runtime;
+  const keys = (foldsNames: boolean, ...paths: string[]) => {
+    useRuntime({ ...real, foldsNames });
+    return new Set(paths.map((one) => pathKey(one.replaceAll("/", path.sep)))).size;
+  };
+  try {
+    assertEquals(keys(false, "/a/b", "/a/./b", "/a//b", "/a/c/../b"), 1);
+    assertEquals(keys(false, "/a/b", "/a/B"), 2);
+    assertEquals(keys(false, "/a/.b", "/a/..b", "/a/b..", "/a/...", "/a/b."), 5);
+    assertEquals(keys(true, "/a/b", "/A/B"), 1);
+    assertEquals(keys(true, "/\u00c5", "/A\u030a", "/\u212b", "/\u00e5"), 1);
+    assertEquals(keys(true, "/όσος", "/ΌΣΟΣ", "/όσοσ"), 1);
+  } finally {
+    useRuntime(real);
+  }
+});
+
+test("tempPath() makes names with no more UTF-16 units than Windows allows", () => {
+  for (let length = 200; length <= 255; length++) {
+    const name = path.basename(tempPath(path.resolve("語".repeat(length))));
+    assert(name.length <= Math.max(143, length), `${name.length} for ${length}`);
+  }
+});
