@@ -34,7 +34,6 @@ interface PackageJson extends Record<string, unknown> {
   name: string;
   version: string;
   exports: Record<string, unknown>;
-  dependencies: Record<string, string>;
 }
 
 /** What package.json says of the npm package, whatever builds it. */
@@ -91,6 +90,7 @@ export const packageJson: PackageJson = {
     bin: Object.fromEntries(commands.map(({ file }) => ["aperture-atomic", `esm/${file}.js`])),
   },
   files: ["esm", "script", ...extraFiles],
-  dependencies: { koffi: "^3.3.3" },
+  // Writes do without it; a lock that cannot load it says what to install.
+  optionalDependencies: { koffi: "^3.3.3" },
   publishConfig: { access: "public", provenance: true },
 };

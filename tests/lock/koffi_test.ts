@@ -1,4 +1,4 @@
-/** What gives the locks on Node and Bun, when it is not there or does not work. */
+/** Locks on Node and Bun when koffi is missing or cannot be loaded. */
 import { assert, assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
@@ -7,12 +7,13 @@ import * as path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { inTempDir } from "../support/dir.ts";
+import { builtinCalls } from "../../runtime/native/calls_unix.ts";
 import { isBun, isDeno, test } from "../support/test.ts";
 
 const built = fileURLToPath(new URL("../../", import.meta.url));
 
-/** What a program says of a lock, and of a write, with a copy of the library and this koffi. */
-function withKoffi(dir: string, koffi: string | undefined): string[] {
+/** Runs a program that writes and locks, with a copy of the library and this koffi; its output. */
+function withKoffi(dir: string, koffi: string | undefined, ...flags: string[]): string[] {
   const packed = path.join(dir, "package");
   const tests = path.join(built, "tests");
   const filter = (file: string) => !file.startsWith(tests);
@@ -39,8 +40,8 @@ function withKoffi(dir: string, koffi: string | undefined): string[] {
     }
   `,
   );
-  // NODE_PATH may lead to a koffi, and Bun installs what is not there.
-  const args = isBun ? ["--no-install", program] : [program];
+  // NODE_PATH can lead to a koffi, and Bun installs missing packages.
+  const args = isBun ? ["--no-install", program] : [...flags, program];
   const env = { ...process.env, NODE_PATH: "" };
   const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: dir, env, encoding: "utf8" });
   assertEquals(fs.readFileSync(path.join(dir, "file"), "utf8"), "x", stderr);
@@ -51,7 +52,7 @@ const broken = `throw Object.assign(new Error("koffi.node: invalid ELF header"),
   code: "ERR_DLOPEN_FAILED",
 });`;
 
-/** Whether the runtime is one of a development tool's packages, which koffi is among. */
+/** Whether the runtime itself is an npm package in a node_modules that has koffi. */
 function isBesideKoffi(): boolean {
   try {
     return createRequire(process.execPath).resolve("koffi") !== "";
@@ -60,18 +61,21 @@ function isBesideKoffi(): boolean {
   }
 }
 
-test("A lock without koffi says how to get it", () =>
+/** Whether the runtime has an FFI of its own: Bun, and Node 26 and newer. */
+const hasFfi = !isDeno && builtinCalls() !== undefined;
+
+test("DirLock.acquire() says to install koffi when it is missing", () =>
   inTempDir((dir) => {
     const [code, message] = withKoffi(dir, undefined);
     assertEquals(code, "ERR_MODULE_NOT_FOUND");
     assert(message!.includes("npm install koffi"), message);
   }), {
-  skip: isDeno && "Deno has locks" || isBun && "Bun has bun:ffi" ||
-    isBesideKoffi() && "this Node itself lies where koffi is found",
+  skip: isDeno && "Deno has locks of its own" || hasFfi && "this runtime has an FFI of its own" ||
+    isBesideKoffi() && "koffi is installed next to this Node",
 });
 
 test(
-  "A lock with a koffi that cannot be loaded says why, and not that it is missing",
+  "DirLock.acquire() says why koffi cannot be loaded when it is installed",
   () =>
     inTempDir((dir) => {
       const [code, message] = withKoffi(dir, broken);
@@ -79,13 +83,26 @@ test(
       assert(message!.includes("invalid ELF header"), message);
       assert(!message!.includes("npm install koffi"), message);
     }),
-  { skip: isDeno && "Deno has locks" || isBun && "Bun has bun:ffi" },
+  { skip: isDeno && "Deno has locks of its own" || hasFfi && "this runtime has an FFI of its own" },
 );
 
+for (const [what, koffi] of [["is missing", undefined], ["cannot be loaded", broken]] as const) {
+  test(
+    `DirLock.acquire() uses the FFI of Bun or Node when koffi ${what}`,
+    () => inTempDir((dir) => assertEquals(withKoffi(dir, koffi), ["null", "locked"])),
+    { skip: !hasFfi && "this runtime has no FFI of its own" },
+  );
+}
+
 test(
-  "Bun locks by bun:ffi where koffi is missing",
-  () => inTempDir((dir) => assertEquals(withKoffi(dir, undefined), ["null", "locked"])),
-  {
-    skip: !isBun && "only Bun has bun:ffi",
-  },
+  "DirLock.acquire() names both causes when neither koffi nor node:ffi can be used",
+  () =>
+    inTempDir((dir) => {
+      const permissions = ["--permission", "--allow-fs-read=*", "--allow-fs-write=*"];
+      const [code, message] = withKoffi(dir, broken, ...permissions, "--allow-addons");
+      assertEquals(code, "ERR_DLOPEN_FAILED");
+      assert(message!.includes("invalid ELF header"), message);
+      assert(message!.includes("--allow-ffi"), message);
+    }),
+  { skip: (!hasFfi || isBun) && "only Node 26 and newer has node:ffi" },
 );

@@ -1,6 +1,6 @@
 /**
- * What Node's permission model lets the library do: it forbids fsync, fchmod, fchown and addons, on
- * Node 20 to 24 not the fsync of a FileHandle.
+ * The library under Node's permission model, which forbids fsync, fchmod, fchown and addons. Node 20
+ * to 24 allow the fsync of a FileHandle.
  */
 import { assert, assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
@@ -8,16 +8,17 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { builtinCalls } from "../../runtime/native/calls_unix.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { isBun, isDeno, test } from "../support/test.ts";
 
 const skip = (isDeno || isBun) && "only Node has --permission";
-/** Came with Node 20.12; before, addons are not forbidden. */
+/** Node before 20.12 does not forbid addons. */
 const skipAddons = skip ||
   (!process.allowedNodeEnvironmentFlags.has("--allow-addons") && "there is no --allow-addons");
 const library = fileURLToPath(new URL("../../mod.js", import.meta.url));
 
-/** What a program prints that may read everything and write in `dir`; `lib` is the library. */
+/** Runs a program that may read everything and write in `dir`; returns what it prints. */
 function output(dir: string, flags: string[], program: string): string {
   const file = path.join(dir, "program.mjs");
   const specifier = JSON.stringify(library);
@@ -34,7 +35,7 @@ function output(dir: string, flags: string[], program: string): string {
   return (stdout + stderr).trim();
 }
 
-/** Writes in every form; says what is not as it should be. */
+/** A program that writes in every form and prints what went wrong. */
 const writes = (durabilities: string[], failed: string) => `
   import * as fs from "node:fs";
   const dir = process.argv[2];
@@ -70,10 +71,10 @@ const writes = (durabilities: string[], failed: string) => `
 `;
 
 for (const flags of [[], ["--allow-addons"]]) {
-  const how = flags.length === 0 ? "without --allow-addons" : "with --allow-addons";
+  const how = flags.length === 0 ? "" : " with --allow-addons";
 
   test(
-    `Every write that needs no fsync of a directory works under --permission ${how}`,
+    `atomicWrite() works under --permission${how} unless it needs the fsync of a directory`,
     () =>
       inTempDir((dir) => {
         const failed = "console.log(durability, form, i, error.code, error.message);";
@@ -85,26 +86,29 @@ for (const flags of [[], ["--allow-addons"]]) {
 }
 
 test(
-  "A durable write under --permission is done, or tells what it could not do",
+  "atomicWrite() under --permission is durable, or its error says what is forbidden",
   () =>
     inTempDir((dir) => {
       const failed = `
       const found = fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "nothing";
-      const told = error.replaced ? form : option.createNew ? "nothing" : "old";
+      const wanted = error.replaced ? form : option.createNew ? "nothing" : "old";
       const clear = error.code === "ERR_ACCESS_DENIED" && /permission/i.test(error.message);
-      if (!clear || found !== told) console.log(form, i, found, told, error.code, error.message);
+      if (!clear || found !== wanted) console.log(form, i, found, wanted, error.code, error.message);
     `;
       assertEquals(output(dir, [], writes(["durable"], failed)), "all done");
     }),
   { skip },
 );
 
-test("Locks and updates work under --permission with --allow-addons", () =>
-  inTempDir((dir) => {
-    const told = output(
-      dir,
-      ["--allow-addons"],
-      `
+for (const flag of ["--allow-addons", "--allow-ffi"]) {
+  test(
+    `DirLock.acquire() and atomicUpdate() work under --permission with ${flag}`,
+    () =>
+      inTempDir((dir) => {
+        const printed = output(
+          dir,
+          [flag],
+          `
       const dir = process.argv[2];
       const lock = await lib.DirLock.acquire(dir);
       console.log(await lib.DirLock.tryAcquire(dir), lib.DirLock.tryAcquireSync(dir));
@@ -114,16 +118,19 @@ test("Locks and updates work under --permission with --allow-addons", () =>
       lib.DirLock.acquireSync(dir).release();
       console.log("all done");
     `,
-    );
-    assertEquals(told.split("\n"), ["null null", "all done"]);
-    assertEquals(text(path.join(dir, "own", "file")), "async, sync");
-  }), { skip: skipAddons });
+        );
+        assertEquals(printed.split("\n"), ["null null", "all done"]);
+        assertEquals(text(path.join(dir, "own", "file")), "async, sync");
+      }),
+    { skip: skip || !process.allowedNodeEnvironmentFlags.has(flag) && `there is no ${flag}` },
+  );
+}
 
 test(
-  "A lock under --permission without --allow-addons says what is missing",
+  "DirLock.acquire() and atomicUpdate() name --allow-addons when --permission forbids addons",
   () =>
     inTempDir((dir) => {
-      const told = output(
+      const lines = output(
         dir,
         [],
         `
@@ -143,9 +150,10 @@ test(
       }
     `,
       ).split("\n");
-      assertEquals(told.length, 6, told.join("\n"));
-      for (const line of told) {
+      assertEquals(lines.length, 6, lines.join("\n"));
+      for (const line of lines) {
         assert(line.includes("--allow-addons"), line);
+        assertEquals(line.includes("--allow-ffi"), builtinCalls() !== undefined, line);
         assert(!line.includes("npm install"), line);
       }
       assertEquals(list(path.join(dir, "own")), []);
