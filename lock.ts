@@ -1,101 +1,75 @@
 /**
- * Lock a directory among all programs that share it, with a lock that the kernel
- * frees when its holder dies.
+ * Locks a directory for all programs that share it. The kernel releases the lock when its holder
+ * dies.
  *
- * The lock is an advisory one, `flock(2)` on Unix and `LockFileEx` on Windows, on the
- * file `.aperture.lock` in the directory. It keeps out everyone who takes the same
- * kind of lock on that file: other programs with this module, `flock(1)`, Python's
- * `fcntl.flock`, Rust's fs2. There is no lease that could run out and no
- * stale lock to break.
+ * The lock is advisory: `flock(2)` on Unix and `LockFileEx` on Windows, on the file
+ * `.aperture.lock` in the directory. It excludes every program that takes the same kind of lock on
+ * that file: other programs with this module, `flock(1)`, Python's `fcntl.flock`, Rust's fs2. There
+ * is no lease that could expire and no stale lock to break.
  *
  * ```ts
  * import { DirLock } from "@aperture/atomic/lock";
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const dir = await Deno.makeTempDir();
- * {
- *   using lock = await DirLock.acquire(dir);
- *   console.log(`nobody else is in ${lock.dir} now`);
+ * const dir = await mkdtemp(`${tmpdir()}/example-`);
+ * const lock = await DirLock.acquire(dir);
+ * try {
+ *   console.log(`no other program is in ${lock.dir} now`);
+ * } finally {
+ *   lock.release();
  * }
  * ```
  *
  * @module
  */
 
-import { holdersOf } from "./internal/lock/file.ts";
+import { atCaller } from "./internal/base/errors.ts";
+import { type Checks, isFileName, isFunction, readOptions } from "./internal/base/options.ts";
+import { absolutePath, joinPath } from "./internal/base/paths.ts";
+import { run, runSync } from "./internal/base/steps.ts";
+import { acquire, tryAcquire } from "./internal/lock/acquire.ts";
 import { LockLostError } from "./internal/lock/errors.ts";
+import { holdersOf } from "./internal/lock/file.ts";
 import { type Hold, holdOf, isHeld, release, setHold } from "./internal/lock/queue.ts";
 import {
   ACQUIRE_OPTIONS,
   ACQUIRE_SYNC_OPTIONS,
+  type AcquireOptions,
+  type AcquireSyncOptions,
   LOCK_FILE_NAME,
   lockRequest,
   TRY_OPTIONS,
+  type TryAcquireOptions,
 } from "./internal/lock/request.ts";
-import { acquire, acquireSync, tryAcquire, tryAcquireOnce } from "./internal/lock/acquire.ts";
-import { type Checks, isFileName, isFunction, readOptions } from "./internal/base/options.ts";
-import { absolutePath, joinPath } from "./internal/base/paths.ts";
-import { call, runSync } from "./internal/base/steps.ts";
 
 export { DeadlockError, LockLostError, LockTimeoutError } from "./internal/lock/errors.ts";
 export { LOCK_FILE_NAME };
-
-/** Options for {@linkcode DirLock.tryAcquire} and {@linkcode DirLock.tryAcquireSync}. */
-export interface TryAcquireOptions {
-  /**
-   * Take the lock shared, as readers do: any number of shared holders, but no
-   * exclusive one beside them.
-   *
-   * @default {false}
-   */
-  shared?: boolean;
-  /**
-   * The name of the lock file, one path component. All who are to keep each other
-   * out must use the same.
-   *
-   * @default {".aperture.lock"}
-   */
-  lockFileName?: string;
-}
-
-/** Options for {@linkcode DirLock.acquireSync}. */
-export interface AcquireSyncOptions extends TryAcquireOptions {
-  /**
-   * How long to wait for the lock at most, in milliseconds. 0 tries once, Infinity waits for
-   * ever.
-   *
-   * @default {Infinity}
-   */
-  timeout?: number;
-  /** Called once if the lock is not free at once, so that a program can say that it waits. */
-  onWait?: () => void;
-}
-
-/** Options for {@linkcode DirLock.acquire} and {@linkcode withDirLock}. */
-export interface AcquireOptions extends AcquireSyncOptions {
-  /** Gives up the wait. */
-  signal?: AbortSignal;
-}
+export type { AcquireOptions, AcquireSyncOptions, TryAcquireOptions };
 
 /**
  * The lock on a directory, held until it is released.
  *
- * It is freed by {@linkcode DirLock.release}, at the end of a `using` variable's scope,
- * and by the kernel when the process ends, however it ends. It is not freed when a
- * variable that holds it is garbage-collected, and child processes do not inherit it.
+ * {@linkcode DirLock.release} frees it, so does the end of a `using` variable's scope, and so does
+ * the kernel when the process ends, however it ends. Garbage collection does not free it. Child
+ * processes do not inherit it.
  *
- * The lock is not re-entrant: who holds it and acquires it again waits for itself.
+ * The lock is not re-entrant: a program that holds it and acquires it again waits for itself. After
+ * 10 seconds of such a wait the library warns.
  *
  * @see {@link https://man7.org/linux/man-pages/man2/flock.2.html} for what the kernel does
  *
  * @example Usage
  * ```ts
  * import { DirLock } from "@aperture/atomic";
- * import { assert } from "@std/assert";
+ * import assert from "node:assert";
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const dir = await Deno.makeTempDir();
+ * const dir = await mkdtemp(`${tmpdir()}/example-`);
  * const lock = await DirLock.acquire(dir);
  * try {
- *   assert(await DirLock.tryAcquire(dir) === null);
+ *   assert.equal(await DirLock.tryAcquire(dir), null);
  * } finally {
  *   lock.release();
  * }
@@ -106,10 +80,13 @@ export class DirLock implements Disposable, AsyncDisposable {
   readonly dir: string;
   /** The absolute path of the lock file. */
   readonly path: string;
-  /** Whether the lock is a shared one. */
+  /** Whether the lock is shared. */
   readonly shared: boolean;
 
   private constructor(hold: Hold) {
+    if (hold?.queue === undefined) {
+      throw new TypeError("new DirLock() does not lock: call DirLock.acquire(dir) instead");
+    }
     this.dir = hold.dir;
     this.path = hold.path;
     this.shared = hold.shared;
@@ -117,98 +94,124 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Waits until the directory's lock is free and takes it.
+   * Waits until the directory's lock is free and takes it. Missing directories and a missing lock
+   * file are created.
    *
-   * The directory and the lock file are created when they are missing. Callers of one
-   * thread are served in the order in which they came, shared ones together; among
-   * processes the kernel decides.
+   * A thread's calls are served in their order, consecutive shared ones together. Among processes,
+   * the kernel decides. A call that waits keeps the process alive: to give up, pass `timeout` or
+   * `signal`.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
    * @param dir The directory, as a path or a `file:` URL.
    * @param options Shared or exclusive, and how long to wait.
-   * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
+   * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
    * @throws {LockTimeoutError} If the lock is not free within `timeout`.
    * @throws {DOMException} The reason of `signal` when it is aborted.
-   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own
-   * error class, with its `code`. `ENOTSUP`, `ENOLCK` or the like if the file system has no locks.
+   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
+   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system has no
+   * locks.
    * @returns The lock.
    *
    * @example Usage
    * ```ts
    * import { DirLock } from "@aperture/atomic";
+   * import { mkdtemp } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * const dir = await Deno.makeTempDir();
-   * using lock = await DirLock.acquire(dir, { timeout: 5_000 });
+   * const dir = await mkdtemp(`${tmpdir()}/example-`);
+   * const lock = await DirLock.acquire(dir, { timeout: 5_000 });
+   * lock.release();
    * ```
    */
   static async acquire(dir: string | URL, options?: AcquireOptions): Promise<DirLock> {
-    return new DirLock(await acquire(lockRequest(dir, readOptions(options, ACQUIRE_OPTIONS))));
+    const request = lockRequest(dir, readOptions(options, ACQUIRE_OPTIONS));
+    try {
+      return new DirLock(await run(acquire(request)));
+    } catch (error) {
+      throw atCaller(error, DirLock.acquire);
+    }
   }
 
   /**
-   * Takes the directory's lock if it is free now.
-   *
-   * The directory and the lock file are created when they are missing.
+   * Takes the directory's lock if it is free now. Missing directories and a missing lock file are
+   * created.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
    * @param dir The directory, as a path or a `file:` URL.
    * @param options Shared or exclusive.
-   * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
+   * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
-   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own
-   * error class, with its `code`. `ENOTSUP`, `ENOLCK` or the like if the file system has no locks.
-   * @returns The lock, or null if it is held by another or waited for in this process.
+   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
+   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system has no
+   * locks.
+   * @returns The lock, or null if another holder has it or a call of this thread waits for it.
    *
    * @example Usage
    * ```ts
    * import { DirLock } from "@aperture/atomic";
+   * import { mkdtemp } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * const dir = await Deno.makeTempDir();
-   * using lock = await DirLock.tryAcquire(dir);
-   * if (lock === null) console.log("somebody else is at work");
+   * const dir = await mkdtemp(`${tmpdir()}/example-`);
+   * const lock = await DirLock.tryAcquire(dir);
+   * if (lock === null) console.log("another program is at work");
+   * lock?.release();
    * ```
    */
   static async tryAcquire(
     dir: string | URL,
     options?: TryAcquireOptions,
   ): Promise<DirLock | null> {
-    const hold = await tryAcquireOnce(lockRequest(dir, readOptions(options, TRY_OPTIONS)));
-    return hold === undefined ? null : new DirLock(hold);
+    const request = lockRequest(dir, readOptions(options, TRY_OPTIONS));
+    try {
+      const hold = await run(tryAcquire(request));
+      return hold === undefined ? null : new DirLock(hold);
+    } catch (error) {
+      throw atCaller(error, DirLock.tryAcquire);
+    }
   }
 
   /**
-   * Blocks this thread until the directory's lock is free and takes it: the
-   * synchronous form of {@linkcode DirLock.acquire}.
+   * Blocks this thread until the directory's lock is free and takes it: the synchronous form of
+   * {@linkcode DirLock.acquire}.
    *
-   * It does not queue behind asynchronous callers of this thread, which cannot go on
-   * while it blocks.
+   * It overtakes this thread's asynchronous calls, which cannot continue while it blocks.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
    * @param dir The directory, as a path or a `file:` URL.
    * @param options Shared or exclusive, and how long to wait.
-   * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
+   * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
    * @throws {LockTimeoutError} If the lock is not free within `timeout`.
-   * @throws {DeadlockError} If this thread holds the lock itself, so that it could never be free,
-   * or on Deno waits for it already, so that it may be the next to have it.
-   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own
-   * error class, with its `code`. `ENOTSUP`, `ENOLCK` or the like if the file system has no locks.
+   * @throws {DeadlockError} If this thread itself holds the lock, so that it would never be free,
+   * or on Deno already waits for it, so that it might be the next holder.
+   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
+   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system has no
+   * locks.
    * @returns The lock.
    *
    * @example Usage
    * ```ts
    * import { DirLock } from "@aperture/atomic";
+   * import { mkdtempSync } from "node:fs";
+   * import { tmpdir } from "node:os";
    *
-   * const dir = Deno.makeTempDirSync();
-   * using lock = DirLock.acquireSync(dir, { timeout: 5_000 });
+   * const dir = mkdtempSync(`${tmpdir()}/example-`);
+   * const lock = DirLock.acquireSync(dir, { timeout: 5_000 });
+   * lock.release();
    * ```
    */
   static acquireSync(dir: string | URL, options?: AcquireSyncOptions): DirLock {
-    return new DirLock(acquireSync(lockRequest(dir, readOptions(options, ACQUIRE_SYNC_OPTIONS))));
+    const request = lockRequest(dir, readOptions(options, ACQUIRE_SYNC_OPTIONS));
+    try {
+      return new DirLock(runSync(acquire(request)));
+    } catch (error) {
+      throw atCaller(error, DirLock.acquireSync);
+    }
   }
 
   /**
@@ -219,25 +222,33 @@ export class DirLock implements Disposable, AsyncDisposable {
    *
    * @param dir The directory, as a path or a `file:` URL.
    * @param options Shared or exclusive.
-   * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
+   * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
-   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own
-   * error class, with its `code`. `ENOTSUP`, `ENOLCK` or the like if the file system has no locks.
-   * @returns The lock, or null if it is held by another or waited for in this process.
+   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
+   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system has no
+   * locks.
+   * @returns The lock, or null if another holder has it or a call of this thread waits for it.
    *
    * @example Usage
    * ```ts
    * import { DirLock } from "@aperture/atomic";
+   * import { mkdtempSync } from "node:fs";
+   * import { tmpdir } from "node:os";
    *
-   * const dir = Deno.makeTempDirSync();
-   * using lock = DirLock.tryAcquireSync(dir);
-   * if (lock === null) console.log("somebody else is at work");
+   * const dir = mkdtempSync(`${tmpdir()}/example-`);
+   * const lock = DirLock.tryAcquireSync(dir);
+   * if (lock === null) console.log("another program is at work");
+   * lock?.release();
    * ```
    */
   static tryAcquireSync(dir: string | URL, options?: TryAcquireOptions): DirLock | null {
     const request = lockRequest(dir, readOptions(options, TRY_OPTIONS));
-    const hold = runSync(call(() => tryAcquire(request, false)));
-    return hold === undefined ? null : new DirLock(hold);
+    try {
+      const hold = runSync(tryAcquire(request));
+      return hold === undefined ? null : new DirLock(hold);
+    } catch (error) {
+      throw atCaller(error, DirLock.tryAcquireSync);
+    }
   }
 
   /** Whether the lock has been released. */
@@ -246,14 +257,16 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Frees the lock. Calling it again does nothing. The lock file stays.
+   * Frees the lock. The lock file stays. Calling it again does nothing.
    *
    * @example Usage
    * ```ts
    * import { DirLock } from "@aperture/atomic";
-   * import { assert } from "@std/assert";
+   * import assert from "node:assert";
+   * import { mkdtemp } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * const lock = await DirLock.acquire(await Deno.makeTempDir());
+   * const lock = await DirLock.acquire(await mkdtemp(`${tmpdir()}/example-`));
    * lock.release();
    * assert(lock.released);
    * ```
@@ -263,36 +276,45 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Sees that the lock is held still, and that its path leads to the locked file: somebody may
-   * have removed that or the directory, and then others can lock a new one beside this lock.
-   * For long work, before its last step. On a cluster it does not notice that a machine was cut
-   * off and its locks given to others (docs/platforms/several-machines.md).
+   * Checks that the lock is still held and that its path still leads to the locked file. Call it
+   * before the last step of long work.
+   *
+   * If the lock file or the directory was removed or replaced, other programs can lock the new
+   * file. On a network file system, it does not notice that this machine was cut off and its locks
+   * were given to others (docs/platforms/several-machines.md).
    *
    * Requires `--allow-read` permission for the directory.
    *
-   * @throws {LockLostError} If it is held no longer.
+   * @throws {LockLostError} If the lock is no longer held.
    *
    * @example Usage
    * ```ts
    * import { DirLock } from "@aperture/atomic";
+   * import { mkdtemp } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * using lock = await DirLock.acquire(await Deno.makeTempDir());
-   * // A long time later:
+   * const lock = await DirLock.acquire(await mkdtemp(`${tmpdir()}/example-`));
+   * // After long work:
    * lock.verify();
+   * lock.release();
    * ```
    */
   verify(): void {
-    if (!isHeld(holdOf(this)!)) throw new LockLostError(this.path);
+    const hold = holdOf(this)!;
+    if (isHeld(hold)) return;
+    throw atCaller(new LockLostError(this.path), this.verify);
   }
 
   /**
-   * {@linkcode DirLock.release}, for `using`.
+   * Calls {@linkcode DirLock.release} at the end of the scope of a `using` variable.
    *
    * @example Usage
    * ```ts
    * import { DirLock } from "@aperture/atomic";
+   * import { mkdtemp } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * using lock = await DirLock.acquire(await Deno.makeTempDir());
+   * using lock = await DirLock.acquire(await mkdtemp(`${tmpdir()}/example-`));
    * ```
    */
   [Symbol.dispose](): void {
@@ -300,15 +322,17 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * {@linkcode DirLock.release}, for `await using`.
+   * Calls {@linkcode DirLock.release} at the end of the scope of an `await using` variable.
    *
-   * @returns A promise that is resolved.
+   * @returns A promise that is already resolved.
    *
    * @example Usage
    * ```ts
    * import { DirLock } from "@aperture/atomic";
+   * import { mkdtemp } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * await using lock = await DirLock.acquire(await Deno.makeTempDir());
+   * await using lock = await DirLock.acquire(await mkdtemp(`${tmpdir()}/example-`));
    * ```
    */
   [Symbol.asyncDispose](): Promise<void> {
@@ -318,17 +342,16 @@ export class DirLock implements Disposable, AsyncDisposable {
 }
 
 /**
- * Calls a function while holding a directory's lock.
- *
- * The lock is released when the function has returned, its promise included, or thrown.
+ * Calls a function while holding a directory's lock. The lock is released when the function's
+ * promise settles, or when the function returns or throws.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
  * @typeParam T What the function returns.
  * @param dir The directory, as a path or a `file:` URL.
- * @param fn What to do while the lock is held.
+ * @param fn The function to call while the lock is held. It gets the lock.
  * @param options Shared or exclusive, and how long to wait.
- * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
+ * @throws {TypeError} If an argument has the wrong type or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
  * @throws {LockTimeoutError} If the lock is not free within `timeout`.
  * @throws {DOMException} The reason of `signal` when it is aborted.
@@ -338,11 +361,13 @@ export class DirLock implements Disposable, AsyncDisposable {
  * @example Usage
  * ```ts
  * import { withDirLock } from "@aperture/atomic";
+ * import { mkdtemp, writeFile } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const dir = await Deno.makeTempDir();
+ * const dir = await mkdtemp(`${tmpdir()}/example-`);
  * await withDirLock(dir, async () => {
- *   await Deno.writeTextFile(`${dir}/a.txt`, "a");
- *   await Deno.writeTextFile(`${dir}/b.txt`, "b");
+ *   await writeFile(`${dir}/a.txt`, "a");
+ *   await writeFile(`${dir}/b.txt`, "b");
  * });
  * ```
  */
@@ -352,8 +377,13 @@ export async function withDirLock<T>(
   options?: AcquireOptions,
 ): Promise<T> {
   isFunction(fn, "fn");
-  const lock = await DirLock.acquire(dir, options);
-  // No `using`, which Node before 20.4 and Jest 29 cannot run.
+  let lock: DirLock;
+  try {
+    lock = await DirLock.acquire(dir, options);
+  } catch (error) {
+    throw atCaller(error, withDirLock);
+  }
+  // Not `using`, which Node before 20.4 and Jest 29 cannot run.
   try {
     return await fn(lock);
   } finally {
@@ -372,29 +402,33 @@ export interface LockHoldersOptions {
 }
 
 /**
- * Tells which processes hold a directory's lock: for messages to people. By the time that it is
- * read it may be wrong, and so nothing should be decided by it.
+ * Returns the ids of the processes that hold a directory's lock. It is for messages to people: the
+ * answer may be outdated when it is read, so a program must not decide by it.
  *
- * Linux tells, in `/proc/locks`, of the processes of one's own pid namespace. Where a child has
- * inherited the lock of a process that has ended, it is the child.
+ * Only Linux reports holders, in `/proc/locks`, and only processes in the caller's pid namespace.
+ * On network file systems, holders on other machines cannot be seen.
  *
  * Requires `--allow-read` permission for the directory, and all permissions for an answer: Deno
- * lets no other program read in `/proc`. It never prompts.
+ * allows access to `/proc` only then. It never prompts.
  *
  * @param dir The directory, as a path or a `file:` URL.
  * @param options Which lock file.
- * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
+ * @throws {TypeError} If an argument has the wrong type or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
- * @returns The process ids, none if the lock is free; null where the system does not tell.
- * @see {@link https://man7.org/linux/man-pages/man5/proc_locks.5.html} for what Linux tells
+ * @returns The process ids, an empty array if the lock is free, or null if the holders are not
+ * known.
+ * @see {@link https://man7.org/linux/man-pages/man5/proc_locks.5.html} for what Linux reports
  *
  * @example Usage
  * ```ts
  * import { DirLock, lockHolders } from "@aperture/atomic";
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const dir = await Deno.makeTempDir();
- * using _lock = await DirLock.acquire(dir);
- * console.log(await lockHolders(dir)); // [Deno.pid] on Linux, with all permissions
+ * const dir = await mkdtemp(`${tmpdir()}/example-`);
+ * const lock = await DirLock.acquire(dir);
+ * console.log(await lockHolders(dir)); // [process.pid] on Linux, with all permissions
+ * lock.release();
  * ```
  */
 // deno-lint-ignore require-await -- so that bad arguments reject, as in the other calls

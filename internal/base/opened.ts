@@ -1,6 +1,7 @@
 import { runtime } from "../../runtime/mod.ts";
 import type { Awaitable, FileSystem } from "../../runtime/types.ts";
 import { throwIfAborted } from "./abort.ts";
+import { clock } from "./clock.ts";
 import { codeOf } from "./errors.ts";
 import { pause, type Steps } from "./steps.ts";
 
@@ -13,7 +14,7 @@ const MAX_PAUSE_MS = 50;
 /** An operation that opens files. */
 export interface Opener {
   readonly signal?: AbortSignal | undefined;
-  /** When the operation times out, by `performance.now()`. */
+  /** When the operation times out, by `clock.now()`. */
   readonly deadline?: number;
   /** How long it has waited for descriptors so far: one budget, however many files it opens. */
   readonly descriptors: { waitedMs: number };
@@ -37,7 +38,7 @@ export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T
     } catch (error) {
       if (!lacksDescriptors(error)) throw error;
       const leftMs = (isSync ? MAX_SYNC_WAIT_MS : MAX_WAIT_MS) - descriptors.waitedMs;
-      const waitMs = Math.min(pauseMs, leftMs, deadline - performance.now());
+      const waitMs = Math.min(pauseMs, leftMs, deadline - clock.now());
       // After the deadline too: the lock's holder is not to blame.
       if (waitMs <= 0) throw error;
       yield* pause(waitMs, signal);

@@ -1,6 +1,7 @@
 import { runtime } from "../../runtime/mod.ts";
 import type { Awaitable, FileSystem } from "../../runtime/types.ts";
 import { onAbort } from "./abort.ts";
+import { clock } from "./clock.ts";
 import {
   BLOCKING_PATIENCE,
   type DescriptorPauses,
@@ -115,11 +116,11 @@ export function runSync<T>(steps: Steps<T>): T {
 export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
-      clearTimeout(timer);
+      clock.clearTimeout(timer);
       stopListening();
       resolve();
     };
-    const timer = setTimeout(end, milliseconds);
+    const timer = clock.setTimeout(end, milliseconds);
     const stopListening = onAbort(signal, end);
   });
 }

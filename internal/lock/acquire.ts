@@ -1,195 +1,174 @@
 import { runtime } from "../../runtime/mod.ts";
-import type { LockFile } from "../../runtime/types.ts";
-import { throwIfAborted } from "../base/abort.ts";
-import { BLOCKING_PATIENCE, descriptorPauses, lacksDescriptors } from "../base/descriptors.ts";
-import { codeOf } from "../base/errors.ts";
+import { onAbort, throwIfAborted } from "../base/abort.ts";
+import { clock } from "../base/clock.ts";
 import type { Place } from "../base/linked_list.ts";
+import { call, pause, type Steps } from "../base/steps.ts";
+import { LockCandidate } from "./candidate.ts";
+import { DeadlockError, LockTimeoutError } from "./errors.ts";
+import { mustYield } from "./fairness.ts";
+import { holdersOf, MAX_TRIES, replacedTooOften } from "./file.ts";
 import {
-  IN_USE,
-  lockFailure,
-  lockFileId,
-  MAX_TRIES,
-  openLockFile,
-  replacedAgain,
-  tryLock,
-} from "./file.ts";
-import { DeadlockError } from "./errors.ts";
-import { pause, timedOut, timeLeft, whenOpened } from "./pause.ts";
-import {
-  findQueue,
-  hasRoomFor,
   type Hold,
-  hold,
   isNext,
+  isUnclaimed,
   joinQueue,
   leaveQueue,
-  mustGiveWay,
   type Queue,
   type Waiter,
+  watch,
+  wouldDeadlock,
 } from "./queue.ts";
 import type { LockRequest } from "./request.ts";
-import { isPromise } from "../base/steps.ts";
 
-/** How long others have a chance: those who poll do it within this, in milliseconds. */
+/** How long a thread yields: long enough for every process that polls to poll once. */
 const YIELD_MS = 2;
+/** A longer timeout makes setTimeout() fire immediately. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** Waits for the lock. It joins the queue before it returns, so that all are served in order. */
-export async function acquire(request: LockRequest): Promise<Hold> {
+/**
+ * Waits for the lock. Asynchronous calls join this thread's queue before the first pause, so that
+ * they are served in order. A synchronous call blocks the thread and overtakes the queue, whose
+ * calls cannot continue in the meantime.
+ */
+export function* acquire(request: LockRequest): Steps<Hold> {
   throwIfAborted(request.signal);
-  const isOver = () => timeLeft(request) <= 0;
-  if (isOver() || !mustGiveWay(request.path)) {
-    try {
-      const held = tryAcquire(request, false);
-      if (held !== undefined) return held;
-      if (isOver()) throw timedOut(request);
-    } catch (error) {
-      if (!lacksDescriptors(error) || isOver()) throw error;
-    }
-  }
-  for (;;) {
-    const held = await wait(request);
-    if (held !== undefined) return held;
-  }
+  const isSync = yield* call((fs) => fs === runtime.sync);
+  return yield* untilCurrent(request, isSync ? competeSync : takeTurn);
 }
 
-/** As {@linkcode tryAcquire}, as soon as there is a free file descriptor for it. */
-export async function tryAcquireOnce(request: LockRequest): Promise<Hold | undefined> {
-  return await whenOpened(request, () => tryAcquire(request, false));
+/** Takes the lock if it is free and no call of this thread waits for it. */
+export function* tryAcquire(request: LockRequest): Steps<Hold | undefined> {
+  return yield* untilCurrent(request, function* (_, candidate) {
+    if (!isUnclaimed(candidate.id, request.shared)) return undefined;
+    const taken = yield* candidate.tryTake();
+    return taken === "busy" ? undefined : taken;
+  });
 }
 
-/** Takes the lock if it is free; undefined if not. Nothing of this thread can come in between. */
-export function tryAcquire(request: LockRequest, overtake: boolean): Hold | undefined {
+type Attempt<T> = (request: LockRequest, candidate: LockCandidate) => Steps<T | "replaced">;
+
+/** Attempts to take the lock until the file that was locked is the one at the path. */
+function* untilCurrent<T>(request: LockRequest, attempt: Attempt<T>): Steps<T> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const id = lockFileId(request);
-    const queue = findQueue(id);
-    if (queue !== undefined) {
-      if (!hasRoomFor(queue, request.shared)) return undefined;
-      if (!overtake && queue.waiters.first !== undefined) return undefined;
-    }
-    const file = openLockFile(request, id);
-    if (file === undefined) continue;
-    if (file === IN_USE) return undefined;
-    let held: Hold | undefined;
+    const candidate = yield* LockCandidate.find(request);
     try {
-      if (!tryLock(request, file, request.shared)) return undefined;
-      held = hold(request, request.shared, id, file);
-      if (held !== undefined) return held;
+      const result = yield* attempt(request, candidate);
+      if (result !== "replaced") return result;
     } finally {
-      if (held === undefined) file.close();
+      candidate.close();
     }
   }
-  throw replacedAgain(request);
+  throw replacedTooOften(request.path);
 }
 
-/** Blocks the thread until the lock is free, and overtakes who waits and cannot go on meanwhile. */
-export function acquireSync(request: LockRequest): Hold {
-  const descriptors = descriptorPauses(BLOCKING_PATIENCE);
-  let left = timeLeft(request);
-  if (left > 0 && mustGiveWay(request.path)) runtime.sleep(Math.min(left, YIELD_MS));
-  for (let polls = 0;; polls++) {
-    left = timeLeft(request);
-    let time: number;
-    try {
-      const held = tryAcquire(request, true);
-      if (held !== undefined) return held;
-      const queue = findQueue(lockFileId(request));
-      // Who waits in the kernel may get the lock first, and could not use it nor free it.
-      if (queue !== undefined && (!hasRoomFor(queue, request.shared) || queue.inKernel > 0)) {
-        throw new DeadlockError(request.path);
-      }
-      if (left <= 0) throw timedOut(request);
-      request.onWait();
-      time = pollInterval(polls);
-    } catch (error) {
-      if (!lacksDescriptors(error) || (time = descriptors()) === 0 || left <= 0) throw error;
-    }
-    left = timeLeft(request);
-    runtime.sleep(Math.max(0, Math.min(left, time)));
-  }
-}
-
-/** Waits in this thread's queue, then for other processes; undefined if it has to begin again. */
-async function wait(request: LockRequest): Promise<Hold | undefined> {
-  const { shared } = request;
-  const patient = request.deadline === Infinity && request.signal === undefined;
-  const lockFile = whenOpened(request, () => lockFileId(request));
-  // Not awaited where it is there: the call has to have joined before it returns.
-  const id = isPromise(lockFile) ? await lockFile : lockFile;
-  const [queue, place] = joinQueue(id, { shared, patient, wake: () => {} }, request.path);
+/** Waits in this thread's queue, then for other processes. */
+function* takeTurn(request: LockRequest, candidate: LockCandidate): Steps<Hold | "replaced"> {
+  const { shared, deadline, signal } = request;
+  const patient = deadline === Infinity && signal === undefined;
+  const [queue, place] = joinQueue(candidate.id, { shared, patient, wake: () => {} });
   try {
     while (!isNext(queue, place)) {
-      request.onWait();
-      // What is called there may have freed the lock.
-      if (!isNext(queue, place)) await pause(request, Infinity, place.value);
+      beforeWait(request);
+      // The callback may have released the lock.
+      if (isNext(queue, place)) break;
+      watch(queue, request.path);
+      yield () => untilWoken(request, place.value);
+      throwIfAborted(signal);
     }
-    if (mustGiveWay(request.path)) await pause(request, YIELD_MS);
-    let file = await whenOpened(request, () => openLockFile(request, id));
-    for (let polls = 0; file === IN_USE; polls++) {
-      request.onWait();
-      await pause(request, pollInterval(polls));
-      file = await whenOpened(request, () => openLockFile(request, id));
-    }
-    const held = file && await contend(request, queue, place, file);
-    if (held === undefined) await pause(request, 1); // The lock file was replaced.
-    return held;
+    return yield* compete(request, candidate, queue, place);
   } finally {
     leaveQueue(queue, place);
   }
 }
 
-/** Waits until no other process has the lock; undefined if the lock file was replaced meanwhile. */
-async function contend(
+/** Competes with other processes until this one gets the lock. */
+function* compete(
   request: LockRequest,
+  candidate: LockCandidate,
   queue: Queue,
   { value: waiter }: Place<Waiter>,
-  file: LockFile,
-): Promise<Hold | undefined> {
-  let held: Hold | undefined;
-  try {
-    for (let polls = 0; !tryLock(request, file, request.shared); polls++) {
-      request.onWait();
-      // A wait in the kernel cannot be given up.
-      if (!waiter.patient || kernelWaits >= runtime.kernelWaits) {
-        await pause(request, pollInterval(polls));
-        continue;
-      }
-      // It is the lock: to ask for it again on the same handle would be refused on Windows.
-      if (await waitInKernel(request, queue, file)) break;
-    }
-    // The lock may have been freed and the signal aborted in one go.
-    throwIfAborted(request.signal);
-    held = hold(request, request.shared, queue.id, file);
-    return held;
-  } finally {
-    if (held === undefined) file.close();
+): Steps<Hold | "replaced"> {
+  yield* yieldToOthers(request);
+  for (let polls = 0;; polls++) {
+    const taken = yield* candidate.tryTake();
+    if (taken !== "busy") return taken;
+    beforeWait(request);
+    if (candidate.canWait && waiter.patient && kernelWaits < runtime.kernelWaits) {
+      const taken = yield* call(() => waitInKernel(candidate, queue));
+      if (taken !== "busy") return taken;
+    } else yield* pauseFor(request, pollInterval(polls));
   }
 }
 
-/** How many waits of this thread are in the kernel. */
+/** Blocks the thread until it gets the lock. */
+function* competeSync(request: LockRequest, candidate: LockCandidate): Steps<Hold | "replaced"> {
+  yield* yieldToOthers(request);
+  for (let polls = 0;; polls++) {
+    const taken = yield* candidate.tryTake();
+    if (taken !== "busy") return taken;
+    if (wouldDeadlock(candidate.id, request.shared)) throw new DeadlockError(request.path);
+    beforeWait(request);
+    yield* pauseFor(request, pollInterval(polls));
+  }
+}
+
+/** How many calls of this thread wait in the kernel. */
 let kernelWaits = 0;
 
-/** Whether the lock was granted. */
-async function waitInKernel(
-  request: LockRequest,
-  queue: Queue,
-  file: LockFile,
-): Promise<boolean> {
+async function waitInKernel(candidate: LockCandidate, queue: Queue) {
   kernelWaits++;
   queue.inKernel++;
   try {
-    await file.lock!(!request.shared);
-    return true;
-  } catch (error) {
-    // flock(2) is not restarted after every signal, and Rust does not do it either.
-    if (codeOf(error) !== "EINTR") throw lockFailure(error, request);
-    return false;
+    return await candidate.wait();
   } finally {
     kernelWaits--;
     queue.inKernel--;
   }
 }
 
-/** Who polls ever more slowly starves beside those who have just come: 1 ms, in the end 5. */
+function* yieldToOthers(request: LockRequest): Steps<void> {
+  if (mustYield(request.path) && timeLeft(request) > 0) yield* pauseFor(request, YIELD_MS);
+}
+
+/** With exponential backoff, long waiters would starve behind newcomers: 1 ms, in the end 5. */
 function pollInterval(polls: number): number {
   return Math.min(5, 1 + polls / 1_000);
+}
+
+/** Throws if the timeout is over. Otherwise the caller is notified that it has to wait. */
+function beforeWait(request: LockRequest): void {
+  const { path, timeout } = request;
+  if (timeLeft(request) <= 0) throw new LockTimeoutError(path, timeout, holdersOf(path));
+  request.onWait();
+  throwIfAborted(request.signal);
+}
+
+/** A pause that ends early when the call times out or is aborted. */
+function* pauseFor(request: LockRequest, milliseconds: number): Steps<void> {
+  yield* pause(Math.max(0, Math.min(milliseconds, timeLeft(request))), request.signal);
+  throwIfAborted(request.signal);
+}
+
+/** Waits until the waiter is woken, the call times out, or its signal is aborted. */
+function untilWoken(request: LockRequest, waiter: Waiter): Promise<void> {
+  const { signal } = request;
+  const leftMs = Math.max(0, timeLeft(request));
+  return new Promise((resolve) => {
+    waiter.wake = resolve;
+    if (waiter.patient) return;
+    const end = () => {
+      clock.clearTimeout(timer);
+      stopListening();
+      resolve();
+    };
+    const timer = leftMs === Infinity
+      ? undefined
+      : clock.setTimeout(end, Math.min(leftMs, MAX_TIMER_MS));
+    const stopListening = onAbort(signal, end);
+    waiter.wake = end;
+  });
+}
+
+function timeLeft({ deadline }: LockRequest): number {
+  return deadline === Infinity ? Infinity : deadline - clock.now();
 }

@@ -1,34 +1,32 @@
 import { runtime } from "../../runtime/mod.ts";
+import { clock } from "../base/clock.ts";
 import { sharedState } from "../base/shared_state.ts";
 
-/** How long a wait that may never end lasts without a warning, in milliseconds. */
+/** How long a wait that may never end lasts without a warning. */
 export const DEADLOCK_WARNING_MS = 10_000;
 
-const state = sharedState("warned/2", () => ({ warned: false }));
+/** The paths that were warned of. */
+const warned = sharedState("warned/3", () => new Set<string>());
 
-/** Whether there was a warning. */
-export function hasWarned(): boolean {
-  return state().warned;
-}
-
-/** Warns once in a process's life. */
-export function warn(message: string): void {
-  if (hasWarned()) return;
-  state().warned = true;
+/** Warns once for each path. */
+export function warnOnce(path: string, message: string): void {
+  if (warned().has(path)) return;
+  warned().add(path);
   runtime.warn(message);
 }
 
-/** Warns of an update that is not done while others under the same lock wait for it. */
+/**
+ * Warns of an update that has not ended while others under the same lock wait for it. Keeps the
+ * process alive until the returned function is called.
+ */
 export function watchUpdate(path: string, isWaitedFor: () => boolean): () => void {
-  const timer = setTimeout(() => {
+  const timer = clock.setInterval(() => {
     if (!isWaitedFor()) return;
-    warn(
-      `An update of '${path}' has waited ${
-        DEADLOCK_WARNING_MS / 1_000
-      } s for another under the same lock. ` +
-        "If it was made by the function of that one, it waits for itself",
+    warnOnce(
+      path,
+      `An update of '${path}' has waited ${DEADLOCK_WARNING_MS / 1_000} s for another update ` +
+        "under the same lock. If the function of that update made it, it waits for itself",
     );
   }, DEADLOCK_WARNING_MS);
-  runtime.unref(timer);
-  return () => clearTimeout(timer);
+  return () => clock.clearInterval(timer);
 }

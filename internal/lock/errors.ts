@@ -1,14 +1,19 @@
+import { own } from "../base/errors.ts";
+
 /**
- * The lock was not free within the `timeout` that was asked for.
+ * The lock was not free within the call's `timeout`.
  *
  * @example Usage
  * ```ts
  * import { DirLock, LockTimeoutError } from "@aperture/atomic";
- * import { assertRejects } from "@std/assert";
+ * import assert from "node:assert";
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const dir = await Deno.makeTempDir();
- * using _held = await DirLock.acquire(dir);
- * await assertRejects(() => DirLock.acquire(dir, { timeout: 10 }), LockTimeoutError);
+ * const dir = await mkdtemp(`${tmpdir()}/example-`);
+ * const lock = await DirLock.acquire(dir);
+ * await assert.rejects(DirLock.acquire(dir, { timeout: 10 }), LockTimeoutError);
+ * lock.release();
  * ```
  */
 export class LockTimeoutError extends Error {
@@ -18,39 +23,45 @@ export class LockTimeoutError extends Error {
   readonly code = "ETIMEDOUT";
   /** The lock file. */
   readonly path: string;
-  /** How long the lock was waited for, in milliseconds. */
+  /** How long the call waited for the lock, in milliseconds. */
   readonly timeout: number;
-  /** The ids of the processes that hold the lock, as {@linkcode lockHolders} tells them. */
+  /** The ids of the processes that hold the lock, as {@linkcode lockHolders} reports them. */
   readonly holders: number[] | null;
 
   /**
-   * Makes the error for a wait.
+   * Creates the error of a call whose timeout is over.
    *
    * @param path The lock file.
-   * @param timeout How long it was waited for, in milliseconds.
+   * @param timeout How long the call waited, in milliseconds.
    * @param holders The ids of the processes that hold the lock, or null if they are not known.
    */
   constructor(path: string, timeout: number, holders: number[] | null = null) {
-    const who = holders?.length ? `process ${holders.join(", ")}` : "another";
-    super(`Cannot lock '${path}': it is held by ${who} and was not free within ${timeout} ms`);
+    const holder = holders?.length ? `process ${holders.join(", ")} holds it` : "it is held";
+    super(
+      `Cannot lock '${path}': ${holder}, and it was not free within ${timeout} ms. ` +
+        "Try again later, or wait longer with a higher 'timeout'",
+    );
     this.path = path;
     this.timeout = timeout;
     this.holders = holders;
+    own(this);
   }
 }
 
 /**
- * The wait could never have ended: the thread that would block is the one that has to
- * release the lock first.
+ * The call would block the thread that has to release the lock first, so it could never return.
  *
  * @example Usage
  * ```ts
  * import { DeadlockError, DirLock } from "@aperture/atomic";
- * import { assertThrows } from "@std/assert";
+ * import assert from "node:assert";
+ * import { mkdtempSync } from "node:fs";
+ * import { tmpdir } from "node:os";
  *
- * const dir = Deno.makeTempDirSync();
- * using _held = DirLock.acquireSync(dir);
- * assertThrows(() => DirLock.acquireSync(dir), DeadlockError);
+ * const dir = mkdtempSync(`${tmpdir()}/example-`);
+ * const lock = DirLock.acquireSync(dir);
+ * assert.throws(() => DirLock.acquireSync(dir), DeadlockError);
+ * lock.release();
  * ```
  */
 export class DeadlockError extends Error {
@@ -62,31 +73,36 @@ export class DeadlockError extends Error {
   readonly path: string;
 
   /**
-   * Makes the error for a lock.
+   * Creates the error for a lock.
    *
    * @param path The lock file.
    */
   constructor(path: string) {
     super(
-      `Cannot lock '${path}': this thread holds the lock or already waits for it, ` +
-        "so waiting without giving up the thread would never end",
+      `Cannot lock '${path}': this thread holds the lock or is already waiting for it, ` +
+        "so a call that blocks the thread would never return. Release the lock first, pass it " +
+        "on with the option { lock }, or await the asynchronous call instead",
     );
     this.path = path;
+    own(this);
   }
 }
 
 /**
- * The lock is held no longer by who believes to hold it: it was released, or the lock file
- * was removed or replaced, and others lock the new one.
+ * The lock is no longer held: it was released, or its file was removed or replaced, and other
+ * programs can lock the new file.
  *
  * @example Usage
  * ```ts
  * import { DirLock, LockLostError } from "@aperture/atomic";
- * import { assertThrows } from "@std/assert";
+ * import assert from "node:assert";
+ * import { mkdtemp, rm } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * using lock = await DirLock.acquire(await Deno.makeTempDir());
- * await Deno.remove(lock.path);
- * assertThrows(() => lock.verify(), LockLostError);
+ * const lock = await DirLock.acquire(await mkdtemp(`${tmpdir()}/example-`));
+ * await rm(lock.path);
+ * assert.throws(() => lock.verify(), LockLostError);
+ * lock.release();
  * ```
  */
 export class LockLostError extends Error {
@@ -98,14 +114,16 @@ export class LockLostError extends Error {
   readonly path: string;
 
   /**
-   * Makes the error for a lock.
+   * Creates the error for a lock.
    *
    * @param path The lock file.
    */
   constructor(path: string) {
     super(
-      `The lock '${path}' is held no longer: it was released, or its file removed or replaced`,
+      `The lock '${path}' is no longer held: it was released, or its file was removed or ` +
+        "replaced. Acquire the lock again, and read again what it protects",
     );
     this.path = path;
+    own(this);
   }
 }

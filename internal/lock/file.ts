@@ -1,80 +1,61 @@
 import { runtime } from "../../runtime/mod.ts";
-import type { FileInfo, LockFile } from "../../runtime/types.ts";
+import type { FileInfo, LockFile, OpenFile } from "../../runtime/types.ts";
+import { codeOf, failedWith, own, withContext } from "../base/errors.ts";
 import { missingDirectories } from "../base/missing_directories.ts";
-import { codeOf, failedWith, withContext } from "../base/errors.ts";
+import { opened } from "../base/opened.ts";
+import type { Steps } from "../base/steps.ts";
+import type { LockRequest } from "./request.ts";
 
-/** How often to try again with a lock file that was replaced in between each time. */
+/** How often a call starts over because the lock file was replaced before it was locked. */
 export const MAX_TRIES: number = 100;
 
 /** What flock(2) fails with on a file system without locks. */
 const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
-/** What opening another user's lock file for writing fails with. */
-const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
-/** A lock file that somebody has open unshared, a virus scanner of Windows say. */
-export const IN_USE: unique symbol = Symbol("in use");
-
-/** Which lock file is meant. */
-export interface LockPath {
-  readonly dir: string;
-  readonly path: string;
-}
-
-/** A lock file that may have to be created. */
-export interface NewLockPath extends LockPath {
-  /** Where the directories are noted that are made for it. */
-  readonly createdDirs: string[];
-}
-
-/** The identity of the lock file, which is created if it is missing, and its directory too. */
-export function lockFileId(lock: NewLockPath): string {
+/** The identity of the lock file. The file and its directory are created if they are missing. */
+export function* lockFileId(request: LockRequest): Steps<string> {
+  const { path } = request;
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const info = lookup(lock);
-    if (info === undefined) create(lock);
-    else return identityOf(lock, info);
+    const info = lookup(path);
+    if (info?.kind === "file") return identity(path, info);
+    if (info === undefined) yield* create(request);
+    else throw notAFile(path, info);
   }
-  throw replacedAgain(lock);
+  throw replacedTooOften(path);
 }
 
-/** Whether the path leads to the lock file that `id` identifies. */
-export function pathStillIs(lock: LockPath, id: string): boolean {
-  const info = lookup(lock);
-  return info?.kind === "file" && identity(lock, info) === id;
+/** Whether `path` is still the lock file that `id` identifies. */
+export function pathStillIs(path: string, id: string): boolean {
+  const info = lookup(path);
+  return info?.kind === "file" && identity(path, info) === id;
 }
 
-/** Opens the lock file; undefined if it is no longer the one that `id` identifies. */
-export function openLockFile(lock: LockPath, id: string): LockFile | typeof IN_USE | undefined {
-  for (const access of ["read-write", "read"] as const) {
-    try {
-      const file = runtime.openLock(lock.path, access);
-      if (identity(lock, file) === id) return file;
-      file.close();
-      return undefined;
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return undefined;
-      if (codeOf(error) === "EBUSY") return IN_USE;
-      // For writing first, since flock(2) wants that on NFS; for reading does elsewhere.
-      if (access === "read" || !failedWith(error, NOT_WRITABLE)) throw lockFailure(error, lock);
-    }
+/** The identity of a file: its real path where the file system has no file numbers. */
+export function identity(path: string, { id }: { id: string }): string {
+  if (id !== "") return id;
+  try {
+    return runtime.realPath(path);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return id; // Removed: what comes next is another file.
+    throw lockFailure(error, path);
   }
 }
 
-/** Tries to lock; false if another has the lock. */
-export function tryLock(lock: LockPath, file: LockFile, shared: boolean): boolean {
+/** Tries to lock; false if the lock is held. */
+export function tryLock(path: string, file: LockFile, shared: boolean): boolean {
   for (let tries = 1;; tries++) {
     try {
       return file.tryLock(!shared);
     } catch (error) {
-      if (codeOf(error) !== "EINTR" || tries === MAX_TRIES) throw lockFailure(error, lock);
+      if (codeOf(error) !== "EINTR" || tries === MAX_TRIES) throw lockFailure(error, path);
     }
   }
 }
 
-/** Unlocks and closes. It does not fail, or it would hide the error of a `using` scope. */
+/** Unlocks and closes. It never throws, so that it cannot hide the error of a `using` scope. */
 export function freeLockFile(file: LockFile): void {
-  // A close alone frees the lock late on Windows, and on Unix not while a child that is being
-  // spawned has a copy of the descriptor. What fails of the two leaves nothing to be done: the
-  // descriptor is gone all the same, close(2).
+  // Closing alone frees the lock late on Windows. On Unix it does not free the lock while a child
+  // that is being spawned has a copy of the descriptor. If close(2) fails, it has closed anyway.
   for (const free of [() => file.unlock(), () => file.close()]) {
     try {
       free();
@@ -84,64 +65,76 @@ export function freeLockFile(file: LockFile): void {
   }
 }
 
-/** The error of a call on the lock file, with what it means. */
-export function lockFailure(error: unknown, { path }: LockPath): unknown {
-  const hint = failedWith(error, NO_LOCKS) ? ", this file system has no locks" : "";
+/** Adds to the error of a call on the lock file what it means for the lock. */
+export function lockFailure(error: unknown, path: string): unknown {
+  const hint = failedWith(error, NO_LOCKS)
+    ? ": its file system has no locks. Keep the directory on a local disk or on NFS"
+    : "";
   return withContext(error, `Cannot lock '${path}'${hint}`);
 }
 
-/** The error for a lock file that never stays. */
-export function replacedAgain({ path }: LockPath): Error {
-  const message = `Cannot lock '${path}': the file is removed or replaced again and again`;
-  return runtime.error("ESTALE", message, path);
+/** The error for a lock file that is replaced faster than it can be locked. */
+export function replacedTooOften(path: string): Error {
+  const message = `Cannot lock '${path}': another program keeps removing or replacing it. ` +
+    "A lock file must stay: find the program that deletes it";
+  return own(runtime.error("ESTALE", message, path));
 }
 
-function identityOf(lock: LockPath, info: FileInfo): string {
-  if (info.kind === "file") return identity(lock, info);
-  const [code, what] = info.kind === "symlink"
-    ? ["ELOOP", "a symbolic link"] as const
-    : ["ENOTSUP", "not a regular file"] as const;
-  throw runtime.error(code, `Cannot lock '${lock.path}': it is ${what}`, lock.path);
+/** The ids of the processes that hold the lock of a file; null if the system does not know. */
+export function holdersOf(path: string): number[] | null {
+  return runtime.lockHolders(path);
 }
 
-function identity(lock: LockPath, { id }: { id: string }): string {
-  if (id !== "") return id;
+function notAFile(path: string, { kind }: FileInfo): Error {
+  const [code, what] = kind === "symlink"
+    ? ["ELOOP", "it is a symbolic link, which is never followed. Remove the link"] as const
+    : ["ENOTSUP", "it is not a regular file. Remove it, or pass another 'lockFileName'"] as const;
+  return own(runtime.error(code, `Cannot lock '${path}': ${what}`, path));
+}
+
+function lookup(path: string): FileInfo | undefined {
   try {
-    // Two paths to one file still meet where its file system tells no number.
-    return runtime.realPath(lock.path);
+    return runtime.sync.lstat(path);
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return id; // Gone since; what is there next is another file.
-    throw lockFailure(error, lock);
+    if (codeOf(error) === "ENOTDIR") return undefined; // A file has replaced the directory.
+    throw lockFailure(error, path);
   }
 }
 
-function lookup(lock: LockPath): FileInfo | undefined {
+/** Creates the lock file exclusively, so that a planted link is never followed. */
+function* create(request: LockRequest): Steps<void> {
+  const { dir, path } = request;
   try {
-    return runtime.sync.lstat(lock.path);
-  } catch (error) {
-    if (codeOf(error) === "ENOTDIR") return undefined; // A file has taken the directory's place.
-    throw lockFailure(error, lock);
-  }
-}
-
-/** Creates the lock file, exclusively: never where a link points that somebody planted. */
-function create(lock: NewLockPath): void {
-  try {
-    runtime.sync.create(lock.path, undefined).close();
+    const file = yield* opened(request, () => runtime.sync.create(path, undefined));
+    inheritAccess(dir, file);
+    yield () => file.close();
   } catch (error) {
     const code = codeOf(error);
     if (code === "EEXIST") return;
-    if (code !== "ENOENT") throw lockFailure(error, lock);
+    if (code !== "ENOENT") throw lockFailure(error, path);
     try {
-      lock.createdDirs.push(...missingDirectories(lock.dir));
-      runtime.sync.ensureDir(lock.dir);
+      request.createdDirs.push(...missingDirectories(dir));
+      runtime.sync.ensureDir(dir);
     } catch (error) {
-      throw lockFailure(error, lock);
+      throw lockFailure(error, path);
     }
   }
 }
 
-/** The ids of the processes that hold the lock of a file; null where the system does not tell. */
-export function holdersOf(path: string): number[] | null {
-  return runtime.lockHolders(path);
+/**
+ * Gives a new lock file the directory's read and write bits, and as root its owner and group.
+ * Otherwise a strict umask or sudo would lock out the directory's other users. Best effort: file
+ * systems without owners refuse.
+ */
+function inheritAccess(dir: string, file: OpenFile): void {
+  if (runtime.windows) return;
+  try {
+    const access = runtime.sync.stat(dir);
+    if (access === undefined) return;
+    const { uid, gid } = file.stat();
+    if (uid === 0 && (access.uid !== 0 || access.gid !== gid)) file.chown(access.uid, access.gid);
+    file.chmod(access.mode & 0o666);
+  } catch {
+    // See above.
+  }
 }

@@ -1,30 +1,31 @@
-import { runtime } from "../../runtime/mod.ts";
 import type { LockFile } from "../../runtime/types.ts";
-import { sharedState } from "../base/shared_state.ts";
+import { clock } from "../base/clock.ts";
 import { LinkedList, type Place } from "../base/linked_list.ts";
-import { freeLockFile, type NewLockPath, pathStillIs } from "./file.ts";
-import { DEADLOCK_WARNING_MS, hasWarned, warn } from "./deadlock_warning.ts";
-
-/** How long a thread may take a lock again and again before it gives way, in milliseconds. */
-const MAX_STREAK_MS = 20;
-/** Others had a chance to get a lock that was free for so long, in milliseconds. */
-const STREAK_GAP_MS = 1;
+import { sharedState } from "../base/shared_state.ts";
+import { DEADLOCK_WARNING_MS, warnOnce } from "./deadlock_warning.ts";
+import { noteRelease, streakStart } from "./fairness.ts";
+import { freeLockFile, pathStillIs } from "./file.ts";
+import type { LockRequest } from "./request.ts";
 
 /** A lock that is held. */
-export interface Hold extends NewLockPath {
+export interface Hold {
+  readonly dir: string;
+  readonly path: string;
+  /** The directories that were created for the lock file. */
+  readonly createdDirs: string[];
   readonly shared: boolean;
   /** The identity of the lock file. */
   readonly id: string;
   readonly file: LockFile;
   readonly queue: Queue;
   released: boolean;
-  /** Since when this thread has had the lock, with no gap for others. */
+  /** Since when this thread has had the lock without a gap for other processes. */
   readonly since: number;
-  /** Updates that were handed this lock, by the path of their target. */
+  /** Updates that were passed this lock, by the path of their target. */
   readonly updates: Map<string, HeldUpdates>;
 }
 
-/** Updates of one file under one lock, which are carried out one after another. */
+/** Updates of one file under one lock, which run one after another. */
 export interface HeldUpdates {
   /** Resolved when all of them have ended; undefined before the first. */
   last: Promise<void> | undefined;
@@ -33,7 +34,7 @@ export interface HeldUpdates {
   patient: number;
 }
 
-/** One who waits for a lock. */
+/** A call that waits for a lock. */
 export interface Waiter {
   readonly shared: boolean;
   /** Whether nothing but the lock ends the wait. */
@@ -42,42 +43,58 @@ export interface Waiter {
   wake: () => void;
 }
 
-/** Who of this thread holds one lock file's lock, and who waits for it, in order. */
-export interface Queue {
-  readonly id: string;
+/** How this thread holds a lock. */
+interface Held {
   exclusive: boolean;
   shared: number;
+}
+
+/** The holders of one lock file's lock in this thread, and the calls that wait for it, in order. */
+export interface Queue extends Held {
+  readonly id: string;
   readonly waiters: LinkedList<Waiter>;
   /** How many of the waiters wait in the kernel. */
   inKernel: number;
-  /** When a lock was freed last, and what watches over a wait that may never end. */
-  freed: number;
-  watch: unknown;
+  /** When the lock was last released. */
+  released: number;
+  /** Keeps the process alive while calls wait, and warns if the wait may never end. */
+  watch: ReturnType<typeof clock.setInterval> | undefined;
 }
 
 interface Shared {
   readonly queues: Map<string, Queue>;
-  /** Who holds which lock, by the public object: that of another copy of the module is one too. */
+  /** The holds of public lock objects, those of other copies of this module included. */
   readonly holds: WeakMap<object, Hold>;
-  /** Since when and until when this thread had a lock that was freed a moment ago, by its path. */
-  readonly streaks: Map<string, { since: number; freed: number }>;
 }
 
-/** Copies have to see each other's locks, or acquireSync() could block on a lock of its own thread. */
-const shared = sharedState<Shared>("locks/3", () => ({
-  queues: new Map(),
-  holds: new WeakMap(),
-  streaks: new Map(),
-}));
+/** Shared by all copies, or acquireSync() could block on a lock that its own thread holds. */
+const shared = sharedState<Shared>("locks/4", () => ({ queues: new Map(), holds: new WeakMap() }));
 
-/** The queue of a lock file; undefined while nobody of this thread holds or waits. */
-export function findQueue(id: string): Queue | undefined {
+/**
+ * The locks that this thread holds by any version of the library, by lock file. Versions that do
+ * not share queues can still see that a call would block on its own thread. Its shape is frozen.
+ */
+const heldByThread = sharedState("held/1", () => new Map<string, Held>());
+
+/** Whether blocking this thread for the lock would keep it from being released. */
+export function wouldDeadlock(id: string, shared: boolean): boolean {
+  const held = heldByThread().get(id);
+  // A waiter in the kernel may get the lock first, and could neither use nor release it.
+  return held !== undefined && !hasRoomFor(held, shared) || (findQueue(id)?.inKernel ?? 0) > 0;
+}
+
+/** Whether no call of this thread holds the lock or waits for it, as far as that matters. */
+export function isUnclaimed(id: string, shared: boolean): boolean {
+  const queue = findQueue(id);
+  return queue === undefined || queue.waiters.first === undefined && hasRoomFor(queue, shared);
+}
+
+function findQueue(id: string): Queue | undefined {
   return shared().queues.get(id);
 }
 
 function queueOf(id: string): Queue {
-  const { queues } = shared();
-  let queue = queues.get(id);
+  let queue = findQueue(id);
   if (queue === undefined) {
     queue = {
       id,
@@ -85,25 +102,23 @@ function queueOf(id: string): Queue {
       shared: 0,
       waiters: new LinkedList(),
       inKernel: 0,
-      freed: 0,
+      released: 0,
       watch: undefined,
     };
-    queues.set(id, queue);
+    shared().queues.set(id, queue);
   }
   return queue;
 }
 
-/** Whether the holders of this thread leave room for another one. */
-export function hasRoomFor(queue: Queue, shared: boolean): boolean {
-  return !queue.exclusive && (shared || queue.shared === 0);
+/** Whether the holders leave room for another one. */
+function hasRoomFor(held: Held, shared: boolean): boolean {
+  return !held.exclusive && (shared || held.shared === 0);
 }
 
 /** Joins the queue of a lock file. */
-export function joinQueue(id: string, waiter: Waiter, path: string): [Queue, Place<Waiter>] {
+export function joinQueue(id: string, waiter: Waiter): [Queue, Place<Waiter>] {
   const queue = queueOf(id);
-  const place = queue.waiters.push(waiter);
-  if (waiter.patient && !hasRoomFor(queue, waiter.shared)) watch(queue, path);
-  return [queue, place];
+  return [queue, queue.waiters.push(waiter)];
 }
 
 /** Leaves the queue, with or without the lock. */
@@ -117,23 +132,18 @@ export function isNext(queue: Queue, place: Place<Waiter>): boolean {
   return queue.waiters.first === place && hasRoomFor(queue, place.value.shared);
 }
 
-/**
- * Notes that a lock was granted; undefined if the lock file is another one by now: someone
- * removed or replaced it before the lock was granted, and may hold the new one's.
- */
-export function hold(
-  lock: NewLockPath,
-  shared: boolean,
-  id: string,
-  file: LockFile,
-): Hold | undefined {
-  if (!pathStillIs(lock, id)) return undefined;
+/** Records a lock that was granted. */
+export function hold(request: LockRequest, id: string, file: LockFile): Hold {
+  const { dir, path, createdDirs, shared } = request;
   const queue = queueOf(id);
-  if (shared) queue.shared++;
-  else queue.exclusive = true;
-  const { dir, path, createdDirs } = lock;
-  const now = performance.now();
-  const since = streakOf(path, now)?.since ?? now;
+  const all = heldByThread();
+  let held = all.get(id);
+  if (held === undefined) all.set(id, held = { exclusive: false, shared: 0 });
+  for (const each of [queue, held]) {
+    if (shared) each.shared++;
+    else each.exclusive = true;
+  }
+  const since = streakStart(path);
   return {
     dir,
     path,
@@ -148,32 +158,37 @@ export function hold(
   };
 }
 
-/** Frees a lock, and lets the next one have it; does nothing the second time. */
+/** Releases a lock and wakes the next waiter. Idempotent. */
 export function release(hold: Hold): void {
   if (hold.released) return;
   hold.released = true;
-  const { queue, file } = hold;
-  if (hold.shared) queue.shared--;
-  else queue.exclusive = false;
-  queue.freed = performance.now();
-  noteStreak(hold, queue.freed);
+  const { id, queue, file } = hold;
+  const all = heldByThread();
+  const held = all.get(id)!;
+  for (const each of [queue, held]) {
+    if (hold.shared) each.shared--;
+    else each.exclusive = false;
+  }
+  if (hasRoomFor(held, false)) all.delete(id);
+  queue.released = clock.now();
+  noteRelease(hold.path, hold.since, queue.released);
   freeLockFile(file);
   advance(queue);
 }
 
-/** Lets the head of the queue go on, if there is room for it. */
+/** Lets the head of the queue continue, if there is room for it. */
 function advance(queue: Queue): void {
   const head = queue.waiters.first?.value;
   if (head === undefined) {
-    clearTimeout(queue.watch as number);
+    clock.clearInterval(queue.watch);
     queue.watch = undefined;
-    if (!queue.exclusive && queue.shared === 0) shared().queues.delete(queue.id);
+    if (hasRoomFor(queue, false)) shared().queues.delete(queue.id);
   } else if (hasRoomFor(queue, head.shared)) head.wake();
 }
 
-/** Whether a lock is held still, and its path leads to the locked file. */
+/** Whether a lock is still held, and its path still leads to the locked file. */
 export function isHeld(hold: Hold): boolean {
-  return !hold.released && !hold.file.closed && pathStillIs(hold, hold.id);
+  return !hold.released && !hold.file.closed && pathStillIs(hold.path, hold.id);
 }
 
 /** Makes a public lock known as one that has `hold`. */
@@ -181,56 +196,32 @@ export function setHold(lock: object, hold: Hold): void {
   shared().holds.set(lock, hold);
 }
 
-/** What a value holds, if it is a lock of this module or of another copy of it. */
+/** The hold of a value that is a lock, made by this copy of the module or by another one. */
 export function holdOf(lock: unknown): Hold | undefined {
-  return shared().holds.get(Object(lock));
+  const hold = shared().holds.get(Object(lock));
+  if (hold === undefined && typeof (lock as { release?: unknown } | null)?.release === "function") {
+    throw new TypeError(
+      "'lock' must be a DirLock of this version of @aperture/atomic: received one of another " +
+        "version. Make the program's packages depend on the same version",
+    );
+  }
+  return hold;
 }
 
 /**
- * Whether others should have a chance first. A thread that frees a lock and takes it again is
- * always quicker than those of other processes, whom the kernel has to wake or who poll.
+ * Keeps the process alive while calls wait in the queue, although nothing but this thread can end
+ * the wait. Warns, once for each lock, of a wait that may never end.
  */
-export function mustGiveWay(path: string): boolean {
-  const now = performance.now();
-  const streak = streakOf(path, now);
-  return streak !== undefined && now - streak.since > MAX_STREAK_MS;
-}
-
-/** How long this thread has had a lock, if there was no gap since. */
-function streakOf(path: string, now: number): { since: number; freed: number } | undefined {
-  const streak = shared().streaks.get(path);
-  return streak && now - streak.freed < STREAK_GAP_MS ? streak : undefined;
-}
-
-/** Of several locks: who holds one within another has both again and again. */
-function noteStreak({ path, since }: Hold, freed: number): void {
-  const { streaks } = shared();
-  streaks.delete(path);
-  streaks.set(path, { since, freed });
-  // The oldest come first.
-  for (const [path, streak] of streaks) {
-    if (freed - streak.freed < STREAK_GAP_MS) break;
-    streaks.delete(path);
-  }
-}
-
-/** Warns once in a process's life of a wait that may never end: for who is itself the holder. */
-function watch(queue: Queue, path: string, since: number = performance.now()): void {
-  if (hasWarned() || queue.watch !== undefined) return;
-  const check = () => {
-    queue.watch = undefined;
-    const silent = performance.now() - Math.max(since, queue.freed);
+export function watch(queue: Queue, path: string): void {
+  queue.watch ??= clock.setInterval(() => {
     const head = queue.waiters.first?.value;
-    if (head === undefined || hasRoomFor(queue, head.shared)) return;
-    if (silent < DEADLOCK_WARNING_MS) return watch(queue, path, queue.freed);
-    warn(
-      `A call has waited ${
-        DEADLOCK_WARNING_MS / 1_000
-      } s for the lock '${path}', which this same thread ` +
-        "holds. If it was made while holding the lock, it waits for itself: hand the lock on " +
-        "with the option { lock }, or acquire with a timeout",
+    if (head === undefined || !head.patient || hasRoomFor(queue, head.shared)) return;
+    if (clock.now() - queue.released < DEADLOCK_WARNING_MS) return;
+    warnOnce(
+      path,
+      `A call has waited ${DEADLOCK_WARNING_MS / 1_000} s for the lock '${path}', which this ` +
+        "thread itself holds. If the call was made while holding the lock, it waits for itself: " +
+        "pass the lock on with the option { lock }, or acquire with a timeout",
     );
-  };
-  queue.watch = setTimeout(check, DEADLOCK_WARNING_MS);
-  runtime.unref(queue.watch);
+  }, DEADLOCK_WARNING_MS);
 }

@@ -1,4 +1,5 @@
-import type { NewLockPath } from "./file.ts";
+import { clock } from "../base/clock.ts";
+import type { Opener } from "../base/opened.ts";
 import {
   type Checks,
   isBoolean,
@@ -12,66 +13,93 @@ import { absolutePath, joinPath } from "../base/paths.ts";
 /** The name of the file that holds a directory's lock. */
 export const LOCK_FILE_NAME = ".aperture.lock";
 
-/** The options of a call that does not wait, as callers give them. */
-interface TryOptions {
+/** Options for {@linkcode DirLock.tryAcquire} and {@linkcode DirLock.tryAcquireSync}. */
+export interface TryAcquireOptions {
+  /**
+   * Whether to take the lock shared, as readers do: any number of shared holders, but no
+   * exclusive holder at the same time.
+   *
+   * @default {false}
+   */
   shared?: boolean;
+  /**
+   * The name of the lock file, one path component. Programs exclude each other only if they use
+   * the same name.
+   *
+   * @default {".aperture.lock"}
+   */
   lockFileName?: string;
 }
 
-interface AcquireSyncOptions extends TryOptions {
+/** Options for {@linkcode DirLock.acquireSync}. */
+export interface AcquireSyncOptions extends TryAcquireOptions {
+  /**
+   * How long to wait for the lock, in milliseconds. 0 tries once, Infinity never gives up.
+   *
+   * @default {Infinity}
+   */
   timeout?: number;
+  /** Called once if the lock is not free immediately, so that a program can say that it waits. */
   onWait?: () => void;
 }
 
-interface AcquireOptions extends AcquireSyncOptions {
+/** Options for {@linkcode DirLock.acquire} and {@linkcode withDirLock}. */
+export interface AcquireOptions extends AcquireSyncOptions {
+  /** Ends the wait when it is aborted. */
   signal?: AbortSignal;
 }
 
-/** The options of a call that does not wait. */
-export const TRY_OPTIONS: Checks<TryOptions> = { shared: isBoolean, lockFileName: isFileName };
+/** Checks the options of a call that does not wait. */
+export const TRY_OPTIONS: Checks<TryAcquireOptions> = {
+  shared: isBoolean,
+  lockFileName: isFileName,
+};
 
-/** The options of a call that waits by blocking the thread. */
+/** Checks the options of a call that blocks the thread. */
 export const ACQUIRE_SYNC_OPTIONS: Checks<AcquireSyncOptions> = {
   ...TRY_OPTIONS,
   timeout: isDuration,
   onWait: isFunction,
 };
 
-/** The options of a call that waits. */
+/** Checks the options of a call that waits. */
 export const ACQUIRE_OPTIONS: Checks<AcquireOptions> = {
   ...ACQUIRE_SYNC_OPTIONS,
   signal: isSignal,
 };
 
-/** A call to acquire, checked. */
-export interface LockRequest extends NewLockPath {
+/** A checked call for a lock. */
+export interface LockRequest extends Opener {
+  readonly dir: string;
+  readonly path: string;
+  /** The directories that were created for the lock file. */
+  readonly createdDirs: string[];
   readonly shared: boolean;
   readonly timeout: number;
-  /** When the timeout is over, by performance.now(). */
   readonly deadline: number;
   readonly signal: AbortSignal | undefined;
-  /** Tells the caller of a wait, once. What is called there may release, acquire and throw. */
+  /** Notifies the caller of a wait, once. The callback may release, acquire and throw. */
   onWait(): void;
 }
 
-/** What a call asks for, from options that were read. */
+/** The request of a call, from options that were checked. */
 export function lockRequest(dir: string | URL, options: AcquireOptions): LockRequest {
-  const { shared = false, lockFileName = LOCK_FILE_NAME, timeout = Infinity, signal, onWait } =
-    options;
+  const { shared = false, lockFileName = LOCK_FILE_NAME, timeout = Infinity, signal } = options;
+  let { onWait } = options;
   const absolute = absolutePath(dir);
-  let told = false;
   return {
     dir: absolute,
     path: joinPath(absolute, lockFileName),
     createdDirs: [],
     shared,
     timeout,
-    deadline: timeout === Infinity ? Infinity : performance.now() + timeout,
+    deadline: timeout === Infinity ? Infinity : clock.now() + timeout,
     signal,
+    descriptors: { waitedMs: 0 },
     onWait() {
-      if (told) return;
-      told = true;
-      onWait?.();
+      const notify = onWait;
+      onWait = undefined;
+      notify?.();
     },
   };
 }

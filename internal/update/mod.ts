@@ -6,7 +6,7 @@ import { own, withContext } from "../base/errors.ts";
 import { isFunction, readOptions } from "../base/options.ts";
 import { joinPath, pathKey } from "../base/paths.ts";
 import { call, ignoreFailure, run, runSync, type Steps } from "../base/steps.ts";
-import { acquire, acquireSync } from "../lock/acquire.ts";
+import { acquire } from "../lock/acquire.ts";
 import { watchUpdate } from "../lock/deadlock_warning.ts";
 import { DeadlockError, LockLostError } from "../lock/errors.ts";
 import { pathStillIs } from "../lock/file.ts";
@@ -111,7 +111,7 @@ function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<
   }
   for (;;) {
     const [dir, acquisition] = lockFor(targetOf(request), lock);
-    const hold = yield* either(() => acquire(acquisition), () => acquireSync(acquisition));
+    const hold = yield* acquire(acquisition);
     try {
       yield* inTurn(request);
       const target = targetOf(request);
@@ -285,7 +285,7 @@ function lockedTarget(request: WriteRequest, hold: Hold): string {
   const dir = dirname(target);
   const path = joinPath(dir, basename(hold.path));
   mustBeApart(target, path);
-  if (!pathStillIs({ dir, path }, hold.id)) {
+  if (!pathStillIs(path, hold.id)) {
     throw new RangeError(
       `'lock' must be the lock of the file's directory '${dir}': received that of '${hold.dir}'`,
     );

@@ -11,6 +11,7 @@ import {
   LockTimeoutError,
   withDirLock,
 } from "../../mod.ts";
+import { clock } from "../../internal/base/clock.ts";
 import { runtime } from "../../runtime/mod.ts";
 import { inTempDir, openDescriptors } from "../support/dir.ts";
 import { onPlatform } from "../support/fake.ts";
@@ -150,7 +151,7 @@ for (const { form, acquire } of FORMS) {
   );
 
   test(
-    `DirLock.${form}() gives up on a lock file that is replaced again and again`,
+    `DirLock.${form}() throws ESTALE when the lock file is replaced before each try`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, LOCK_FILE_NAME);
@@ -160,7 +161,7 @@ for (const { form, acquire } of FORMS) {
           fs.writeFileSync(`${file}.new`, "");
           fs.renameSync(`${file}.new`, file);
         }, async () => {
-          const error = await assertRejects(() => acquire(dir), Error, "again and again");
+          const error = await assertRejects(() => acquire(dir), Error, "keeps removing");
           assertEquals((error as Error & { code?: string }).code, "ESTALE");
         });
         assertEquals(openDescriptors(), descriptors);
@@ -324,17 +325,17 @@ test("DirLock.acquire() calls onWait once, and only when it has to wait", () =>
     second.release();
   }));
 
-/** Calls `fn` with a clock that goes on only when it is told to. */
+/** Calls `fn` with a clock that only advances when `fn` says so. */
 async function withClock(
   fn: (goOn: (milliseconds: number) => void) => void | Promise<void>,
 ): Promise<void> {
-  const { now } = performance;
-  let clock = now.call(performance);
-  performance.now = () => clock;
+  const { now } = clock;
+  let time = now();
+  clock.now = () => time;
   try {
-    await fn((milliseconds) => void (clock += milliseconds));
+    await fn((milliseconds) => void (time += milliseconds));
   } finally {
-    performance.now = now;
+    clock.now = now;
   }
 }
 

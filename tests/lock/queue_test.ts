@@ -322,7 +322,7 @@ test(
 );
 
 test(
-  "A nested wait says after 10 s, once in a process, that it may never end",
+  "A nested wait warns after 10 s, once for each lock, that it may never end",
   () =>
     inTempDir(async (dir) => {
       const ways = [
@@ -345,9 +345,9 @@ test(
       held.forEach((lock) => lock.release());
       const warned = ways.map((way, i) => [way, told[i]!.length]);
       assertEquals(Object.fromEntries(warned), {
-        acquire: 1,
-        update: 1,
-        handed: 1,
+        acquire: 2,
+        update: 2,
+        handed: 2,
         timeout: 0,
         signal: 0,
         handedWithSignal: 0,

@@ -14,6 +14,7 @@ import {
   LOCK_FILE_NAME,
   withDirLock,
 } from "../../mod.ts";
+import { clock } from "../../internal/base/clock.ts";
 import { updateJson, updateJsonSync } from "../../json.ts";
 import { blobOf, content, numberOf } from "./content.ts";
 import { openDescriptors } from "./dir.ts";
@@ -404,9 +405,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
    */
   async nest(dir, way) {
     hurryTime(10);
-    const started = performance.now();
+    const started = clock.now();
     process.on("warning", ({ message }) => {
-      console.log(`${Math.round(performance.now() - started)} ${message.replaceAll("\n", " ")}`);
+      console.log(`${Math.round(clock.now() - started)} ${message.replaceAll("\n", " ")}`);
     });
     const { signal } = new AbortController();
     const ways: Record<string, (dir: string) => Promise<unknown>> = {
@@ -474,14 +475,15 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 };
 
-/** Has the clock and the timers of this process go `times` as fast. */
+/** Lets the library's clock and the timers of this process run `times` as fast. */
 function hurryTime(times: number): void {
-  const { setTimeout, performance } = globalThis;
-  const now = performance.now.bind(performance);
-  performance.now = () => times * now();
+  const { now, setInterval } = clock;
+  clock.now = () => times * now();
+  clock.setInterval = (fn, milliseconds) => setInterval(fn, milliseconds / times);
+  const { setTimeout } = globalThis;
   globalThis.setTimeout =
-    ((fn: () => void, milliseconds = 0, ...args: []) =>
-      setTimeout(fn, milliseconds / times, ...args)) as typeof setTimeout;
+    ((fn: () => void, milliseconds = 0) =>
+      setTimeout(fn, milliseconds / times)) as typeof setTimeout;
 }
 
 let lines: AsyncIterator<string> | undefined;

@@ -1,0 +1,87 @@
+import { runtime } from "../../runtime/mod.ts";
+import type { LockFile } from "../../runtime/types.ts";
+import { codeOf, failedWith } from "../base/errors.ts";
+import { opened } from "../base/opened.ts";
+import type { Steps } from "../base/steps.ts";
+import { identity, lockFailure, lockFileId, pathStillIs, tryLock } from "./file.ts";
+import { type Hold, hold } from "./queue.ts";
+import type { LockRequest } from "./request.ts";
+
+/** What opening another user's lock file for writing fails with. */
+const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
+
+/** The lock file of a call, from the first look at it until it is locked or given up. */
+export class LockCandidate {
+  /** The identity of the lock file, which names the queue of this thread. */
+  readonly id: string;
+  readonly #request: LockRequest;
+  #file: LockFile | undefined;
+
+  private constructor(request: LockRequest, id: string) {
+    this.#request = request;
+    this.id = id;
+  }
+
+  /** Finds the lock file, and creates it if it is missing. No descriptor stays open. */
+  static *find(request: LockRequest): Steps<LockCandidate> {
+    return new LockCandidate(request, yield* lockFileId(request));
+  }
+
+  /** Takes the lock if it is free. */
+  *tryTake(): Steps<Hold | "busy" | "replaced"> {
+    const state = this.#file === undefined ? yield* this.#open() : "opened";
+    if (state !== "opened") return state;
+    const { path, shared } = this.#request;
+    return tryLock(path, this.#file!, shared) ? this.#take() : "busy";
+  }
+
+  /** Whether {@linkcode LockCandidate.wait} is possible. */
+  get canWait(): boolean {
+    return this.#file !== undefined;
+  }
+
+  /** Waits for the lock in the kernel, which cannot be given up, and takes it. */
+  async wait(): Promise<Hold | "busy" | "replaced"> {
+    const { path, shared } = this.#request;
+    try {
+      await this.#file!.lock!(!shared);
+    } catch (error) {
+      // flock(2) is not restarted after every signal, and Rust does not restart it either.
+      if (codeOf(error) === "EINTR") return "busy";
+      throw lockFailure(error, path);
+    }
+    // It has the lock: on Windows, asking for it again on the same handle would be refused.
+    return this.#take();
+  }
+
+  /** Closes the lock file, unless the lock was taken. */
+  close(): void {
+    this.#file?.close();
+    this.#file = undefined;
+  }
+
+  *#open(): Steps<"opened" | "busy" | "replaced"> {
+    const { path } = this.#request;
+    // For writing first, because flock(2) requires that on NFS. Elsewhere reading is enough.
+    for (const access of ["read-write", "read"] as const) {
+      try {
+        this.#file = yield* opened(this.#request, () => runtime.openLock(path, access));
+        break;
+      } catch (error) {
+        const code = codeOf(error);
+        if (code === "ENOENT") return "replaced";
+        if (code === "EBUSY") return "busy"; // Windows: a scanner has it open, unshared.
+        if (access === "read" || !failedWith(error, NOT_WRITABLE)) throw lockFailure(error, path);
+      }
+    }
+    return identity(path, this.#file!) === this.id ? "opened" : "replaced";
+  }
+
+  /** What is locked counts only if the path still leads to it: others lock what replaced it. */
+  #take(): Hold | "replaced" {
+    if (!pathStillIs(this.#request.path, this.id)) return "replaced";
+    const file = this.#file!;
+    this.#file = undefined;
+    return hold(this.#request, this.id, file);
+  }
+}

@@ -1,0 +1,43 @@
+import { clock } from "../base/clock.ts";
+import { sharedState } from "../base/shared_state.ts";
+
+/** How long a thread may take the same lock repeatedly before it yields to other processes. */
+const MAX_STREAK_MS = 20;
+/** Other processes had a chance to get a lock that was free for so long. */
+const STREAK_GAP_MS = 1;
+
+/** Since when this thread has had a lock without a gap, and when it last released it. */
+interface Streak {
+  readonly since: number;
+  readonly released: number;
+}
+
+/** By lock file, the oldest first. Of several locks, since a lock within a lock has streaks too. */
+const streaks = sharedState("streaks/1", () => new Map<string, Streak>());
+
+/**
+ * Whether the thread must first give other processes a chance. Without this, a thread that releases
+ * a lock and takes it again would always be faster than processes that poll or that the kernel has
+ * to wake.
+ */
+export function mustYield(path: string): boolean {
+  const now = clock.now();
+  return now - streakStart(path, now) > MAX_STREAK_MS;
+}
+
+/** When the streak began that a lock taken now belongs to. */
+export function streakStart(path: string, now: number = clock.now()): number {
+  const streak = streaks().get(path);
+  return streak !== undefined && now - streak.released < STREAK_GAP_MS ? streak.since : now;
+}
+
+/** Remembers a release, and forgets streaks that are over. */
+export function noteRelease(path: string, since: number, released: number): void {
+  const all = streaks();
+  all.delete(path);
+  all.set(path, { since, released });
+  for (const [path, streak] of all) {
+    if (released - streak.released < STREAK_GAP_MS) break;
+    all.delete(path);
+  }
+}
