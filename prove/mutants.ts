@@ -156,8 +156,8 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "waits in the kernel with every waiter",
     file: "internal/lock/acquire.ts",
-    find: "kernelWaits >= runtime.kernelWaits",
-    replace: "runtime.kernelWaits === 0",
+    find: "kernelWaits < runtime.kernelWaits",
+    replace: "runtime.kernelWaits > 0",
     caughtBy: ["lock/lock_test.ts", "four times at most in the kernel"],
   },
   {
