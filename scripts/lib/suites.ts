@@ -2,19 +2,21 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { root } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
 
-/** A run of a test runner. */
+/** A run of a test runner, or of a script that checks something. */
 export interface Suite {
   readonly name: string;
+  /** The runtime that it tests; undefined for a script. */
+  readonly runtime?: string;
   readonly command: string;
   readonly args: readonly string[];
-  /** More of the environment. */
+  /** Variables added to the environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
 /**
- * What Node before 20.4 needs in the tests, and in the processes that they start: a symbol for
- * their `using`, and no compiler thread that waits for the main thread while that one waits for
- * it, so that the process never ends: https://github.com/nodejs/node/issues/54918
+ * What Node before 20.4 needs in the tests and in the processes that they start: the symbols of
+ * `using`, and no Sparkplug, whose compiler thread can deadlock with the main thread:
+ * https://github.com/nodejs/node/issues/54918
  */
 const OLD_NODE = "data:text/javascript," + encodeURIComponent(
   'import v8 from "node:v8"; v8.setFlagsFromString("--no-sparkplug"); ' +
@@ -22,7 +24,7 @@ const OLD_NODE = "data:text/javascript," + encodeURIComponent(
     "Object.defineProperty(Symbol, name, { value: Symbol(`Symbol.${name}`) });",
 );
 
-/** What a test runner says at its end. */
+/** How many tests had each outcome. */
 interface Result {
   passed: number;
   failed: number;
@@ -49,14 +51,17 @@ export function testFiles(args: readonly string[]): string[] {
   ];
 }
 
-/** The tests as Deno runs them; all of them with the examples of the modules. Their types are `deno task check`'s. */
+/**
+ * The tests as Deno runs them; without `files`, all of them and the examples in JSDoc. Types are
+ * checked by `deno task check`.
+ */
 export function denoSuite(
   version: string,
   command: string,
   imports: readonly string[],
   files?: readonly string[],
 ): Suite {
-  // A command would run, and has no examples in TypeScript.
+  // Importing the command would run it.
   const modules = Object.values(denoJson.exports).filter((file) =>
     file !== denoJson.exports["./cli"]
   );
@@ -64,6 +69,7 @@ export function denoSuite(
     ["--doc", "tests/", "scripts/lib/", ...modules];
   return {
     name: `Deno ${version}`,
+    runtime: `Deno ${version}`,
     command,
     args: ["test", "-A", "--no-check", ...imports, ...what],
   };
@@ -79,6 +85,7 @@ export function nodeSuite(
   const dir = kind === "ESM" ? "esm" : "script";
   return {
     name: `Node ${version}, ${kind}`,
+    runtime: `Node ${version}`,
     command,
     env: /^20\.[0-3]\./.test(version) ? { NODE_OPTIONS: `--import=${OLD_NODE}` } : {},
     args: [
@@ -91,21 +98,21 @@ export function nodeSuite(
 
 /** The tests as Bun runs them. */
 export function bunSuite(version: string, command: string, files: readonly string[]): Suite {
-  // Its own limit of 5 s is too short for a test that starts a dozen processes on a busy machine.
+  // Each test sets its own timeout; Bun's default of 5 s does not apply.
   const args = [
     "test",
     "--timeout=120000",
     ...files.map((name) => `./npm_test/esm/tests/${name}.js`),
   ];
-  return { name: `Bun ${version}, ESM`, command, args };
+  return { name: `Bun ${version}, ESM`, runtime: `Bun ${version}`, command, args };
 }
 
-/** The package in npm/, packed and used. */
+/** Packs the package in npm/, installs it and uses it. */
 export function packageSuite(imports: readonly string[]): Suite {
   return scriptSuite("The packed package", imports, "scripts/smoke_npm.ts");
 }
 
-/** A script that ends as {@linkcode Checklist} does. */
+/** A script that ends like {@linkcode Checklist}. */
 export function scriptSuite(
   name: string,
   imports: readonly string[],
@@ -115,49 +122,69 @@ export function scriptSuite(
   return { name, command: Deno.execPath(), args: ["run", "-A", ...imports, script, ...args] };
 }
 
-/** Runs the suites, a few at once, ends with a line that sums them up; the exit code. */
+/** How long a suite may take before it is killed, in milliseconds. */
+const SUITE_TIMEOUT_MS = 20 * 60_000;
+
+/** Runs the suites, a few of them concurrently, and prints a summary; returns the exit code. */
 export async function runSuites(suites: readonly Suite[]): Promise<number> {
-  const results: [string, Result][] = [];
-  // One more than there are cores: much of their time they wait for child processes and timers.
-  const atOnce = navigator.hardwareConcurrency + 1;
+  const started = performance.now();
+  const results: Result[] = [];
+  // One more than there are cores: suites often wait for child processes and timers.
+  const concurrency = navigator.hardwareConcurrency + 1;
   const rest = suites.entries();
-  await Promise.all(Array.from({ length: atOnce }, async () => {
-    for (const [i, suite] of rest) results[i] = [suite.name, await run(suite)];
+  await Promise.all(Array.from({ length: concurrency }, async () => {
+    for (const [i, suite] of rest) results[i] = await run(suite);
   }));
   console.log();
-  const total = { passed: 0, failed: 0, skipped: 0 };
-  for (const [name, result] of results) {
-    const { passed, failed, skipped } = result;
+  for (const [i, { name }] of suites.entries()) {
+    const { passed, failed, skipped } = results[i]!;
     console.log(`${name}: ${passed} passed, ${failed} failed, ${skipped} skipped`);
-    for (const key of ["passed", "failed", "skipped"] as const) total[key] += result[key];
   }
-  console.log(`${total.skipped} skipped`);
-  console.log(`${total.passed} passed, ${total.failed} failed`);
-  return total.failed === 0 ? 0 : 1;
+  const seconds = Math.round((performance.now() - started) / 1_000);
+  console.log(`${summary(suites, results)} in ${seconds} s`);
+  const [passed, failed] = [sum(results, "passed"), sum(results, "failed")];
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
 }
 
-/** Runs a suite, and shows what it printed. What it leaves of temporary files is removed. */
+/** Says how many tests there are and on what they ran, so that nobody adds up runtimes. */
+function summary(suites: readonly Suite[], results: readonly Result[]): string {
+  const runtimes = new Set(suites.flatMap(({ runtime }) => runtime ?? []));
+  const sizes = results.map(({ passed, failed, skipped }) => passed + failed + skipped);
+  const tests = Math.max(0, ...sizes.filter((_, i) => suites[i]!.runtime !== undefined));
+  const failed = sum(results, "failed");
+  const outcome = failed === 0 ? "all passed" : `${failed} failures`;
+  const on = new Intl.ListFormat("en").format(runtimes);
+  return runtimes.size === 0 ? outcome : `${tests} tests on ${on}: ${outcome}`;
+}
+
+function sum(results: readonly Result[], key: keyof Result): number {
+  return results.reduce((total, result) => total + result[key], 0);
+}
+
+/** Runs a suite in its own temporary directory and prints its output. */
 async function run({ name, command, args, env = {} }: Suite): Promise<Result> {
   console.log(`${name} begins`);
   const started = performance.now();
   const temp = await Deno.makeTempDir({ prefix: "aperture-suite-" });
-  await Deno.chmod(temp, 0o1777); // As /tmp is: some tests are other users.
+  await Deno.chmod(temp, 0o1777); // Like /tmp: some tests run as other users.
   const { success, stdout, stderr } = await new Deno.Command(command, {
     args: [...args],
     cwd: root,
     env: { ...env, TMPDIR: temp, TEMP: temp, TMP: temp },
+    signal: AbortSignal.timeout(SUITE_TIMEOUT_MS),
   }).output();
   await Deno.remove(temp, { recursive: true });
   const [output, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  const seconds = ((performance.now() - started) / 1_000).toFixed(0);
   console.log(`\n=== ${name} (${seconds} s)\n${errors}${output}`);
   const result = counts(errors! + output!);
-  // A runner that broke down, or ran no test, has failed, whatever it counted.
+  // A runner that crashed or ran nothing has failed, whatever it counted.
   if (result.failed === 0 && (!success || result.passed === 0)) result.failed = 1;
   return result;
 }
 
-/** What Deno, Node, Bun and {@linkcode Checklist} say at their end. */
+/** Reads the counts that Deno, Node, Bun and {@linkcode Checklist} print at their end. */
 function counts(output: string): Result {
   // deno-lint-ignore no-control-regex
   const plain = output.replace(/\x1b\[[0-9;]*m/g, "");
