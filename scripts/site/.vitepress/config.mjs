@@ -1,0 +1,134 @@
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitepress";
+
+const root = fileURLToPath(new URL("../../../", import.meta.url));
+const { version } = JSON.parse(readFileSync(`${root}deno.json`, "utf8"));
+const repository = "https://github.com/aperture/atomic";
+
+export default defineConfig({
+  title: "@aperture/atomic",
+  description: "Atomic file writes and crash-safe directory locks for Deno, Node.js and Bun.",
+  base: process.env.SITE_BASE ?? "/atomic/",
+  cleanUrls: true,
+  lastUpdated: false,
+  // The pages of docs/ and the API reference, which scripts/site.ts generates, as one tree.
+  srcDir: root,
+  srcExclude: ["!(docs|scripts)/**", "*.md", "scripts/!(site)/**", "scripts/*.md"],
+  rewrites: {
+    "docs/:rest*": ":rest*",
+    "scripts/site/api/:rest*": "api/:rest*",
+  },
+  outDir: "./dist",
+  cacheDir: "./.vitepress/cache",
+  markdown: {
+    anchor: { slugify },
+    config(markdown) {
+      renderMermaid(markdown);
+      linkToRepository(markdown);
+    },
+  },
+  themeConfig: {
+    nav: [
+      { text: "Guides", link: "/guides/json-settings" },
+      { text: "API", link: "/api/" },
+      { text: version, link: `${repository}/blob/main/CHANGELOG.md` },
+    ],
+    outline: [2, 3],
+    search: { provider: "local" },
+    socialLinks: [{ icon: "github", link: repository }],
+    sidebar: [
+      section("Start", {
+        "I want to …": "/",
+        "Guarantees": "/guarantees",
+        "Troubleshooting": "/troubleshooting",
+        "The command": "/cli",
+        "Comparison": "/comparison",
+        "Performance": "/performance",
+        "Non-goals": "/non-goals",
+      }),
+      section("Concepts", {
+        "Lost updates": "/concepts/lost-updates",
+        "Lifecycle of a write": "/concepts/life-of-a-write",
+        "Kernel locks": "/concepts/kernel-locks",
+      }),
+      section("Guides", {
+        "JSON settings": "/guides/json-settings",
+        "One instance only": "/guides/one-instance",
+        "Streams and downloads": "/guides/streams",
+        "Sharded stores": "/guides/sharded-stores",
+        "Watching files": "/guides/watching",
+        "Containers": "/guides/containers",
+        "Electron, Jest, bundlers": "/guides/electron-jest-bundlers",
+        "Next.js and other frameworks": "/guides/frameworks",
+      }),
+      section("Migrate", {
+        "From 0.2 to 0.3": "/migrate/0.2-to-0.3",
+        "From temp-and-rename": "/migrate/from-temp-and-rename",
+        "From write-file-atomic": "/migrate/from-write-file-atomic",
+        "From atomically": "/migrate/from-atomically",
+        "From proper-lockfile": "/migrate/from-proper-lockfile",
+        "From lockfile": "/migrate/from-lockfile",
+        "From flock(1)": "/migrate/from-flock",
+      }),
+      section("Platforms", {
+        "Systems and file systems": "/platforms/",
+        "Several machines": "/platforms/several-machines",
+        "Power cuts": "/platforms/power-cuts",
+      }),
+      section("Reference", { "API": "/api/" }),
+    ],
+  },
+  vite: {
+    plugins: [vueOfThisFolder()],
+    // Mermaid is one large chunk, which only pages with a diagram load.
+    build: { chunkSizeWarningLimit: 4_000 },
+    publicDir: false,
+  },
+});
+
+function section(text, pages) {
+  return { text, items: Object.entries(pages).map(([text, link]) => ({ text, link })) };
+}
+
+/** The anchors that GitHub gives headings, so that one link works in both places. */
+function slugify(heading) {
+  return heading.trim().toLowerCase().replace(/[^\p{L}\p{N}\p{M}_\- ]/gu, "").replaceAll(" ", "-");
+}
+
+/** Turns ```mermaid blocks into the component that draws them in the browser. */
+function renderMermaid(markdown) {
+  const { fence } = markdown.renderer.rules;
+  markdown.renderer.rules.fence = (tokens, index, options, env, self) => {
+    const { info, content } = tokens[index];
+    if (info.trim() !== "mermaid") return fence(tokens, index, options, env, self);
+    return `<Mermaid code="${encodeURIComponent(content)}" />`;
+  };
+}
+
+/** Links to files of the repository that are not pages lead to GitHub. */
+function linkToRepository(markdown) {
+  markdown.core.ruler.push("repository-links", ({ env, tokens }) => {
+    const page = `docs/${env.path.slice(root.length)}`;
+    for (const token of tokens.flatMap(({ children }) => children ?? [])) {
+      const href = token.attrGet?.("href");
+      if (token.type !== "link_open" || !href || /^(?:[a-z]+:|#|\/)/.test(href)) continue;
+      const file = new URL(href, `file:///${page}`).pathname.slice(1);
+      if (file.startsWith("docs/")) continue;
+      if (!existsSync(root + file)) throw new Error(`${page}: ${href} leads nowhere`);
+      token.attrSet("href", `${repository}/blob/main/${file}`);
+    }
+  });
+}
+
+/** The pages lie outside of this folder, where Vite would not look for Vue. */
+function vueOfThisFolder() {
+  return {
+    name: "vue-of-this-folder",
+    enforce: "pre",
+    resolveId(id, _importer, options) {
+      if (!/^vue(?:\/|$)/.test(id)) return;
+      return this.resolve(id, fileURLToPath(import.meta.url), { ...options, skipSelf: true });
+    },
+  };
+}
