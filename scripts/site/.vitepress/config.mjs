@@ -19,7 +19,7 @@ export default defineConfig({
     "docs/:rest*": ":rest*",
     "scripts/site/api/:rest*": "api/:rest*",
   },
-  outDir: "./dist",
+  outDir: "./.vitepress/dist",
   cacheDir: "./.vitepress/cache",
   markdown: {
     anchor: { slugify },
