@@ -6,8 +6,12 @@ import { writeScripts } from "./lib/code_blocks.ts";
 import { deno, importArgs, ownImports } from "./lib/imports.ts";
 import { brokenLinks, markdownFiles } from "./lib/links.ts";
 import { unlistedFiles } from "./lib/lists.ts";
+import { countByFolder, proseFindings } from "./lib/prose.ts";
 import { root } from "./lib/setup.mjs";
 import { Checklist } from "./lib/checklist.ts";
+
+/** How many phrases may be left: no more than there are. */
+const MAX_PROSE_FINDINGS = 530;
 
 const imports = await importArgs();
 const steps = new Checklist();
@@ -40,6 +44,15 @@ await steps.run("deno check of the JavaScript in pages", async () => {
 await steps.run("imports go downwards, and in no circle", () => none(wrongArrows(root)));
 await steps.run("links lead somewhere", () => none(brokenLinks(root, markdownFiles(root))));
 await steps.run("files are listed where all are", () => none(unlistedFiles(root)));
+await steps.run("prose is plain English", () => {
+  const findings = proseFindings(root);
+  console.log(`${findings.length} phrases to rewrite: ${countByFolder(findings)}`);
+  if (findings.length > MAX_PROSE_FINDINGS) {
+    none(
+      findings.map(({ file, line, found, instead }) => `${file}:${line}: "${found}": ${instead}`),
+    );
+  }
+});
 Deno.exit(steps.end());
 
 function none(lines: string[]): void {

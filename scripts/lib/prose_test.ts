@@ -1,0 +1,42 @@
+import { assertEquals } from "@std/assert";
+import { findingsIn, proseFindings } from "./prose.ts";
+import { root } from "./setup.mjs";
+
+const found = (file: string, text: string) =>
+  findingsIn(file, text).map(({ line, found }) => `${line} ${found}`);
+
+Deno.test("findingsIn() reads Markdown without its code and link targets", () => {
+  const text = "Who holds it\n\n```sh\nwho am i\n```\n\nand `who`, [told](who.md),\nunder\nway.";
+  assertEquals(found("page.md", text), ["1 Who", "7 told", "8 under way"]);
+});
+
+Deno.test("findingsIn() reads comments and sentences in code", () => {
+  const text = [
+    'const who = "who", url = "http://x/who"; // tells it',
+    "/**",
+    " * Those who wait are all served at",
+    " * once. See `who`.",
+    " */",
+    "throw new Error(`The lock ${who} is held still by another`);",
+    "const pattern = /who \\/\\/ told/;",
+  ].join("\n");
+  assertEquals(found("code.ts", text), [
+    "1 tells",
+    "3 who",
+    "3 at once",
+    "6 held still",
+  ]);
+});
+
+Deno.test("findingsIn() reads the comments of shell scripts and workflows", () => {
+  assertEquals(found("run.sh", "#!/bin/who\nwho # at once\n"), ["2 at once"]);
+  assertEquals(found("ci.yml", "# meanwhile\nname: who\n"), ["1 meanwhile"]);
+});
+
+Deno.test("findingsIn() lets 'who' follow people", () => {
+  assertEquals(found("page.md", "users who lock, someone who waits, whoever asks"), ["1 whoever"]);
+});
+
+Deno.test("proseFindings() finds nothing in its own files", () => {
+  assertEquals(proseFindings(root).filter(({ file }) => file.includes("lib/prose")), []);
+});
