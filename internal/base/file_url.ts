@@ -1,13 +1,13 @@
 import { domainToUnicode } from "node:url";
 
 /**
- * The path of a file URL, judged as Node's `fileURLToPath` does: what would become another path
- * than the URL says is a TypeError.
+ * The path of a file URL, by the rules of Node's `fileURLToPath`: a URL that cannot be expressed as
+ * a path is a TypeError.
  */
 export function fileUrlPath(href: string, windows: boolean): string {
   const { protocol, hostname, pathname } = new URL(href);
   if (protocol !== "file:") {
-    throw new TypeError(`Path must be a string or a file URL: received a URL of '${protocol}'`);
+    throw new TypeError(`Path must be a file URL: received '${href}'`);
   }
   if ((windows ? /%(?:2f|5c)/i : /%2f/i).test(pathname)) {
     throw new TypeError(`File URL must not contain an encoded separator: received '${href}'`);

@@ -1,34 +1,41 @@
 import { runtime } from "../../runtime/mod.ts";
 import { faultOnWindows } from "./windows_names.ts";
 
-/** Throws a TypeError or RangeError when `value` is not good for the option `name`. */
+/** Throws a TypeError or RangeError if `value` is not valid for the option `name`. */
 export type Check = (value: unknown, name: string) => void;
 
-/** Not `Object.hasOwn`, for which dnt would put a polyfill into the package. */
+/** Not `Object.hasOwn`: dnt would add a polyfill for it to the package. */
 const isOwn = Object.prototype.hasOwnProperty;
+
+/** A file system may store half of a surrogate pair in a name as something else, or not at all. */
+export const LONE_SURROGATE: RegExp = /\p{Surrogate}/u;
 
 /** A check for each option. */
 export type Checks<T> = { readonly [K in keyof Required<T>]: Check };
 
 /**
- * Reads each option once, checked; an option that is absent or undefined is
- * left out. One that is not in `checks` is a mistake that must not go unnoticed.
+ * Reads and checks each option once; those that are absent or undefined are left out. An option
+ * that is not in `checks` is an error.
  */
 export function readOptions<T extends object>(
   options: T | undefined,
   checks: Checks<T>,
 ): T {
   const read: Partial<T> = {};
+  const names = Object.keys(checks) as (keyof T & string)[];
   if (options === undefined) return read as T;
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new TypeError(`Options must be an object: received ${kindOf(options)}`);
+  // By the tag: a Map or an AbortSignal has no option as its own property, so none is unknown.
+  if (Object.prototype.toString.call(options) !== "[object Object]") {
+    throw new TypeError(
+      `Options must be an object such as { ${names[0]}: … }: received ${kindOf(options)}`,
+    );
   }
   for (const name of Object.keys(options)) {
     if (isOwn.call(checks, name)) continue;
-    throw new TypeError(`Unknown option '${name}': there are ${Object.keys(checks).join(", ")}`);
+    throw new TypeError(`Unknown option '${name}': the options are ${names.join(", ")}`);
   }
-  // By their names: those count too that are inherited, not enumerable, or made up by a Proxy.
-  for (const name in checks) {
+  // By name, so that options count that are inherited, not enumerable, or made up by a Proxy.
+  for (const name of names) {
     const value = options[name];
     if (value === undefined) continue;
     checks[name](value, name);
@@ -51,7 +58,7 @@ export const isFunction: Check = (value, name) => {
   }
 };
 
-/** Checks for an AbortSignal, of whatever realm. */
+/** Checks for an AbortSignal of any realm. */
 export const isSignal: Check = (value, name) => {
   const { aborted, addEventListener } = Object(value);
   if (typeof aborted !== "boolean" || typeof addEventListener !== "function") {
@@ -72,7 +79,7 @@ export function isOneOf(...choices: readonly string[]): Check {
   };
 }
 
-/** Checks for a number of milliseconds, which may be Infinity. */
+/** Checks for a number of milliseconds, which can be Infinity. */
 export const isDuration: Check = (value, name) => {
   if (typeof value !== "number") {
     throw new TypeError(`'${name}' must be a number: received ${kindOf(value)}`);
@@ -85,28 +92,52 @@ export const isDuration: Check = (value, name) => {
 /** Checks for permission bits. */
 export const isMode: Check = (value, name) => {
   if (typeof value !== "number") {
-    throw new TypeError(`'${name}' must be a number: received ${kindOf(value)}`);
+    throw new TypeError(`'${name}' must be a number such as 0o644: received ${kindOf(value)}`);
   }
   if (!Number.isInteger(value) || value < 0 || value > 0o7777) {
     throw new RangeError(`'${name}' must be an integer from 0 to 0o7777: received ${value}`);
   }
+  // Decimal 644 is 0o1204, with a sticky bit that means nothing on a file.
+  if (/^[67][0-7]{2}$/.test(String(value))) {
+    throw new RangeError(`'${name}' must be octal: received ${value}, did you mean 0o${value}?`);
+  }
 };
 
-/** Checks for the name of a file, one path component. */
+/** Checks for a file name: one path component. */
 export const isFileName: Check = (value, name) => {
   if (typeof value !== "string") {
     throw new TypeError(`'${name}' must be a string: received ${kindOf(value)}`);
   }
   if (value === "" || value === "." || value === ".." || /[/\\\0]/.test(value)) {
-    throw new RangeError(`'${name}' must be one path component: received "${value}"`);
+    throw new RangeError(`'${name}' must be a file name without a directory: received "${value}"`);
+  }
+  if (LONE_SURROGATE.test(value)) {
+    throw new TypeError(`'${name}' must be well-formed text: received ${JSON.stringify(value)}`);
   }
   const fault = runtime.windows ? faultOnWindows(value) : undefined;
   if (fault !== undefined) throw new RangeError(`'${name}' ${fault}: received "${value}"`);
 };
 
-/** How to call the kind of a value in a message. */
+/** What a message calls a value, with its article: "a string", "an array", "a Map". */
 export function kindOf(value: unknown): string {
-  if (value === null) return "null";
-  if (typeof value !== "object") return typeof value;
-  return String(value.constructor?.name ?? "object");
+  if (value === null || value === undefined) return String(value);
+  const name = typeof value === "object" ? nameOf(value) : typeof value;
+  const kind = `${/^[aeio]/i.test(name) ? "an" : "a"} ${name}`;
+  return name === "Promise" ? `${kind} (is an \`await\` missing?)` : kind;
 }
+
+function nameOf(value: object): string {
+  const name: unknown = value.constructor?.name;
+  // Generators have a constructor without a name.
+  const kind = typeof name === "string" && name !== ""
+    ? name
+    : Object.prototype.toString.call(value).slice(8, -1);
+  return KINDS[kind] ?? kind;
+}
+
+const KINDS: Partial<Record<string, string>> = {
+  Array: "array",
+  AsyncGenerator: "async generator",
+  Generator: "generator",
+  Object: "object",
+};

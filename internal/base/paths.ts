@@ -4,54 +4,76 @@ import { win32 } from "node:path";
 import { runtime } from "../../runtime/mod.ts";
 import { fileUrlPath } from "./file_url.ts";
 import { faultOnWindows } from "./windows_names.ts";
-import { kindOf } from "./options.ts";
+import { kindOf, LONE_SURROGATE } from "./options.ts";
 
-/** Whether paths here are written as Windows does. */
+/** A file or directory as callers name it: a path, a `file:` URL or the UTF-8 bytes of a path. */
+export type PathArgument = string | URL | Uint8Array;
+
+/** Whether this platform writes paths as Windows does. */
 const WINDOWS_SYNTAX: boolean = isAbsolute("C:\\");
 
 /**
- * The absolute form of a path that a caller gave, by the working directory of now.
- * `..` stays in it: what it means after a link to a directory only the kernel knows.
- * Not so on Windows, which folds it before it looks.
+ * The absolute form of a path, resolved from the current working directory.
+ *
+ * `..` is kept: after a link to a directory only the kernel knows what it means. Windows folds it
+ * before it looks, and so do we there.
  */
-export function absolutePath(path: string | URL): string {
+export function absolutePath(path: PathArgument): string {
   const given = textOf(path);
   if (given === "") throw new TypeError("Path must not be empty");
   if (given.includes("\0")) throw new TypeError("Path must not contain a NUL character");
+  if (LONE_SURROGATE.test(given)) {
+    throw new TypeError(`Path must be well-formed text: received ${JSON.stringify(given)}`);
+  }
   const absolute = isAbsolute(given) && !WINDOWS_SYNTAX ? given : resolveFrom(runtime.cwd(), given);
   if (runtime.windows) checkNames(absolute);
   return absolute;
 }
 
-/** A URL is known by its `href`: that of another realm, a test runner's, is no instance of ours. */
+/** A URL is known by its `href`, since one of another realm is not an instance of our class. */
 function textOf(path: unknown): string {
-  if (typeof path === "string") return path;
+  if (typeof path === "string") {
+    // Almost certainly the `href` of a URL, not a directory named "file:".
+    if (!/^file:\//i.test(path)) return path;
+    throw new TypeError(`Path must not be a URL as a string: pass new URL("${path}")`);
+  }
+  if (ArrayBuffer.isView(path)) return textOfBytes(path);
   const href: unknown = typeof path === "object" ? (path as { href?: unknown } | null)?.href : path;
   if (typeof path === "object" && typeof href === "string") {
     return fileUrlPath(href, WINDOWS_SYNTAX);
   }
-  throw new TypeError(`Path must be a string or a file URL: received ${kindOf(path)}`);
+  throw new TypeError(
+    `Path must be a string, a file URL or the bytes of a path: received ${kindOf(path)}`,
+  );
 }
 
-/** Where `path` leads from `directory`, an absolute path: what a symbolic link there means. */
+function textOfBytes(bytes: ArrayBufferView): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (cause) {
+    throw new TypeError("Path must be valid UTF-8: received other bytes", { cause });
+  }
+}
+
+/** The target of `path`, seen from `directory`, an absolute path: as for a symbolic link there. */
 export function resolveFrom(
   directory: string,
   path: string,
   windows: boolean = WINDOWS_SYNTAX,
 ): string {
   if (!windows) return isAbsolute(path) ? path : joinPath(directory, path);
-  // Taken literally, dots and all.
+  // Windows takes it literally, dots included.
   if (/^[\\/]{2}\?[\\/]/.test(path)) return path;
   const [drive] = /^[a-z]:(?![\\/])/i.exec(path) ?? [];
   const own = drive === undefined || directory.toUpperCase().startsWith(drive.toUpperCase());
-  // Each drive has a working directory of its own.
+  // Each drive has its own working directory.
   const resolved = win32.resolve(own ? directory : runtime.cwdOf(drive) ?? `${drive}\\`, path);
   return /[\\/]$/.test(path) && !resolved.endsWith("\\") ? `${resolved}\\` : resolved;
 }
 
 function checkNames(path: string): void {
   const { root } = win32.parse(path);
-  // Of \\?\ the caller has asked for names as they stand.
+  // With \\?\ the caller asks for names to be taken literally.
   if (/^[\\/]{2}\?/.test(root)) return;
   for (const name of path.slice(root.length).split(/[\\/]/)) {
     const fault = /^\.{0,2}$/.test(name) ? undefined : faultOnWindows(name);
@@ -66,11 +88,11 @@ export function joinPath(directory: string, name: string): string {
 }
 
 /**
- * A key under which all spellings of a path meet. It may put two files together, which then
- * merely wait for each other.
+ * A key that all spellings of a path share. Two files can share one too, and then merely wait for
+ * each other.
  */
 export function pathKey(path: string): string {
   const folded = /[/\\]\.{0,2}(?:[/\\]|$)/.test(path) ? normalize(path) : path;
-  // Lower case would tell σ from ς. NFD, since APFS takes both forms of an accent for one.
+  // Lower case would separate σ from ς. NFD, since APFS treats both forms of an accent as one.
   return runtime.foldsNames ? folded.normalize("NFD").toUpperCase() : folded;
 }

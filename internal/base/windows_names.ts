@@ -1,15 +1,15 @@
-// Names of devices, which lead there from any directory and with any extension.
+// A device has its name in every directory and with any extension.
 // https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 const DEVICE = /^(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[1-9¹²³]) *(?:\.|$)/i;
 // deno-lint-ignore no-control-regex
 const REFUSED = /[<>"|?*:\x00-\x1f]/;
 
 /**
- * What is wrong with the name of a file on Windows, where Deno and Node would make different files
- * of it, or none; undefined if it is good.
+ * What is wrong with a file name on Windows, where Deno and Node would create different files for
+ * it, or none; undefined if it is valid.
  */
 export function faultOnWindows(name: string): string | undefined {
-  if (REFUSED.test(name)) return "has a character that Windows has in no name";
+  if (REFUSED.test(name)) return "has a character that Windows does not allow in names";
   if (/[. ]$/.test(name)) return "ends in a dot or a space, which Windows drops";
   if (DEVICE.test(name)) return "is the name of a device on Windows";
   return undefined;

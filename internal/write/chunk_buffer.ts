@@ -1,4 +1,4 @@
-/** Chunks are gathered until there are so many bytes: a million of one byte took 36 s without. */
+/** Small chunks are gathered up to this size: without, a million chunks of one byte took 36 s. */
 const CHUNK_BUFFER_BYTES = 64 * 1024;
 
 /** U+FFFD, which stands for half of a surrogate pair, as UTF-8. */
@@ -9,7 +9,7 @@ export class ChunkBuffer {
   readonly #encoder = new TextEncoder();
   #gathered: Uint8Array | undefined;
   #used = 0;
-  /** The first half of a surrogate pair whose second has not come yet. */
+  /** The first half of a surrogate pair whose second half has not arrived yet. */
   #high = "";
 
   /** The bytes of a chunk. All strings are one text: a surrogate pair may be split between two. */
@@ -23,14 +23,14 @@ export class ChunkBuffer {
     return this.#high === "" || chunk.byteLength === 0 ? chunk : joined(this.endText(), chunk);
   }
 
-  /** The bytes of a first half that stays alone; none if there is none. */
+  /** The bytes of a first half that stays alone; empty if there is none. */
   endText(): Uint8Array {
     const bytes = Uint8Array.from(this.#high === "" ? [] : REPLACEMENT);
     this.#high = "";
     return bytes;
   }
 
-  /** Takes a copy of bytes; false if there is no room for them. */
+  /** Adds a copy of the bytes; returns false if there is no room for them. */
   add(bytes: Uint8Array): boolean {
     if (bytes.byteLength > CHUNK_BUFFER_BYTES - this.#used) return false;
     this.#gathered ??= new Uint8Array(CHUNK_BUFFER_BYTES);
@@ -39,7 +39,7 @@ export class ChunkBuffer {
     return true;
   }
 
-  /** What was gathered, to be written before anything is added. */
+  /** The gathered bytes, which must be written before more are added. */
   flush(): Uint8Array {
     const bytes = this.#gathered?.subarray(0, this.#used) ?? new Uint8Array();
     this.#used = 0;

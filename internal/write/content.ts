@@ -1,48 +1,73 @@
 import { kindOf } from "../base/options.ts";
+import { ChunkBuffer } from "./chunk_buffer.ts";
 
-/** The most bytes that one call writes, so that an abort is heard between two of them. */
+/** The most bytes written by one call, so that a write can be aborted between two calls. */
 export const SLICE_BYTES: number = 16 * 1024 * 1024;
-/** Node 20 ends the process when a slice of a Blob begins beyond (nodejs/node#52585). */
+/** Node 20 ends the process when a slice of a Blob begins beyond this (nodejs/node#52585). */
 const MAX_BLOB_BYTES = 2 ** 31 - 1;
 
-/** Content that is in memory, as it was when it was given. */
+/** Content in memory, as it was when the write was called. */
 export interface Content {
   readonly length: number;
   /**
-   * The bytes from `start` on, at most a slice of them: at once, but for a Blob. Throws a
-   * TypeError if they are no longer all there, so that never fewer are published than were given.
+   * At most {@linkcode SLICE_BYTES} from `start` on; a Blob's come as a promise. Throws a TypeError
+   * if some are no longer there, so that a shorter file is never published.
    */
   slice(start: number): Uint8Array | Promise<Uint8Array>;
   /** Whether the bytes come as a promise. */
   readonly isBlob: boolean;
 }
 
-/** Content of a string or bytes; undefined for data of another kind. */
+/** Content of a string or bytes, which can be read any number of times; undefined for other data. */
 export function contentOf(data: unknown): Content | undefined {
-  if (typeof data === "string") return textContent(data);
+  if (typeof data === "string") return new TextContent(data);
   const bytes = viewOf(data);
   return bytes && bytesContent(bytes);
 }
 
-/** Whether data is a Blob, by what it carries: one of another realm is no instance of ours. */
-export function isBlob(data: unknown): data is Blob {
-  if (typeof data !== "object" || data === null) return false;
-  const { stream, size } = data as Partial<Blob>;
-  return typeof stream === "function" && typeof size === "number";
+/**
+ * Content of a synchronous iterable of chunks, which is read to its end; undefined for other data.
+ * Objects that are also asynchronously iterable may have only a part of their chunks now.
+ */
+export function contentOfChunks(data: unknown): Content | undefined {
+  if (typeof data !== "object" || data === null) return undefined;
+  if (!(Symbol.iterator in data) || Symbol.asyncIterator in data) return undefined;
+  const encoder = new ChunkBuffer();
+  let bytes = new Uint8Array(1_024);
+  let used = 0;
+  const add = (chunk: Uint8Array) => {
+    if (used + chunk.byteLength > bytes.byteLength) {
+      const grown = new Uint8Array(Math.max(2 * bytes.byteLength, used + chunk.byteLength));
+      grown.set(bytes);
+      bytes = grown;
+    }
+    // A copy: a generator may fill the same buffer for each chunk.
+    bytes.set(chunk, used);
+    used += chunk.byteLength;
+  };
+  for (const chunk of data as Iterable<unknown>) add(encoder.encode(chunkOf(chunk, data)));
+  add(encoder.endText());
+  return bytesContent(bytes.subarray(0, used));
 }
 
-/** Content of a Blob that knows its size; undefined for one that has to be streamed, or no Blob. */
+/** Whether data is a Blob, by its members: a Blob of another realm is not an instance of ours. */
+export function isBlob(data: unknown): data is Blob {
+  const { arrayBuffer, size } = Object(data) as Partial<Blob>;
+  return typeof arrayBuffer === "function" && typeof size === "number";
+}
+
+/** Content of a Blob that has a size; undefined for one that must be streamed and for other data. */
 export function blobContentOf(data: unknown): Content | undefined {
   if (!isBlob(data)) return undefined;
   const [blob, length] = [data, data.size];
-  // Bun's of a pipe is infinite, and of S3 it is NaN.
+  // In Bun the size of a pipe is infinite, and that of an S3 file is NaN.
   if (!(length >= 0 && length <= MAX_BLOB_BYTES)) return undefined;
   return {
     length,
     isBlob: true,
     async slice(start) {
       const end = Math.min(length, start + SLICE_BYTES);
-      // The whole where that is one slice: Bun's of a file that has more, or is missing, tells so.
+      // The whole Blob if possible: only then does Bun report a file that has grown or is missing.
       const part = start === 0 && end === length ? blob : blob.slice(start, end);
       const bytes = new Uint8Array(await part.arrayBuffer());
       if (bytes.byteLength !== end - start) throw notWhole(bytes.byteLength, end - start);
@@ -51,17 +76,18 @@ export function blobContentOf(data: unknown): Content | undefined {
   };
 }
 
-/** Bytes of one piece of content, a string as UTF-8; throws a TypeError for another kind. */
-export function chunkOf(chunk: unknown): Uint8Array | string {
+/** One chunk, of the iterable `source` if given; throws a TypeError if it is not a chunk. */
+export function chunkOf(chunk: unknown, source?: unknown): Uint8Array | string {
   if (typeof chunk === "string") return chunk;
   const bytes = viewOf(chunk);
   if (bytes !== undefined) return bytes;
+  const what = source === undefined ? "Chunk" : `Each chunk of ${kindOf(source)}`;
   throw new TypeError(
-    `Chunk must be a string, an ArrayBuffer or a view of one: received ${kindOf(chunk)}`,
+    `${what} must be a string, an ArrayBuffer or a view of one: received ${kindOf(chunk)}`,
   );
 }
 
-/** Content of bytes that the caller may still transfer, detach or resize. */
+/** Content of bytes that the caller can still transfer, detach or resize. */
 export function bytesContent(bytes: Uint8Array): Content {
   const length = bytes.byteLength;
   const bufferLength = bytes.buffer.byteLength;
@@ -71,30 +97,40 @@ export function bytesContent(bytes: Uint8Array): Content {
     slice(start) {
       if (bytes.buffer.byteLength !== bufferLength) throw notWhole(bytes.byteLength, length);
       if (start === 0 && length <= SLICE_BYTES) return bytes;
-      // Not `subarray`, which makes what it returns with the constructor of the caller's class.
+      // `subarray` would call the constructor of the caller's class.
       const size = Math.min(length - start, SLICE_BYTES);
       return new Uint8Array(bytes.buffer, bytes.byteOffset + start, size);
     },
   };
 }
 
-function textContent(text: string): Content {
-  let bytes: Uint8Array | undefined;
-  // Encoded when it is written: of many that wait, most are not.
-  const encoded = () => bytes ??= new TextEncoder().encode(text);
-  return {
-    get length() {
-      return encoded().byteLength;
-    },
-    isBlob: false,
-    slice: (start) => encoded().subarray(start, start + SLICE_BYTES),
-  };
+/** Encoded when it is written: most of the versions that wait on one path never are. */
+class TextContent implements Content {
+  readonly isBlob: boolean = false;
+  readonly #text: string;
+  #bytes: Uint8Array | undefined;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  get length(): number {
+    return this.#encoded().byteLength;
+  }
+
+  slice(start: number): Uint8Array {
+    return this.#encoded().subarray(start, start + SLICE_BYTES);
+  }
+
+  #encoded(): Uint8Array {
+    return this.#bytes ??= new TextEncoder().encode(this.#text);
+  }
 }
 
 function notWhole(now: number, given: number): TypeError {
   return new TypeError(
     "Data was transferred, detached or resized before it was written: " +
-      `${given} bytes were given, and there are ${now} now`,
+      `it had ${given} bytes and now has ${now}. Do not change data until the write has ended`,
   );
 }
 
@@ -103,16 +139,23 @@ function viewOf(data: unknown): Uint8Array | undefined {
   if (ArrayBuffer.isView(data)) {
     const isEmpty = data.byteLength === 0;
     if (!isEmpty && data instanceof Uint8Array && data.buffer instanceof ArrayBuffer) return data;
-    // An array that is detached or out of bounds seems to be empty: this throws. A DataView tells.
+    // A typed array that is detached or out of bounds only looks empty. This throws for it.
     if (isEmpty && "length" in data) Uint8Array.prototype.keys.call(data);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    // Other threads may change shared memory during the write, and file calls do not take it.
-    return tagOf(data.buffer) === "SharedArrayBuffer" ? bytes.slice() : bytes;
+    // Other threads can change shared memory during the write, and file calls refuse it.
+    return isArrayBuffer(data.buffer) ? bytes : bytes.slice();
   }
-  return tagOf(data) === "ArrayBuffer" ? new Uint8Array(data as ArrayBuffer) : undefined;
+  return isArrayBuffer(data) ? new Uint8Array(data) : undefined;
 }
 
-/** Not by `instanceof`, since an ArrayBuffer of another realm is no instance of ours. */
-function tagOf(value: unknown): string {
-  return Object.prototype.toString.call(value).slice(8, -1);
+const byteLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")!.get!;
+
+/** Not by class, which differs in other realms, nor by tag, which any object and Proxy can have. */
+function isArrayBuffer(value: unknown): value is ArrayBuffer {
+  try {
+    byteLength.call(value);
+    return true;
+  } catch {
+    return false;
+  }
 }

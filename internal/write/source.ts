@@ -4,23 +4,26 @@ import { kindOf } from "../base/options.ts";
 import type { WriteRequest } from "./request.ts";
 import { StreamWriter } from "./stream_writer.ts";
 
-/** Data that arrives in pieces. */
+/** Data that arrives in chunks. */
 export interface Source {
   next(): Promise<IteratorResult<unknown, unknown>>;
-  /** Why it failed, where it knows better than who called {@linkcode Source.next}. */
+  /** The error of the source itself, if {@linkcode Source.next} failed because of one. */
   failure?(): unknown;
-  /** Tells the source that no more is wanted, without waiting for its answer. */
+  /** Ends the source, without waiting until it has ended. */
   stop(reason: unknown): void;
 }
 
-/** Data of a call as a source. It is known by what it carries, since it may be of another realm. */
+/** Data of a call as a source. Its kind shows in its members, since it can be of another realm. */
 export function sourceOf(data: unknown): Source {
   const given = Object(data) as Partial<
-    & Pick<ReadableStream<unknown>, "getReader">
+    & Pick<ReadableStream<unknown>, "getReader" | "locked">
     & AsyncIterable<unknown>
     & NodeStream
   >;
-  if (typeof given.getReader === "function") return readerSource(given.getReader());
+  if (typeof given.getReader === "function") {
+    if (given.locked) throw alreadyRead(data);
+    return readerSource(given.getReader());
+  }
   if (typeof given[Symbol.asyncIterator] === "function") {
     const iterable = given as AsyncIterable<unknown>;
     return typeof given.on === "function" && typeof given.destroy === "function"
@@ -29,12 +32,12 @@ export function sourceOf(data: unknown): Source {
   }
   if (isBlob(data)) return readerSource(data.stream().getReader());
   throw new TypeError(
-    "Data must be a string, an ArrayBuffer or a view of one, a Blob, a ReadableStream " +
-      `or an AsyncIterable: received ${kindOf(data)}`,
+    "Data must be a string, an ArrayBuffer or a view of one, a Blob, a stream, " +
+      `or an iterable of strings or bytes: received ${kindOf(data)}${hintFor(data)}`,
   );
 }
 
-/** Writes all that comes from a source, and puts it in its target's place. */
+/** Writes everything that a source yields, and replaces the target with it. */
 export async function replaceFrom(source: Source, request: WriteRequest): Promise<void> {
   let writer: StreamWriter | undefined;
   try {
@@ -78,29 +81,68 @@ function iteratorSource(iterator: AsyncIterator<unknown>): Source {
   };
 }
 
-/** What is used of a stream of Node's. */
+/** The part of a stream of `node:stream` that is used. Other implementations lack the optional. */
 interface NodeStream {
-  on(event: "error", listener: (error: unknown) => void): unknown;
+  on(event: "error" | "data", listener: (value: unknown) => void): unknown;
   destroy(): unknown;
+  listenerCount?(event: "data"): number;
+  /** Null if nothing has decided yet, which is not the same as absent. */
+  readonly readableFlowing?: boolean | null;
+  readonly readableEnded?: boolean;
+  readonly readableDidRead?: boolean;
 }
 
 function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
+  if (isAlreadyRead(stream)) throw alreadyRead(stream);
   const failures: unknown[] = [];
-  // At once: a stream whose error nobody hears ends the process, and its file may be missing.
+  // In this call: an 'error' event without a listener ends the process, and its file may be missing.
   stream.on("error", (error) => failures.push(error));
+  // Whatever reads a chunk, 'data' is emitted for it.
+  let [emitted, received] = [0, 0];
+  if (stream.readableFlowing !== undefined) stream.on("data", () => emitted++);
   const iterator = stream[Symbol.asyncIterator]();
+  // Also in this call: with a listener of the caller's the stream flows from the next tick on,
+  // unless something reads it already.
+  let first: Promise<IteratorResult<unknown>> | undefined = iterator.next();
+  first.catch(() => {});
   return {
-    next() {
+    async next() {
       if (failures.length > 0) throw failures[0];
-      return iterator.next();
+      const next = await (first ?? iterator.next());
+      first = undefined;
+      if (!next.done) received++;
+      else if (emitted > received) throw alreadyRead(stream);
+      return next;
     },
     failure: () => failures[0],
-    // The iterator would do it only once it has begun.
+    // The iterator would not destroy a stream that it has not begun to read.
     stop: () => quietly(() => stream.destroy()),
   };
 }
 
-/** A source's failure to stop would hide why it was stopped. */
+/** Whether chunks may have gone elsewhere before the call. */
+function isAlreadyRead(stream: NodeStream): boolean {
+  const { readableDidRead = true, readableFlowing, readableEnded } = stream;
+  const isRead = readableFlowing || readableEnded || (stream.listenerCount?.("data") ?? 0) > 0;
+  return readableDidRead && Boolean(isRead);
+}
+
+function alreadyRead(stream: unknown): TypeError {
+  return new TypeError(
+    `Data must be a stream that nothing else reads: other code reads ${kindOf(stream)}, ` +
+      "and the file would be incomplete. Pass the stream as soon as you have it",
+  );
+}
+
+/** What the caller of a frequent mistake probably meant. */
+function hintFor(data: unknown): string {
+  if (typeof data !== "object" || data === null) return "";
+  if ("body" in data && "arrayBuffer" in data) return ": pass its body";
+  if ("size" in data && "slice" in data) return " without arrayBuffer(): read it by a FileReader";
+  return Object.getPrototypeOf(data) === Object.prototype ? ": writeJson() writes values" : "";
+}
+
+/** An error while a source is stopped would hide the reason for stopping it. */
 function quietly(work: () => unknown): void {
   (async () => await work())().catch(() => {});
 }

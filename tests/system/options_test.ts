@@ -225,7 +225,7 @@ test("an option that is not known is told with those that are", () => {
   assertThrows(
     () => DirLock.tryAcquireSync("missing", { retries: 5 } as Any),
     TypeError,
-    "Unknown option 'retries': there are shared, lockFileName",
+    "Unknown option 'retries': the options are shared, lockFileName",
   );
 });
 

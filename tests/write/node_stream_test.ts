@@ -1,5 +1,6 @@
-/** Streams of node:stream as sources: their errors are caught, and what they hold is let go. */
+/** Streams of `node:stream` as sources: all of their content is written, and they are destroyed. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs";
 import * as http from "node:http";
@@ -7,11 +8,13 @@ import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import process from "node:process";
 import { PassThrough, Readable } from "node:stream";
-import { atomicWrite, type AtomicWriteOptions } from "../../mod.ts";
+import { atomicUpdate, atomicWrite, type AtomicWriteOptions } from "../../mod.ts";
 import { content, numberOf } from "../support/content.ts";
-import { inTempDir, list, openDescriptors, text } from "../support/dir.ts";
+import { inTempDir, list, openDescriptors, text, unchanged } from "../support/dir.ts";
 import { intercepted, systemError } from "../support/runtime.ts";
+import { pieces } from "../support/sources.ts";
 import { isDeno27, linksWork, test as anyTest, type TestOptions } from "../support/test.ts";
+import { writer } from "../support/write_worker.ts";
 
 /** A read that destroy() cuts short is an uncaught error in node:fs of Deno 2.7. */
 function test(name: string, fn: () => void | Promise<void>, options: TestOptions = {}): void {
@@ -19,15 +22,13 @@ function test(name: string, fn: () => void | Promise<void>, options: TestOptions
     (isDeno27 && "destroy() of its node:fs streams is an uncaught error");
   anyTest(name, fn, { ...options, skip });
 }
-import { writer } from "../support/write_worker.ts";
-
-/** Waits until a stream has let go what it holds. */
+/** Waits until a stream has closed what it holds. */
 async function closed(stream: Readable): Promise<void> {
   assert(stream.destroyed, "The stream is not destroyed");
   if (!stream.closed) await new Promise((resolve) => stream.once("close", resolve));
 }
 
-/** A stream that has said half of what it has, and nothing more. */
+/** A stream that has one chunk and does not end. */
 function stalled(): PassThrough {
   const stream = new PassThrough();
   stream.write("half");
@@ -189,3 +190,144 @@ test("atomicWrite() copies a file by a stream, and leaves no descriptor open", (
     assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 5);
     assertEquals(openDescriptors(dir), descriptors);
   }));
+
+const whole = content(6, 300_000);
+const digest = createHash("sha256").update(whole).digest("hex");
+
+/** A stream of the whole content. */
+const readable = () => Readable.from(pieces(whole, 50_000));
+
+/** A stream that something else feeds. */
+function fed(): PassThrough {
+  const stream = new PassThrough();
+  readable().pipe(stream);
+  return stream;
+}
+
+/** Calls `fn` with a response of the whole content. */
+async function withResponse(fn: (response: Readable) => Promise<void>): Promise<void> {
+  const server = http.createServer((_, response) => void readable().pipe(response));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const request = http.get({ host: "127.0.0.1", port, agent: false });
+  try {
+    const [response] = await once(request, "response") as [Readable];
+    await fn(response);
+  } finally {
+    request.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  }
+}
+
+/** Ways in which other code watches a stream; each returns the hash of what it has seen. */
+const watchers: [string, (stream: Readable) => () => Promise<string>][] = [
+  ["a 'data' listener", (stream) => {
+    const hash = createHash("sha256");
+    stream.on("data", (chunk) => hash.update(chunk));
+    return () => Promise.resolve(hash.digest("hex"));
+  }],
+  ["pipe()", (stream) => {
+    const hash = stream.pipe(createHash("sha256"));
+    return async () => {
+      if (!hash.readableEnded && hash.readableLength === 0) await once(hash, "readable");
+      return (hash.read() as Uint8Array & { toString(encoding: string): string }).toString("hex");
+    };
+  }],
+];
+for (const [how, watch] of watchers) {
+  for (const [what, make] of [["Readable", readable], ["PassThrough", fed]] as const) {
+    test(`atomicWrite() writes all of a ${what} that ${how} reads too`, () =>
+      inTempDir(async (dir) => {
+        for (const delay of [false, true]) {
+          const source = make();
+          if (delay) await new Promise((resolve) => setTimeout(resolve, 5));
+          const seen = watch(source);
+          await atomicWrite(path.join(dir, "file"), source);
+          assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 6);
+          assertEquals(await seen(), digest);
+        }
+      }));
+  }
+
+  test(`atomicWrite() writes all of a response that ${how} reads too`, () =>
+    inTempDir((dir) =>
+      withResponse(async (response) => {
+        const seen = watch(response);
+        await atomicWrite(path.join(dir, "file"), response);
+        assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 6);
+        assertEquals(await seen(), digest);
+      })
+    ));
+
+  test(`atomicUpdate() writes all of a stream that ${how} reads too`, () =>
+    inTempDir(async (dir) => {
+      let seen!: () => Promise<string>;
+      await atomicUpdate(path.join(dir, "file"), () => {
+        const source = readable();
+        seen = watch(source);
+        return source;
+      });
+      assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 6);
+      assertEquals(await seen(), digest);
+    }));
+}
+
+test("atomicWrite() writes all of a stream that is read when the call has returned", () =>
+  inTempDir(async (dir) => {
+    const source = readable();
+    const written = atomicWrite(path.join(dir, "file"), source);
+    source.on("data", () => {});
+    source.resume();
+    await written;
+    assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 6);
+  }));
+
+test("atomicWrite() writes the rest of a stream whose first bytes were taken by read()", () =>
+  inTempDir(async (dir) => {
+    const source = fed();
+    await once(source, "readable");
+    assertEquals(source.read(1)[0], whole[0]);
+    await atomicWrite(path.join(dir, "file"), source);
+    assert(fs.readFileSync(path.join(dir, "file")).equals(whole.subarray(1)));
+  }));
+
+/** Streams that have lost a part of their content. */
+const incomplete: [string, () => Promise<Readable>][] = [
+  ["of which a 'data' listener has chunks", async () => {
+    const source = readable();
+    await once(source, "data");
+    return source.on("data", () => {});
+  }],
+  ["that flows", async () => {
+    const source = readable();
+    await once(source, "data");
+    return source;
+  }],
+  ["that was piped into another stream", async () => {
+    const source = readable();
+    source.pipe(new PassThrough());
+    await once(source, "data");
+    return source;
+  }],
+  ["that was read to its end", async () => {
+    const source = readable();
+    for await (const _ of source);
+    return source;
+  }],
+  ["that another loop reads", () => {
+    const source = readable();
+    (async () => {
+      for await (const _ of source);
+    })().catch(() => {});
+    return Promise.resolve(source);
+  }],
+];
+for (const [what, make] of incomplete) {
+  test(`atomicWrite() rejects a stream ${what}`, () =>
+    unchanged(async (file) => {
+      const source = await make();
+      await assertRejects(() => atomicWrite(file, source), TypeError, "nothing else reads");
+      source.destroy();
+    }));
+}
