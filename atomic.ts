@@ -19,12 +19,12 @@
  */
 
 import { atCaller } from "./internal/base/errors.ts";
-import { type Checks, isDuration, readOptions } from "./internal/base/options.ts";
+import { type Checks, isBoolean, isDuration, readOptions } from "./internal/base/options.ts";
 import { absolutePath } from "./internal/base/paths.ts";
 import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, writeRequest } from "./internal/write/request.ts";
-import { run } from "./internal/base/steps.ts";
+import { run, runSync } from "./internal/base/steps.ts";
 import { StreamWriter } from "./internal/write/stream_writer.ts";
-import { sweep } from "./internal/write/sweep.ts";
+import { sweep, type SweepRequest } from "./internal/write/sweep.ts";
 import { isTempName as isTemp } from "./internal/write/temp_name.ts";
 import { write, writeSync } from "./internal/write/mod.ts";
 
@@ -40,18 +40,31 @@ import { write, writeSync } from "./internal/write/mod.ts";
  */
 export type Durability = "none" | "consistent" | "durable";
 
-/** Content that is in memory. A string is written as UTF-8. */
-export type AtomicDataSync = string | ArrayBuffer | ArrayBufferView;
+/** A piece of content. A string is written as UTF-8, a view as the bytes that it covers. */
+export type AtomicChunk = string | ArrayBuffer | ArrayBufferView;
 
 /**
- * Content of a file: in memory, or a source that is read piece by piece and never
- * held in memory as a whole.
+ * Content of a file, in memory: one chunk or a synchronous iterable of chunks, such as an array or
+ * a generator.
+ *
+ * The iterable is read to its end within the call. All its strings are one text: a surrogate pair
+ * may be split.
+ */
+export type AtomicDataSync = AtomicChunk | Iterable<AtomicChunk>;
+
+/**
+ * Content of a file: in memory, or a source that is read chunk by chunk and never held in memory as
+ * a whole.
+ *
+ * A stream of `node:stream` is an `AsyncIterable`. Pass a stream as soon as you have it: other code
+ * can read it too, by `on("data")` or `pipe()`, but if some of its content has been read before the
+ * call, the call throws a `TypeError`.
  */
 export type AtomicData =
   | AtomicDataSync
   | Blob
   | ReadableStream<Uint8Array>
-  | AsyncIterable<Uint8Array | string>;
+  | AsyncIterable<AtomicChunk>;
 
 /** Options for {@linkcode atomicWriteSync}. */
 export interface AtomicWriteSyncOptions {
@@ -115,15 +128,25 @@ export interface AtomicWriteOptions extends AtomicWriteSyncOptions {
   signal?: AbortSignal;
 }
 
-/** Options for {@linkcode sweepTempFiles}. */
+/** Options for {@linkcode sweepTempFiles} and {@linkcode sweepTempFilesSync}. */
 export interface SweepOptions {
   /**
-   * How long ago a temporary file must have been written to last, in milliseconds.
-   * Choose more than the longest write takes.
+   * Minimum time since a temporary file was last written, in milliseconds. Choose more than the
+   * longest write takes.
+   *
+   * With 0 all temporary files are removed, even if their times are in the future because the
+   * clock was set back or is that of a file server. Use it only while nothing writes.
    *
    * @default {3_600_000}
    */
   olderThan?: number;
+  /**
+   * Whether to sweep the directories below the directory too. Links to directories are not
+   * followed.
+   *
+   * @default {false}
+   */
+  recursive?: boolean;
 }
 
 /**
@@ -180,7 +203,7 @@ export function isAtomicWriteError(error: unknown): error is AtomicWriteError {
 
 const DEFAULT_OLDER_THAN_MS = 3_600_000;
 
-const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration };
+const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: isBoolean };
 
 /**
  * Replaces the content of a file atomically, or creates the file.
@@ -237,7 +260,7 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration };
  * ```
  */
 export async function atomicWrite(
-  path: string | URL,
+  path: string | URL | Uint8Array,
   data: AtomicData,
   options?: AtomicWriteOptions,
 ): Promise<void> {
@@ -282,7 +305,7 @@ export async function atomicWrite(
  * ```
  */
 export function atomicWriteSync(
-  path: string | URL,
+  path: string | URL | Uint8Array,
   data: AtomicDataSync,
   options?: AtomicWriteSyncOptions,
 ): void {
@@ -290,46 +313,51 @@ export function atomicWriteSync(
 }
 
 /**
- * A replacement of a file that is written piece by piece and takes effect at once,
- * at {@linkcode AtomicFile.commit}.
+ * A replacement of a file that is written in several calls, and published as a whole by
+ * {@linkcode AtomicFile.commit}.
  *
- * What is not committed is discarded: by {@linkcode AtomicFile.discard}, when an
- * `await using` variable goes out of scope, when a write fails, when the signal is
- * aborted. The target is then as it was.
+ * Without a commit it is discarded: by {@linkcode AtomicFile.discard}, at the end of an
+ * `await using` variable's scope, when a write fails, or when the signal is aborted. The file is
+ * then unchanged.
  *
  * @example Usage
  * ```ts
  * import { AtomicFile } from "@aperture/atomic";
- * import { assertEquals } from "@std/assert";
+ * import { strictEqual } from "node:assert";
+ * import { mkdtemp, readFile } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${await Deno.makeTempDir()}/report.csv`;
+ * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/report.csv`;
  * {
  *   await using file = await AtomicFile.open(path);
  *   await file.write("name,size\n");
  *   await file.write("mod.ts,1024\n");
  *   await file.commit();
  * }
- * assertEquals(await Deno.readTextFile(path), "name,size\nmod.ts,1024\n");
+ * strictEqual(await readFile(path, "utf8"), "name,size\nmod.ts,1024\n");
  * ```
  */
 export class AtomicFile implements AsyncDisposable {
   readonly #writer: StreamWriter;
-  #writable: WritableStream<Uint8Array> | undefined;
 
   private constructor(writer: StreamWriter) {
+    if (!(writer instanceof StreamWriter)) {
+      throw new TypeError("AtomicFile has no public constructor: use await AtomicFile.open(path)");
+    }
     this.#writer = writer;
   }
 
   /**
-   * Begins the replacement of a file.
+   * Starts the replacement of a file, by creating a temporary file in its directory.
    *
-   * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
-   * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
+   * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the
+   * path is a symbolic link, they are required for the directory of the file that it points to, and
+   * `--allow-read` for the link.
    *
-   * @param path The file, as a path or a `file:` URL.
-   * @param options Durability, mode and what to do with what is there; an aborted
-   * `signal` discards the replacement.
-   * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
+   * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
+   * @param options Durability, mode and the treatment of existing files. If `signal` is aborted, the
+   * replacement is discarded.
+   * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
    * @throws {AtomicWriteError} If a file call fails: the runtime's own error class, with
    * its `code`, as for {@linkcode atomicWrite}.
@@ -339,107 +367,142 @@ export class AtomicFile implements AsyncDisposable {
    * @example Usage
    * ```ts
    * import { AtomicFile } from "@aperture/atomic";
+   * import { mkdtemp } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * await using file = await AtomicFile.open(`${await Deno.makeTempDir()}/report.csv`);
+   * const dir = await mkdtemp(`${tmpdir()}/example-`);
+   * await using file = await AtomicFile.open(`${dir}/report.csv`);
    * await file.write("name,size\n");
    * await file.commit();
    * ```
    */
-  static async open(path: string | URL, options?: AtomicWriteOptions): Promise<AtomicFile> {
-    const request = writeRequest(path, readOptions(options, WRITE_OPTIONS));
-    return new AtomicFile(await StreamWriter.open(request));
+  static async open(
+    path: string | URL | Uint8Array,
+    options?: AtomicWriteOptions,
+  ): Promise<AtomicFile> {
+    try {
+      const request = writeRequest(path, readOptions(options, WRITE_OPTIONS));
+      return new AtomicFile(await StreamWriter.open(request));
+    } catch (error) {
+      throw atCaller(error, AtomicFile.open);
+    }
   }
 
-  /** The absolute path of the file that is to be replaced. */
+  /** The absolute path of the file that is replaced. */
   get path(): string {
     return this.#writer.path;
   }
 
   /**
-   * A stream whose chunks are written as {@linkcode AtomicFile.write} writes them.
+   * A stream that writes its chunks as {@linkcode AtomicFile.write} does.
    *
-   * Closing it does not commit, so that a pipe that ends early cannot publish what it
-   * has; aborting it discards.
+   * Closing it does not commit, so that a pipe that ends early publishes nothing. Aborting it
+   * discards the replacement. If it was used, it must be closed before the commit; a pipe closes
+   * it at its end.
    *
    * @example Usage
    * ```ts
    * import { AtomicFile } from "@aperture/atomic";
+   * import { mkdtemp } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * await using file = await AtomicFile.open(`${await Deno.makeTempDir()}/page.html`);
+   * const dir = await mkdtemp(`${tmpdir()}/example-`);
+   * await using file = await AtomicFile.open(`${dir}/page.html`);
    * await new Response("<h1>Hi</h1>").body!.pipeTo(file.writable);
    * await file.commit();
    * ```
    */
   get writable(): WritableStream<Uint8Array> {
-    return this.#writable ??= this.#writer.createWritable();
+    return this.#writer.stream;
   }
 
   /**
-   * Appends to the replacement. Calls that are not awaited take effect in order; beside chunks of
-   * {@linkcode AtomicFile.writable} they have none, unless the one is awaited before the other.
+   * Appends a chunk. Calls that are not awaited take effect in order; their order with chunks of
+   * {@linkcode AtomicFile.writable} is undefined, unless one is awaited before the other.
    *
-   * Small chunks are copied and gathered: the promise is resolved at once, and a failure to
-   * write them is that of a later call. After a failure all is discarded, and so nothing
+   * Small chunks are copied and gathered: the promise resolves immediately, and if they cannot be
+   * written, a later call fails. After a failure the replacement is discarded, so that nothing
    * incomplete can be committed. All strings are one text: a surrogate pair may be split.
    *
-   * @param chunk What to append. It must not be changed until the promise is settled.
-   * @throws {TypeError} If the chunk is of the wrong type, or the file is committed or
-   * discarded already.
+   * @param chunk The content to append. It must not be changed until the promise has settled.
+   * @throws {TypeError} If the chunk has the wrong type, or the file is already committed or
+   * discarded.
    * @throws {AtomicWriteError} If a file call fails.
-   * @returns A promise that is resolved when the chunk is written or copied.
+   * @throws {DOMException} The reason of `signal` when it is aborted.
+   * @returns A promise that resolves when the chunk is written or copied.
    *
    * @example Usage
    * ```ts
    * import { AtomicFile } from "@aperture/atomic";
+   * import { mkdtemp } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * await using file = await AtomicFile.open(`${await Deno.makeTempDir()}/log.txt`);
+   * const dir = await mkdtemp(`${tmpdir()}/example-`);
+   * await using file = await AtomicFile.open(`${dir}/log.txt`);
    * for (const line of ["one", "two"]) await file.write(`${line}\n`);
    * await file.commit();
    * ```
    */
-  async write(chunk: AtomicDataSync): Promise<void> {
-    await this.#writer.write(chunk);
+  async write(chunk: AtomicChunk): Promise<void> {
+    try {
+      await this.#writer.write(chunk);
+    } catch (error) {
+      throw atCaller(error, this.write);
+    }
   }
 
   /**
-   * Puts the replacement in the file's place.
+   * Publishes the replacement: renames the temporary file over the file.
    *
-   * @throws {TypeError} If the file is committed or discarded already.
-   * @throws {AtomicWriteError} If a file call fails, one of an earlier write included;
-   * all is discarded then.
+   * If {@linkcode AtomicFile.writable} is being closed, the commit waits for it. If it was written
+   * to, or a pipe or a writer still holds it, and nothing has closed it, the commit throws a
+   * `TypeError`, and the replacement stays open.
+   *
+   * @throws {TypeError} If the file is already committed or discarded, or its `writable` is not
+   * closed.
+   * @throws {AtomicWriteError} If a file call fails, for an earlier write too. The replacement is
+   * then discarded.
    * @throws {DOMException} The reason of `signal` when it is aborted.
-   * @returns A promise that is resolved when the file is in place, as durable as asked for.
+   * @returns A promise that resolves when the file is replaced, with the requested durability.
    *
    * @example Usage
    * ```ts
    * import { AtomicFile } from "@aperture/atomic";
+   * import { mkdtemp } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * await using file = await AtomicFile.open(`${await Deno.makeTempDir()}/a.txt`);
+   * await using file = await AtomicFile.open(`${await mkdtemp(`${tmpdir()}/example-`)}/a.txt`);
    * await file.write("content");
    * await file.commit();
    * ```
    */
   async commit(): Promise<void> {
-    await this.#writer.commit();
+    try {
+      await this.#writer.commit();
+    } catch (error) {
+      throw atCaller(error, this.commit);
+    }
   }
 
   /**
-   * Gives the replacement up and removes the temporary file. It may be called at any
-   * time, more than once; after {@linkcode AtomicFile.commit} it does nothing.
+   * Discards the replacement and removes the temporary file. It can be called at any time and
+   * repeatedly; after {@linkcode AtomicFile.commit} it does nothing.
    *
-   * @returns A promise that is resolved when nothing is left.
+   * @returns A promise that resolves when the temporary file is removed.
    *
    * @example Usage
    * ```ts
    * import { AtomicFile } from "@aperture/atomic";
-   * import { assertEquals } from "@std/assert";
+   * import { strictEqual } from "node:assert";
+   * import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * const path = `${await Deno.makeTempDir()}/a.txt`;
-   * await Deno.writeTextFile(path, "old");
+   * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/a.txt`;
+   * await writeFile(path, "old");
    * const file = await AtomicFile.open(path);
    * await file.write("new");
    * await file.discard();
-   * assertEquals(await Deno.readTextFile(path), "old");
+   * strictEqual(await readFile(path, "utf8"), "old");
    * ```
    */
   async discard(): Promise<void> {
@@ -447,15 +510,18 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * {@linkcode AtomicFile.discard}, for `await using`.
+   * Discards the replacement unless it is committed, for `await using`.
    *
-   * @returns A promise that is resolved when nothing is left.
+   * @returns A promise that resolves when the temporary file is removed.
    *
    * @example Usage
    * ```ts
    * import { AtomicFile } from "@aperture/atomic";
+   * import { mkdtemp } from "node:fs/promises";
+   * import { tmpdir } from "node:os";
    *
-   * await using file = await AtomicFile.open(`${await Deno.makeTempDir()}/a.txt`);
+   * const dir = await mkdtemp(`${tmpdir()}/example-`);
+   * await using file = await AtomicFile.open(`${dir}/a.txt`);
    * ```
    */
   async [Symbol.asyncDispose](): Promise<void> {
@@ -464,7 +530,7 @@ export class AtomicFile implements AsyncDisposable {
 }
 
 /**
- * Tells whether a file name is one that this module gives to temporary files:
+ * Returns whether a file name is that of a temporary file of this library:
  * `.{name}.{16 hexadecimal digits}.tmp`. For programs that watch or list a directory.
  *
  * @param name The last component of a path.
@@ -473,10 +539,10 @@ export class AtomicFile implements AsyncDisposable {
  * @example Usage
  * ```ts
  * import { isTempName } from "@aperture/atomic";
- * import { assert } from "@std/assert";
+ * import { ok } from "node:assert";
  *
- * assert(isTempName(".state.json.0123456789abcdef.tmp"));
- * assert(!isTempName("state.json"));
+ * ok(isTempName(".state.json.0123456789abcdef.tmp"));
+ * ok(!isTempName("state.json"));
  * ```
  */
 export function isTempName(name: string): boolean {
@@ -484,38 +550,87 @@ export function isTempName(name: string): boolean {
 }
 
 /**
- * Removes the temporary files in a directory that killed processes left behind.
+ * Removes the temporary files that killed processes left in a directory.
  *
- * Only regular files with a name that {@linkcode isTempName} knows, last written more
- * than `olderThan` ago, are removed: no link, no directory and nothing below the
- * directory. A file that may not be removed is left where it is.
+ * It removes regular files whose name {@linkcode isTempName} accepts and that were last written
+ * more than `olderThan` ago, never links or directories. Files that cannot be removed stay; with
+ * `recursive`, directories below that cannot be read are skipped.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
- * @param dir The directory, as a path or a `file:` URL.
- * @param options How old a file must be.
- * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
+ * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param options How old a file must be, and whether to sweep the directories below.
+ * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {RangeError} If `olderThan` is negative.
  * @throws {Error} If the directory cannot be read: the runtime's own error class, with
  * its `code`.
- * @returns The absolute paths of the files that were removed.
+ * @returns The absolute paths of the removed files.
  *
  * @example Usage
  * ```ts
  * import { sweepTempFiles } from "@aperture/atomic";
- * import { assertEquals } from "@std/assert";
+ * import { deepStrictEqual, strictEqual } from "node:assert";
+ * import { mkdtemp, writeFile } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const dir = await Deno.makeTempDir();
- * await Deno.writeTextFile(`${dir}/.state.json.0123456789abcdef.tmp`, "half");
- * assertEquals(await sweepTempFiles(dir), []); // It may be in use.
- * assertEquals((await sweepTempFiles(dir, { olderThan: 0 })).length, 1);
+ * const dir = await mkdtemp(`${tmpdir()}/example-`);
+ * await writeFile(`${dir}/.state.json.0123456789abcdef.tmp`, "half");
+ * deepStrictEqual(await sweepTempFiles(dir), []); // A program may still be writing it.
+ * strictEqual((await sweepTempFiles(dir, { olderThan: 0 })).length, 1);
  * ```
  */
 export async function sweepTempFiles(
-  dir: string | URL,
+  dir: string | URL | Uint8Array,
   options?: SweepOptions,
 ): Promise<string[]> {
-  const path = absolutePath(dir);
-  const { olderThan = DEFAULT_OLDER_THAN_MS } = readOptions(options, SWEEP_OPTIONS);
-  return await run(sweep(path, Date.now() - olderThan));
+  try {
+    return await run(sweep(sweepRequest(dir, options)));
+  } catch (error) {
+    throw atCaller(error, sweepTempFiles);
+  }
+}
+
+/**
+ * Removes the temporary files that killed processes left in a directory: the synchronous form of
+ * {@linkcode sweepTempFiles}.
+ *
+ * Requires `--allow-read` and `--allow-write` permissions for the directory.
+ *
+ * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param options How old a file must be, and whether to sweep the directories below.
+ * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
+ * @throws {RangeError} If `olderThan` is negative.
+ * @throws {Error} If the directory cannot be read: the runtime's own error class, with
+ * its `code`.
+ * @returns The absolute paths of the removed files.
+ *
+ * @example Usage
+ * ```ts
+ * import { sweepTempFilesSync } from "@aperture/atomic";
+ * import { deepStrictEqual } from "node:assert";
+ * import { mkdtempSync } from "node:fs";
+ * import { tmpdir } from "node:os";
+ *
+ * deepStrictEqual(sweepTempFilesSync(mkdtempSync(`${tmpdir()}/example-`)), []);
+ * ```
+ */
+export function sweepTempFilesSync(
+  dir: string | URL | Uint8Array,
+  options?: SweepOptions,
+): string[] {
+  try {
+    return runSync(sweep(sweepRequest(dir, options)));
+  } catch (error) {
+    throw atCaller(error, sweepTempFilesSync);
+  }
+}
+
+function sweepRequest(dir: string | URL | Uint8Array, options?: SweepOptions): SweepRequest {
+  const { olderThan = DEFAULT_OLDER_THAN_MS, recursive = false } = readOptions(
+    options,
+    SWEEP_OPTIONS,
+  );
+  // A file may be dated in the future, so no time would do for 0.
+  const before = olderThan === 0 ? Infinity : Date.now() - olderThan;
+  return { dir: absolutePath(dir), before, recursive };
 }

@@ -140,7 +140,7 @@ export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonF
  * ```
  */
 export async function readJson<T = unknown>(
-  path: string | URL,
+  path: string | URL | Uint8Array,
   options?: ReadJsonOptions<T>,
 ): Promise<T | undefined> {
   const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
@@ -174,7 +174,7 @@ export async function readJson<T = unknown>(
  * ```
  */
 export function readJsonSync<T = unknown>(
-  path: string | URL,
+  path: string | URL | Uint8Array,
   options?: ReadJsonOptions<T>,
 ): T | undefined {
   const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
@@ -221,7 +221,7 @@ export function readJsonSync<T = unknown>(
  * ```
  */
 export async function writeJson(
-  path: string | URL,
+  path: string | URL | Uint8Array,
   value: unknown,
   options?: WriteJsonOptions,
 ): Promise<void> {
@@ -257,7 +257,7 @@ export async function writeJson(
  * ```
  */
 export function writeJsonSync(
-  path: string | URL,
+  path: string | URL | Uint8Array,
   value: unknown,
   options?: WriteJsonSyncOptions,
 ): void {
@@ -331,7 +331,7 @@ export function writeJsonSync(
  * ```
  */
 export async function updateJson<T = unknown>(
-  path: string | URL,
+  path: string | URL | Uint8Array,
   fn: (value: T | undefined) => T | Promise<T>,
   options?: UpdateJsonOptions<T>,
 ): Promise<void> {
@@ -383,7 +383,7 @@ export async function updateJson<T = unknown>(
  * ```
  */
 export function updateJsonSync<T = unknown>(
-  path: string | URL,
+  path: string | URL | Uint8Array,
   fn: (value: T | undefined) => T,
   options?: UpdateJsonSyncOptions<T>,
 ): void {

@@ -125,7 +125,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    * lock.release();
    * ```
    */
-  static async acquire(dir: string | URL, options?: AcquireOptions): Promise<DirLock> {
+  static async acquire(dir: string | URL | Uint8Array, options?: AcquireOptions): Promise<DirLock> {
     const request = lockRequest(dir, readOptions(options, ACQUIRE_OPTIONS));
     try {
       return new DirLock(await run(acquire(request)));
@@ -162,7 +162,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    * ```
    */
   static async tryAcquire(
-    dir: string | URL,
+    dir: string | URL | Uint8Array,
     options?: TryAcquireOptions,
   ): Promise<DirLock | null> {
     const request = lockRequest(dir, readOptions(options, TRY_OPTIONS));
@@ -205,7 +205,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    * lock.release();
    * ```
    */
-  static acquireSync(dir: string | URL, options?: AcquireSyncOptions): DirLock {
+  static acquireSync(dir: string | URL | Uint8Array, options?: AcquireSyncOptions): DirLock {
     const request = lockRequest(dir, readOptions(options, ACQUIRE_SYNC_OPTIONS));
     try {
       return new DirLock(runSync(acquire(request)));
@@ -241,7 +241,10 @@ export class DirLock implements Disposable, AsyncDisposable {
    * lock?.release();
    * ```
    */
-  static tryAcquireSync(dir: string | URL, options?: TryAcquireOptions): DirLock | null {
+  static tryAcquireSync(
+    dir: string | URL | Uint8Array,
+    options?: TryAcquireOptions,
+  ): DirLock | null {
     const request = lockRequest(dir, readOptions(options, TRY_OPTIONS));
     try {
       const hold = runSync(tryAcquire(request));
@@ -372,7 +375,7 @@ export class DirLock implements Disposable, AsyncDisposable {
  * ```
  */
 export async function withDirLock<T>(
-  dir: string | URL,
+  dir: string | URL | Uint8Array,
   fn: (lock: DirLock) => T | Promise<T>,
   options?: AcquireOptions,
 ): Promise<T> {
@@ -433,7 +436,7 @@ export interface LockHoldersOptions {
  */
 // deno-lint-ignore require-await -- so that bad arguments reject, as in the other calls
 export async function lockHolders(
-  dir: string | URL,
+  dir: string | URL | Uint8Array,
   options?: LockHoldersOptions,
 ): Promise<number[] | null> {
   const { lockFileName = LOCK_FILE_NAME } = readOptions(options, HOLDERS_OPTIONS);

@@ -38,6 +38,7 @@
  */
 
 export {
+  type AtomicChunk,
   type AtomicData,
   type AtomicDataSync,
   AtomicFile,
@@ -51,6 +52,7 @@ export {
   isTempName,
   type SweepOptions,
   sweepTempFiles,
+  sweepTempFilesSync,
 } from "./atomic.ts";
 export {
   type AcquireOptions,

@@ -104,7 +104,7 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  * ```
  */
 export async function atomicUpdate(
-  path: string | URL,
+  path: string | URL | Uint8Array,
   fn: (current: Uint8Array | null) => AtomicData | null | Promise<AtomicData | null>,
   options?: AtomicUpdateOptions,
 ): Promise<void> {
@@ -158,7 +158,7 @@ export async function atomicUpdate(
  * ```
  */
 export function atomicUpdateSync(
-  path: string | URL,
+  path: string | URL | Uint8Array,
   fn: (current: Uint8Array | null) => AtomicDataSync | null,
   options?: AtomicUpdateSyncOptions,
 ): void {

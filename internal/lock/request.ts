@@ -8,7 +8,7 @@ import {
   isFunction,
   isSignal,
 } from "../base/options.ts";
-import { absolutePath, joinPath } from "../base/paths.ts";
+import { absolutePath, joinPath, type PathArgument } from "../base/paths.ts";
 
 /** The name of the file that holds a directory's lock. */
 export const LOCK_FILE_NAME = ".aperture.lock";
@@ -83,7 +83,7 @@ export interface LockRequest extends Opener {
 }
 
 /** The request of a call, from options that were checked. */
-export function lockRequest(dir: string | URL, options: AcquireOptions): LockRequest {
+export function lockRequest(dir: PathArgument, options: AcquireOptions): LockRequest {
   const { shared = false, lockFileName = LOCK_FILE_NAME, timeout = Infinity, signal } = options;
   let { onWait } = options;
   const absolute = absolutePath(dir);

@@ -1,7 +1,7 @@
 import type { Awaitable, FileSystem } from "../../runtime/types.ts";
 import { withContext } from "../base/errors.ts";
 import { type Checks, isBoolean, isMode, isOneOf, isSignal } from "../base/options.ts";
-import { absolutePath } from "../base/paths.ts";
+import { absolutePath, type PathArgument } from "../base/paths.ts";
 import type { Steps } from "../base/steps.ts";
 
 /** The options of a write, as callers give them. */
@@ -48,7 +48,7 @@ export interface WriteRequest {
 }
 
 /** What a call asks for, from options that were read. */
-export function writeRequest(path: string | URL, options: WriteOptions): WriteRequest {
+export function writeRequest(path: PathArgument, options: WriteOptions): WriteRequest {
   const {
     durability = "consistent",
     mode,

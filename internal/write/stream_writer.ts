@@ -14,7 +14,7 @@ import {
   type TempFile,
 } from "./temp_file.ts";
 
-/** A replacement whose content comes piece by piece. It takes its turn when that is complete. */
+/** A replacement whose content comes in chunks. It takes its turn when the content is complete. */
 export class StreamWriter {
   readonly #request: WriteRequest;
   readonly #target: Target;
@@ -22,16 +22,16 @@ export class StreamWriter {
   readonly #buffer = new ChunkBuffer();
   readonly #stopListening: () => void;
   #state: "open" | "committed" | "discarded" = "open";
-  /** Why nothing of it can be committed any more. */
+  /** Why it can no longer be committed. */
   #failure: { readonly error: unknown } | undefined;
-  /** Settled when all calls made so far are. */
+  /** Settles when all calls made so far have settled. */
   #calls: Promise<unknown> = Promise.resolve();
   #pending = 0;
-  /** How many chunks a stream has accepted, and how many of these were handed on. */
-  #accepted = 0;
-  #handedOn = 0;
-  /** Those who wait for a chunk to be handed on, or for the end. */
-  readonly #onProgress: (() => void)[] = [];
+  #stream: WritableStream<Uint8Array> | undefined;
+  #isStreamClosed = false;
+  /** How many chunks the stream has accepted that are not written yet. */
+  #queued = 0;
+  #hasStreamed = false;
 
   private constructor(request: WriteRequest, target: Target, temp: TempFile) {
     this.#request = request;
@@ -41,7 +41,7 @@ export class StreamWriter {
     this.#stopListening = onAbort(signal, () => void this.fail(signal!.reason));
   }
 
-  /** Looks at what is to be replaced, and creates the temporary file. */
+  /** Inspects the target, and creates the temporary file. */
   static async open(request: WriteRequest): Promise<StreamWriter> {
     throwIfAborted(request.signal);
     const target = await run(withParents(request, inspectTarget(request)), request.signal);
@@ -57,8 +57,8 @@ export class StreamWriter {
   }
 
   /**
-   * Appends a chunk. A small one is copied, and nothing has to be waited for; the failure to
-   * write it is that of a later call.
+   * Appends a chunk. A small one is only copied, and undefined returned: if it cannot be written, a
+   * later call fails.
    */
   write(chunk: unknown): Promise<void> | undefined {
     this.#mustBeOpen("write to");
@@ -79,24 +79,21 @@ export class StreamWriter {
     );
   }
 
-  /** A stream into the file. To close it is no commit: a pipe that ends early would publish a part. */
-  createWritable(): WritableStream<Uint8Array> {
-    return new WritableStream<Uint8Array>({
-      write: (chunk) => {
-        this.#handedOn++;
-        this.#tellProgress();
-        return this.write(chunk);
+  /** A stream into the file. Closing it is not a commit, or a pipe that ends early would publish. */
+  get stream(): WritableStream<Uint8Array> {
+    return this.#stream ??= new WritableStream<Uint8Array>({
+      write: async (chunk) => {
+        await this.write(chunk);
+        this.#queued--;
       },
-      close: () => {
-        // A chunk that comes after it is measured all the same, and never handed on.
-        this.#handedOn = Infinity;
-        this.#tellProgress();
-      },
+      close: () => void (this.#isStreamClosed = true),
       abort: (reason) => reason === undefined ? this.discard() : this.fail(reason),
     }, {
       highWaterMark: 1,
+      // Called within the stream's own write(), unlike the function above.
       size: () => {
-        this.#accepted++;
+        this.#hasStreamed = true;
+        this.#queued++;
         return 1;
       },
     });
@@ -104,12 +101,8 @@ export class StreamWriter {
 
   /** Finishes the file and puts it in its target's place. */
   async commit(): Promise<void> {
-    // A stream hands its chunks on one by one: those that wait in it are to be committed too.
-    const accepted = this.#accepted;
-    while (this.#handedOn < accepted && this.#failure === undefined && this.#state === "open") {
-      await new Promise<void>((resolve) => this.#onProgress.push(resolve));
-    }
-    // Now, since the second half could come with a write that is called after this, and fails.
+    if (this.#isStreaming) await this.#streamEnd();
+    // Now: a write() called after this must not add the second half of a surrogate pair.
     const rest = this.#buffer.endText();
     await this.#next(() =>
       this.#orFail(async () => {
@@ -125,21 +118,40 @@ export class StreamWriter {
     );
   }
 
-  /** Gives the replacement up; after a commit it does nothing. */
+  /** Removes what was written; after a commit it does nothing. */
   discard(): Promise<void> {
     return this.#next(() => this.#discard(undefined));
   }
 
-  /** Gives the replacement up, so that later calls fail with `error`. */
+  /** Removes what was written, and makes later calls fail with `error`. */
   fail(error: unknown): Promise<void> {
-    // At once, so that a write or commit that is called now fails already.
+    // Immediately, so that a write() or commit() called next fails.
     if (this.#state === "open") this.#failure ??= { error };
-    this.#tellProgress();
     return this.#next(() => this.#discard({ error }));
   }
 
+  /** Whether the stream can still be written to, and was, or a writer or a pipe holds it. */
+  get #isStreaming(): boolean {
+    if (this.#stream === undefined || this.#isStreamClosed) return false;
+    if (this.#state !== "open" || this.#failure !== undefined) return false;
+    return this.#hasStreamed || this.#stream.locked;
+  }
+
+  /** Waits for the end of the stream. If nothing has closed it, throws, and the file stays open. */
+  async #streamEnd(): Promise<void> {
+    // A close() is seen only after all chunks are written, and then some microtasks later.
+    for (let idle = 0; idle < 20; idle = this.#queued > 0 ? 0 : idle + 1) {
+      if (!this.#isStreaming) return;
+      await this.#calls;
+    }
+    throw new TypeError(
+      `Cannot commit '${this.path}': its 'writable' is not closed. ` +
+        "Await its close() or the pipe into it first",
+    );
+  }
+
   async #append(content: Content, bytes: Uint8Array): Promise<void> {
-    content.slice(0); // Throws if it is not whole any more.
+    content.slice(0); // Throws if bytes are missing.
     if (this.#buffer.add(bytes)) return;
     const [request, temp] = [this.#request, this.#temp];
     await run(append(request, temp, bytesContent(this.#buffer.flush())), request.signal);
@@ -147,7 +159,7 @@ export class StreamWriter {
     if (!this.#buffer.add(bytes)) await run(append(request, temp, content), request.signal);
   }
 
-  /** Carries out `work` after all that was called before. */
+  /** Runs `work` after all earlier calls. */
   #next(work: () => Promise<void>): Promise<void> {
     this.#pending++;
     const done = this.#calls.then(work).finally(() => this.#pending--);
@@ -155,7 +167,7 @@ export class StreamWriter {
     return done;
   }
 
-  /** After a failure nothing can be committed, or a part would be taken for the whole. */
+  /** After a failure nothing can be committed: a part would be published as the whole. */
   async #orFail(work: () => Promise<void>): Promise<void> {
     try {
       await work();
@@ -169,7 +181,7 @@ export class StreamWriter {
     throwIfAborted(this.#request.signal);
     if (this.#failure !== undefined) throw this.#failure.error;
     if (this.#state !== "open") {
-      throw new TypeError(`Cannot ${action} '${this.path}': it is ${this.#state} already`);
+      throw new TypeError(`Cannot ${action} '${this.path}': it is already ${this.#state}`);
     }
   }
 
@@ -180,13 +192,8 @@ export class StreamWriter {
     await run(discardTemp(this.#temp));
   }
 
-  #tellProgress(): void {
-    for (const tell of this.#onProgress.splice(0)) tell();
-  }
-
   #end(state: "committed" | "discarded"): void {
     this.#state = state;
-    this.#tellProgress();
     this.#stopListening();
   }
 }

@@ -1,25 +1,48 @@
-import { codeOf } from "../base/errors.ts";
+import { codeOf, withContext } from "../base/errors.ts";
 import { joinPath } from "../base/paths.ts";
 import { call, type Steps } from "../base/steps.ts";
 import { isTempName } from "./temp_name.ts";
 
-/** Another sweep or the writer has removed it, it is another user's, or it is open on Windows. */
-const PASSED_OVER = new Set(["ENOENT", "EPERM", "EACCES", "EBUSY"]);
+/** Removed or replaced in the meantime, another user's, or open on Windows. */
+const SKIPPED = new Set(["ENOENT", "ENOTDIR", "EPERM", "EACCES", "EBUSY"]);
 
-/** Removes the temporary files in a directory that were last written before a time; their paths. */
-export function* sweep(dir: string, before: number): Steps<string[]> {
+/** Which temporary files to remove. */
+export interface SweepRequest {
+  /** Absolute. */
+  readonly dir: string;
+  /** Only those last written before this time, in milliseconds since the epoch. */
+  readonly before: number;
+  readonly recursive: boolean;
+}
+
+/** Removes temporary files; returns their paths. */
+export function* sweep({ dir, before, recursive }: SweepRequest): Steps<string[]> {
   const removed: string[] = [];
-  for (const name of yield* call((fs) => fs.readDir(dir))) {
-    if (!isTempName(name)) continue;
-    const path = joinPath(dir, name);
-    try {
-      const info = yield* call((fs) => fs.lstat(path));
-      if (info?.kind !== "file" || info.mtime > before) continue;
-      yield (fs) => fs.remove(path);
-      removed.push(path);
-    } catch (error) {
-      if (!PASSED_OVER.has(codeOf(error) ?? "")) throw error;
+  const directories = [dir];
+  for (const directory of directories) {
+    for (const name of yield* namesIn(directory, directory === dir)) {
+      const isTemp = isTempName(name);
+      if (!isTemp && !recursive) continue;
+      const path = joinPath(directory, name);
+      try {
+        const info = yield* call((fs) => fs.lstat(path));
+        if (recursive && info?.kind === "directory") directories.push(path);
+        if (!isTemp || info?.kind !== "file" || info.mtime > before) continue;
+        yield (fs) => fs.remove(path);
+        removed.push(path);
+      } catch (error) {
+        if (!SKIPPED.has(codeOf(error) ?? "")) throw withContext(error, `Cannot sweep '${dir}'`);
+      }
     }
   }
   return removed;
+}
+
+function* namesIn(directory: string, mustExist: boolean): Steps<string[]> {
+  try {
+    return yield* call((fs) => fs.readDir(directory));
+  } catch (error) {
+    if (!mustExist && SKIPPED.has(codeOf(error) ?? "")) return [];
+    throw withContext(error, `Cannot sweep '${directory}'`);
+  }
 }

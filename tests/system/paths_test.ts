@@ -1,4 +1,4 @@
-/** Paths and file: URLs, as Node's fileURLToPath() judges them. */
+/** Paths, `file:` URLs by the rules of Node's fileURLToPath(), and bytes. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
 import * as fs from "node:fs";
@@ -8,27 +8,61 @@ import { pathToFileURL } from "node:url";
 import {
   AtomicFile,
   atomicUpdate,
+  atomicUpdateSync,
   atomicWrite,
   atomicWriteSync,
+  DirLock,
+  lockHolders,
   sweepTempFiles,
+  sweepTempFilesSync,
+  withDirLock,
 } from "../../mod.ts";
+import {
+  readJson,
+  readJsonSync,
+  updateJson,
+  updateJsonSync,
+  writeJson,
+  writeJsonSync,
+} from "../../json.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { recorded } from "../support/runtime.ts";
 import { isDeno, isWindows, test } from "../support/test.ts";
 
-const calls: [string, (path: URL) => unknown][] = [
+// deno-lint-ignore no-explicit-any
+type Any = any;
+
+/** Defers a synchronous call, so that it rejects instead of throwing. */
+const later = (call: () => unknown) => Promise.resolve().then(call);
+
+/** Each function that takes a path. */
+const calls: [string, (path: Any) => unknown][] = [
   ["atomicWrite()", (path) => atomicWrite(path, "x")],
-  ["atomicWriteSync()", (path) => Promise.resolve().then(() => atomicWriteSync(path, "x"))],
+  ["atomicWriteSync()", (path) => later(() => atomicWriteSync(path, "x"))],
   ["AtomicFile.open()", (path) => AtomicFile.open(path)],
   ["atomicUpdate()", (path) => atomicUpdate(path, () => "x")],
+  ["atomicUpdateSync()", (path) => later(() => atomicUpdateSync(path, () => "x"))],
+  ["readJson()", (path) => readJson(path)],
+  ["readJsonSync()", (path) => later(() => readJsonSync(path))],
+  ["writeJson()", (path) => writeJson(path, 1)],
+  ["writeJsonSync()", (path) => later(() => writeJsonSync(path, 1))],
+  ["updateJson()", (path) => updateJson(path, () => 1)],
+  ["updateJsonSync()", (path) => later(() => updateJsonSync(path, () => 1))],
+  ["DirLock.acquire()", (path) => DirLock.acquire(path)],
+  ["DirLock.acquireSync()", (path) => later(() => DirLock.acquireSync(path))],
+  ["DirLock.tryAcquire()", (path) => DirLock.tryAcquire(path)],
+  ["DirLock.tryAcquireSync()", (path) => later(() => DirLock.tryAcquireSync(path))],
+  ["withDirLock()", (path) => withDirLock(path, () => {})],
+  ["lockHolders()", (path) => lockHolders(path)],
   ["sweepTempFiles()", (path) => sweepTempFiles(path)],
+  ["sweepTempFilesSync()", (path) => later(() => sweepTempFilesSync(path))],
 ];
 const urls: [string, string][] = [
   ["of another host", "file://server{dir}/x"],
   ["with an escaped slash", "file://{dir}/a%2Fb"],
   ["with an escaped slash in lower case", "file://{dir}/a%2fb"],
   ["that leaves its directory by an escape", "file://{dir}/sub/..%2Fx"],
-  ["with escapes that are no UTF-8", "file://{dir}/%FF"],
+  ["with escapes that are not UTF-8", "file://{dir}/%FF"],
   ["with half an escape", "file://{dir}/100%"],
   ["with an escaped NUL", "file://{dir}/a%00b"],
 ];
@@ -49,7 +83,47 @@ for (const [what, call] of calls) {
   }
 }
 
-test("file: URLs with escapes lead to what they say", () =>
+/** Paths that would lead elsewhere, or nowhere; `dir` is a directory that exists. */
+const wrongPaths: [string, (dir: string) => unknown, string][] = [
+  ["with a lone surrogate", (dir) => `${dir}/${"💻notes".slice(1)}`, "must be well-formed text"],
+  ["that ends in half a surrogate pair", (dir) => `${dir}/a\ud83d`, "must be well-formed text"],
+  ["that is the text of a file: URL", (dir) => pathToFileURL(dir).href, "pass new URL("],
+  ["of bytes that are not UTF-8", (dir) => new TextEncoder().encode(dir).fill(0xff, 1), "UTF-8"],
+];
+for (const [what, call] of calls) {
+  for (const [how, make, message] of wrongPaths) {
+    test(`${what} rejects a path ${how} before anything touches the disk`, () =>
+      inTempDir(async (dir) => {
+        const made = await recorded(() => {
+          return assertRejects(() => call(make(dir)) as Promise<unknown>, TypeError, message);
+        });
+        assertEquals([made, list(dir)], [[], []]);
+      }));
+  }
+}
+
+test("lockFileName rejects a lone surrogate before anything touches the disk", () =>
+  inTempDir(async (dir) => {
+    const options = { lockFileName: "💻.lock".slice(1) };
+    const made = await recorded(async () => {
+      await assertRejects(() => DirLock.acquire(dir, options), TypeError, "well-formed text");
+      await assertRejects(() => lockHolders(dir, options), TypeError, "well-formed text");
+    });
+    assertEquals([made, list(dir)], [[], []]);
+  }));
+
+test("paths can be given as the bytes of their UTF-8", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "grün\ufeff");
+    for (const bytes of [Buffer.from(file), new TextEncoder().encode(file)]) {
+      await atomicWrite(bytes, "x");
+      atomicUpdateSync(bytes, (old) => new TextDecoder().decode(old!) + "y");
+      assertEquals([text(file), list(dir)], ["xy", [path.basename(file)]]);
+    }
+    assertEquals(await sweepTempFiles(Buffer.from(dir)), []);
+  }));
+
+test("file: URLs with escapes name the file that they encode", () =>
   inTempDir(async (dir) => {
     for (const name of ["a b", "100%", "ü€𝄞", "a#b?c", "a\\b", "%2F"]) {
       if (isWindows && name.includes("\\")) continue;
@@ -74,7 +148,7 @@ const writes: [string, (file: string) => unknown][] = [
 ];
 for (const [what, write] of writes) {
   test(
-    `${what} says ENOTDIR for a file with a slash at its end, and EISDIR for what is none`,
+    `${what} throws ENOTDIR for a file with a trailing slash, and EISDIR for other paths with one`,
     () =>
       inTempDir(async (dir) => {
         fs.writeFileSync(path.join(dir, "file"), "old");

@@ -1,5 +1,5 @@
-/** AtomicFile: what is written piece by piece, and takes effect as a whole. */
-import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+/** AtomicFile: content that is written in chunks and published as a whole. */
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as childProcess from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -12,7 +12,7 @@ import { isRoot, isWindows, test, testWithLinks } from "../support/test.ts";
 import { within } from "../support/within.ts";
 
 const whole = content(7, 200_000);
-test("AtomicFile.commit() puts all that was written in place", () =>
+test("AtomicFile.commit() publishes everything that was written", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     fs.writeFileSync(target, "old");
@@ -34,7 +34,7 @@ test("AtomicFile.write() keeps the order of calls that are not awaited", () =>
     assertEquals(text(file.path).replace(/(.)\1+/g, "$1"), "atomic");
   }));
 
-test("AtomicFile.writable takes a pipe and does not commit at its end", () =>
+test("AtomicFile.writable does not commit when a pipe into it ends", () =>
   inTempDir(async (dir) => {
     await using file = await AtomicFile.open(path.join(dir, "file"));
     await streamOf(pieces(whole, 10_000)).pipeTo(file.writable);
@@ -52,14 +52,14 @@ test("AtomicFile.writable discards when the pipe fails", () =>
     assertStrictEquals(await assertRejects(() => file.commit()), reason);
   }));
 
-test("AtomicFile.discard() leaves the target as it was, any number of times", () =>
+test("AtomicFile.discard() leaves the target unchanged when it is called repeatedly", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     await file.write("new");
     await Promise.all([file.discard(), file.discard()]);
     await file.discard();
-    await assertRejects(() => file.write("x"), TypeError, "discarded already");
-    await assertRejects(() => file.commit(), TypeError, "discarded already");
+    await assertRejects(() => file.write("x"), TypeError, "already discarded");
+    await assertRejects(() => file.commit(), TypeError, "already discarded");
   }));
 
 test("AtomicFile.discard() does nothing after a commit", () =>
@@ -69,8 +69,8 @@ test("AtomicFile.discard() does nothing after a commit", () =>
     const committed = file.commit();
     await file.discard();
     await committed;
-    await assertRejects(() => file.write("x"), TypeError, "committed already");
-    await assertRejects(() => file.commit(), TypeError, "committed already");
+    await assertRejects(() => file.write("x"), TypeError, "already committed");
+    await assertRejects(() => file.commit(), TypeError, "already committed");
     assertEquals(text(file.path), "x");
   }));
 
@@ -91,7 +91,7 @@ test("AtomicFile is discarded when the signal is aborted", () =>
     assertStrictEquals(await assertRejects(() => file.commit()), reason);
   }));
 
-test("AtomicFile.commit() does not publish after a write has failed", () =>
+test("AtomicFile.commit() rejects after a write has failed", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     const enospc = systemError("ENOSPC");
@@ -109,7 +109,7 @@ test("AtomicFile.commit() does not publish after a write has failed", () =>
     assertStrictEquals(await assertRejects(() => broken.write("x")), enospc);
   }));
 
-test("AtomicFile.commit() publishes nothing after a chunk that is no data", () =>
+test("AtomicFile.commit() rejects after a chunk of the wrong type", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     await file.write("first part");
@@ -119,7 +119,7 @@ test("AtomicFile.commit() publishes nothing after a chunk that is no data", () =
     await assertRejects(() => file.commit(), TypeError);
   }));
 
-test("AtomicFile.commit() that is not awaited publishes nothing after a bad chunk", () =>
+test("AtomicFile.commit() rejects when it is called right after a chunk of the wrong type", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     // @ts-expect-error A number is no data.
@@ -131,7 +131,7 @@ test("AtomicFile.commit() that is not awaited publishes nothing after a bad chun
     }
   }));
 
-test("AtomicFile.commit() publishes nothing after a pipe with a bad chunk", () =>
+test("AtomicFile.commit() rejects after a pipe with a chunk of the wrong type", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     const chunks = [whole, 1, whole] as Uint8Array[];
@@ -139,7 +139,7 @@ test("AtomicFile.commit() publishes nothing after a pipe with a bad chunk", () =
     await assertRejects(() => file.commit(), TypeError);
   }));
 
-test("AtomicFile.commit() publishes nothing after a pipe that was aborted", () =>
+test("AtomicFile.commit() rejects after a pipe was aborted", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     const controller = new AbortController();
@@ -152,30 +152,30 @@ test("AtomicFile.commit() publishes nothing after a pipe that was aborted", () =
     assertStrictEquals(await assertRejects(() => file.commit()), error);
   }));
 
-test("AtomicFile.commit() comes after the writes that a writer accepted before it", () =>
+test("AtomicFile.commit() waits for the close() of a writer when neither is awaited", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     await using file = await AtomicFile.open(target);
     const writer = file.writable.getWriter();
     const encoder = new TextEncoder();
     const calls = ["a", "b", "c"].map((letter) => writer.write(encoder.encode(letter)));
-    calls.push(file.commit());
+    calls.push(writer.close(), file.commit());
     await Promise.all(calls);
     assertEquals([text(target), list(dir)], ["abc", ["file"]]);
   }));
 
-test("AtomicFile.commit() comes after large chunks that a writer accepted before it", () =>
+test("AtomicFile.commit() waits for large chunks and the close() of a writer", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     await using file = await AtomicFile.open(target);
     const writer = file.writable.getWriter();
     const calls = [...pieces(whole, 70_000)].map((piece) => writer.write(piece));
-    calls.push(file.commit());
+    calls.push(writer.close(), file.commit());
     await Promise.all(calls);
     assertEquals(numberOf(fs.readFileSync(target)), 7);
   }));
 
-test("AtomicFile.commit() does not wait for what a writer refused", () =>
+test("AtomicFile.commit() ignores a chunk that a writer refused after its close()", () =>
   inTempDir(async (dir) => {
     const file = await AtomicFile.open(path.join(dir, "file"));
     const writer = file.writable.getWriter();
@@ -187,7 +187,7 @@ test("AtomicFile.commit() does not wait for what a writer refused", () =>
     assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 7);
   }));
 
-test("AtomicFile keeps the order of calls of write() and of a writer", () =>
+test("AtomicFile.commit() publishes chunks of write() and of a writer", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     await using file = await AtomicFile.open(target);
@@ -198,6 +198,7 @@ test("AtomicFile keeps the order of calls of write() and of a writer", () =>
       file.write("a"),
       writer.write(encoder.encode("b")),
       writer.write(encoder.encode("c")),
+      writer.close(),
       file.commit(),
     ];
     await Promise.all(calls);
@@ -219,7 +220,62 @@ test("AtomicFile.commit() rejects when a writer was given a bad chunk before it"
     assertEquals(others.map(({ status }) => status), ["rejected", "rejected"]);
   }));
 
-test("AtomicFile.write() gathers small chunks", () =>
+/** Ways to leave `writable` open after a chunk. */
+const unclosed: [string, (file: AtomicFile) => unknown][] = [
+  ["a writer that still holds it", (file) => file.writable.getWriter().write(whole)],
+  ["a chunk that is not written yet", (file) => void file.writable.getWriter().write(whole)],
+  ["a writer that has released it", async (file) => {
+    const writer = file.writable.getWriter();
+    await writer.write(whole);
+    writer.releaseLock();
+  }],
+  ["a pipe that does not close it", (file) => {
+    return streamOf([whole]).pipeTo(file.writable, { preventClose: true });
+  }],
+  ["a pipe without a chunk so far", (file) => {
+    new ReadableStream<Uint8Array>().pipeTo(file.writable).catch(() => {});
+  }],
+];
+for (const [what, use] of unclosed) {
+  test(`AtomicFile.commit() rejects and stays open after ${what}`, () =>
+    unchanged(async (target) => {
+      await using file = await AtomicFile.open(target);
+      await use(file);
+      for (let i = 0; i < 2; i++) {
+        await assertRejects(() => within(file.commit()), TypeError, "Await its close()");
+      }
+      await file.write("x");
+    }));
+}
+
+test("AtomicFile.commit() publishes when it is called again after close()", () =>
+  inTempDir(async (dir) => {
+    await using file = await AtomicFile.open(path.join(dir, "file"));
+    const writer = file.writable.getWriter();
+    await writer.write(whole);
+    await assertRejects(() => file.commit(), TypeError, "Await its close()");
+    await writer.close();
+    await file.commit();
+    assertEquals(numberOf(fs.readFileSync(file.path)), 7);
+  }));
+
+test("AtomicFile.commit() publishes when `writable` was only looked at", () =>
+  inTempDir(async (dir) => {
+    await using file = await AtomicFile.open(path.join(dir, "file"));
+    assertEquals(file.writable.locked, false);
+    await file.write("x");
+    const committed = file.commit();
+    await assertRejects(() => file.write("y"), TypeError);
+    await committed;
+    assertEquals(text(file.path), "x");
+  }));
+
+test("AtomicFile cannot be constructed without open()", () => {
+  const Constructor = AtomicFile as unknown as new (path: string) => AtomicFile;
+  assertThrows(() => new Constructor("file"), TypeError, "use await AtomicFile.open(path)");
+});
+
+test("AtomicFile.write() gathers small chunks into few system calls", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     const calls = await recorded(async () => {
@@ -247,7 +303,7 @@ test("AtomicFile.write() keeps the order of small and large chunks", () =>
     assertEquals(numberOf(fs.readFileSync(target)), 7);
   }));
 
-test("AtomicFile.commit() reports the failure of small chunks that were gathered", () =>
+test("AtomicFile.commit() rejects when gathered chunks cannot be written", () =>
   unchanged(async (target) => {
     const enospc = systemError("ENOSPC");
     await intercepted(({ name }) => {
@@ -261,7 +317,7 @@ test("AtomicFile.commit() reports the failure of small chunks that were gathered
     });
   }));
 
-test("AtomicFile.write() takes strings as one text: a surrogate pair may be split", () =>
+test("AtomicFile.write() joins a surrogate pair that is split between two strings", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     await using file = await AtomicFile.open(target);
@@ -271,7 +327,7 @@ test("AtomicFile.write() takes strings as one text: a surrogate pair may be spli
   }));
 
 for (const late of ["\ud83d", "\ude00"]) {
-  test(`AtomicFile.commit() has nothing of a write() after it: ${JSON.stringify(late)}`, () =>
+  test(`AtomicFile.commit() publishes nothing of a later write(): ${JSON.stringify(late)}`, () =>
     inTempDir(async (dir) => {
       const file = await AtomicFile.open(path.join(dir, "file"));
       await file.write(late === "\ude00" ? "a\ud83d" : "a");
@@ -282,7 +338,7 @@ for (const late of ["\ud83d", "\ude00"]) {
     }));
 }
 
-test("AtomicFile.write() replaces a surrogate that stays alone", () =>
+test("AtomicFile.write() replaces a lone surrogate", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     await using file = await AtomicFile.open(target);
@@ -292,7 +348,7 @@ test("AtomicFile.write() replaces a surrogate that stays alone", () =>
   }));
 
 test(
-  "AtomicFile.commit() gives the file the mode that its target has by then",
+  "AtomicFile.commit() keeps the mode that its target has at the commit",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -309,7 +365,7 @@ test(
 );
 
 test(
-  "AtomicFile.commit() gives the file the owner that its target has by then",
+  "AtomicFile.commit() keeps the owner that its target has at the commit",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -326,7 +382,7 @@ test(
 );
 
 test(
-  "AtomicFile.commit() takes the mode of a target that came while it was open",
+  "AtomicFile.commit() keeps the mode of a target that was created while it was open",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -341,7 +397,7 @@ test(
 );
 
 test(
-  "AtomicFile.commit() keeps the mode that it saw when its target has gone",
+  "AtomicFile.commit() keeps the mode of a target that was removed while it was open",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -379,7 +435,7 @@ test(
 );
 
 test(
-  "AtomicFile.commit() refuses a FIFO that came while it was open",
+  "AtomicFile.commit() rejects a FIFO that was created while it was open",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -397,7 +453,7 @@ test(
 );
 
 testWithLinks(
-  "AtomicFile.commit() follows a link that came while it was open",
+  "AtomicFile.commit() follows a link that was created while it was open",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -410,11 +466,12 @@ testWithLinks(
     }),
 );
 
-test("AtomicFile.commit() that is called twice while chunks wait in a pipe settles twice", () =>
+test("AtomicFile.commit() publishes once when it is called twice while chunks are queued", () =>
   inTempDir(async (dir) => {
     await using file = await AtomicFile.open(path.join(dir, "file"));
     const writer = file.writable.getWriter();
     for (const piece of pieces(whole, 10_000)) writer.write(piece);
+    writer.close();
     const [first, second] = await within(Promise.allSettled([file.commit(), file.commit()]));
     assertEquals([first.status, second.status], ["fulfilled", "rejected"]);
     assertEquals(numberOf(fs.readFileSync(file.path)), 7);

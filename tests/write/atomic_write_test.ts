@@ -11,7 +11,6 @@ import {
   atomicWriteSync,
   type AtomicWriteSyncOptions,
   isTempName,
-  sweepTempFiles,
 } from "../../mod.ts";
 import { content, numberOf } from "../support/content.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
@@ -495,79 +494,6 @@ test("atomicWrite() tries a rename again on Windows only", () =>
       }
     }
   }));
-
-test("sweepTempFiles() removes old temporary files and nothing else", () =>
-  inTempDir(async (dir) => {
-    const old = new Date(Date.now() - 2 * 3_600_000);
-    const make = (name: string, time = old) => {
-      fs.writeFileSync(path.join(dir, name), "x");
-      fs.utimesSync(path.join(dir, name), time, time);
-    };
-    make(".a.0123456789abcdef.tmp");
-    make(".b.json.ffffffffffffffff.tmp");
-    make(".young.0123456789abcdef.tmp", new Date());
-    make(".upper.0123456789ABCDEF.tmp");
-    make(".short.0123456789abcde.tmp");
-    make("plain.0123456789abcdef.tmp");
-    make(".c.0123456789abcdef.tmp.bak");
-    make("precious");
-    fs.mkdirSync(path.join(dir, ".dir.0123456789abcdef.tmp"));
-    fs.symlinkSync("precious", path.join(dir, ".link.0123456789abcdef.tmp"));
-    const before = list(dir);
-    assertEquals((await sweepTempFiles(dir)).sort(), [
-      path.join(dir, ".a.0123456789abcdef.tmp"),
-      path.join(dir, ".b.json.ffffffffffffffff.tmp"),
-    ]);
-    assertEquals(before.filter((name) => !list(dir).includes(name)), [
-      ".a.0123456789abcdef.tmp",
-      ".b.json.ffffffffffffffff.tmp",
-    ]);
-    assertEquals((await sweepTempFiles(pathToFileURL(dir), { olderThan: 0 })).length, 1);
-  }));
-
-test("sweepTempFiles() passes over a file that is gone or may not be removed", () =>
-  inTempDir(async (dir) => {
-    const names = ["a", "b", "c"].map((name) => `.${name}.0123456789abcdef.tmp`);
-    for (const name of names) fs.writeFileSync(path.join(dir, name), "");
-    await intercepted(({ name, args }) => {
-      if (name !== "remove") return;
-      if (String(args[0]).includes(".a.")) throw systemError("ENOENT");
-      if (String(args[0]).includes(".b.")) throw systemError("EPERM");
-    }, async () => {
-      assertEquals(await sweepTempFiles(dir, { olderThan: 0 }), [path.join(dir, names[2]!)]);
-    });
-  }));
-
-test("sweepTempFiles() rejects for a directory that is missing", () =>
-  inTempDir(async (dir) => {
-    const error = await assertRejects(() => sweepTempFiles(path.join(dir, "no")), Error);
-    assertEquals((error as Error & { code?: string }).code, "ENOENT");
-  }));
-
-test("isTempName() knows the names of temporary files", () => {
-  for (
-    const name of [
-      ".a.0123456789abcdef.tmp",
-      ".a.b.c.0123456789abcdef.tmp",
-      ".ü.0000000000000000.tmp",
-    ]
-  ) {
-    assert(isTempName(name), name);
-  }
-  for (
-    const name of [
-      "",
-      "a",
-      ".tmp",
-      "..0123456789abcdef.tmp",
-      ".a.0123456789abcdef.tm",
-      "a.0123456789abcdef.tmp",
-      ".a/b.0123456789abcdef.tmp",
-    ]
-  ) {
-    assert(!isTempName(name), name);
-  }
-});
 
 test("atomicWriteSync() throws what it is given to write that is not in memory", () =>
   inTempDir((dir) => {
