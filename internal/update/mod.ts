@@ -4,7 +4,7 @@ import { runtime } from "../../runtime/mod.ts";
 import { onAbort, throwIfAborted, untilAborted } from "../base/abort.ts";
 import { own, withContext } from "../base/errors.ts";
 import { isFunction, readOptions } from "../base/options.ts";
-import { joinPath, pathKey } from "../base/paths.ts";
+import { joinPath, type PathArgument, pathKey } from "../base/paths.ts";
 import { call, ignoreFailure, run, runSync, type Steps } from "../base/steps.ts";
 import { acquire } from "../lock/acquire.ts";
 import { watchUpdate } from "../lock/deadlock_warning.ts";
@@ -42,7 +42,7 @@ type UpdateLock = Hold | ((dir: string) => LockRequest);
 
 /** Reads a file and writes what `fn` returns, under the lock of its directory. */
 export async function update(
-  path: string | URL,
+  path: PathArgument,
   fn: Change,
   { lock, ...options }: UpdateOptions,
 ): Promise<void> {
@@ -63,7 +63,7 @@ export async function update(
 
 /** The synchronous form of {@linkcode update}. */
 export function updateSync(
-  path: string | URL,
+  path: PathArgument,
   fn: Change,
   { lock, ...options }: UpdateOptions,
 ): void {

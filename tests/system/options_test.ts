@@ -36,6 +36,10 @@ const badWriteOptions: [Any, Failure][] = [
   [{ createNew: 1 }, TypeError],
   [{ symlinks: true }, TypeError],
   [{ symlinks: "reject" }, RangeError],
+  [{ mode: 644 }, RangeError],
+  [new Map([["durability", "durable"]]), TypeError],
+  [new Date(0), TypeError],
+  [new AbortController().signal, TypeError],
 ];
 const badHoldersOptions: [Any, Failure][] = [
   [null, TypeError],
@@ -82,10 +86,10 @@ const badPaths: [Any, Failure][] = [
 const badData: Any[] = [undefined, null, 1, true, {}, [1, 2], new Date(0), Symbol("s"), () => "x"];
 const asyncOnlyData: Any[] = [new Blob(["x"]), new ReadableStream(), (async function* () {})()];
 
-/** A call with arguments that are good but for one. */
+/** A call whose arguments are valid except for one. */
 interface Case {
   readonly title: string;
-  /** Sees that the call with `bad` in it fails with `failure`. */
+  /** Checks that the call with `bad` in it fails with `failure`. */
   fails(bad: Any, good: string, failure: Failure): void | Promise<unknown>;
   readonly bad: [Any, Failure][];
 }
@@ -149,7 +153,7 @@ const all: Case[] = [
   ),
   cases("DirLock.acquire() rejects bad paths", badPaths, (bad) => DirLock.acquire(bad)),
   cases(
-    "DirLock.tryAcquire() rejects bad options, of waiting too",
+    "DirLock.tryAcquire() rejects bad options, including those of waiting",
     [...badTryOptions, [{ timeout: 1 }, TypeError]],
     (bad, good) => DirLock.tryAcquire(good, bad),
   ),
@@ -171,9 +175,13 @@ const all: Case[] = [
     [...badAcquireSyncOptions, ...badSignal],
     (bad, good) => withDirLock(good, update, bad),
   ),
-  cases("withDirLock() rejects what is no function", typeErrors([undefined, "x"]), (bad, good) => {
-    return withDirLock(good, bad);
-  }),
+  cases(
+    "withDirLock() rejects what is not a function",
+    typeErrors([undefined, "x"]),
+    (bad, good) => {
+      return withDirLock(good, bad);
+    },
+  ),
   cases("atomicUpdate() rejects bad options", [...badWriteOptions, ...badSignal], (bad, good) => {
     return atomicUpdate(good, update, bad);
   }),
@@ -196,7 +204,7 @@ const all: Case[] = [
     return atomicUpdateSync(bad, update);
   }),
   syncCases(
-    "atomicUpdateSync() throws on what is no function",
+    "atomicUpdateSync() throws on what is not a function",
     typeErrors([undefined, "x"]),
     (bad, good) => atomicUpdateSync(good, bad),
   ),
@@ -205,9 +213,13 @@ const all: Case[] = [
   }),
   cases("lockHolders() rejects bad paths", badPaths, (bad) => lockHolders(bad)),
   cases("atomicUpdate() rejects bad paths", badPaths, (bad) => atomicUpdate(bad, update)),
-  cases("atomicUpdate() rejects what is no function", typeErrors([undefined, "x"]), (bad, good) => {
-    return atomicUpdate(good, bad);
-  }),
+  cases(
+    "atomicUpdate() rejects what is not a function",
+    typeErrors([undefined, "x"]),
+    (bad, good) => {
+      return atomicUpdate(good, bad);
+    },
+  ),
 ];
 
 for (const { title, bad, fails } of all) {
@@ -221,7 +233,7 @@ for (const { title, bad, fails } of all) {
     }));
 }
 
-test("an option that is not known is told with those that are", () => {
+test("an unknown option is reported together with the known ones", () => {
   assertThrows(
     () => DirLock.tryAcquireSync("missing", { retries: 5 } as Any),
     TypeError,
@@ -229,7 +241,7 @@ test("an option that is not known is told with those that are", () => {
   );
 });
 
-test("options that are undefined are options that are absent", () =>
+test("undefined options are ignored", () =>
   inTempDir(async (dir) => {
     const undefinedOptions = {
       durability: undefined,
@@ -244,13 +256,28 @@ test("options that are undefined are options that are absent", () =>
     assertEquals(list(dir), ["a", "b"]);
   }));
 
-test("options are not changed and may be frozen", () =>
+test("options can be frozen", () =>
   inTempDir(async (dir) => {
     const write = Object.freeze({ durability: "none", mode: 0o600 } as const);
     await atomicWrite(path.join(dir, "a"), "x", write);
     await atomicUpdate(path.join(dir, "a"), () =>
       "y", Object.freeze({ ...write, lock: Object.freeze({ timeout: 5 }) }));
     assertEquals(write, { durability: "none", mode: 0o600 });
+  }));
+
+test("options are read when Object.prototype has an enumerable property", () =>
+  inTempDir(async (dir) => {
+    const { prototype } = Object;
+    Object.assign(prototype, { polluted: true });
+    try {
+      await atomicWrite(path.join(dir, "a"), "x", { durability: "none" });
+      atomicWriteSync(path.join(dir, "b"), "x", { mode: 0o600 });
+      (await DirLock.acquire(dir, { timeout: 5_000 })).release();
+      await sweepTempFiles(dir, { olderThan: 0 });
+    } finally {
+      delete (prototype as Any).polluted;
+    }
+    assertEquals(list(dir), ["a", "b"]);
   }));
 
 test("options are read once", () =>
@@ -265,7 +292,7 @@ test("options are read once", () =>
     assertEquals(reads, 1);
   }));
 
-test("options count wherever they are found", () =>
+test("options are read if inherited, not enumerable, or of a Proxy", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, "old");

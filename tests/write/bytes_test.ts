@@ -1,12 +1,20 @@
-/** Bytes are taken at the call: what happens to them later is an error, never a shorter file. */
+/** Data in memory: bytes that change after the call are an error, never a shorter file. */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { AtomicFile, atomicWrite, atomicWriteSync } from "../../mod.ts";
+import * as vm from "node:vm";
+import {
+  type AtomicChunk,
+  AtomicFile,
+  atomicUpdate,
+  atomicUpdateSync,
+  atomicWrite,
+  atomicWriteSync,
+} from "../../mod.ts";
 import { content, numberOf } from "../support/content.ts";
 import { inTempDir, list, text, unchanged } from "../support/dir.ts";
 import { intercepted, recorded, systemError } from "../support/runtime.ts";
-import { streamOf } from "../support/sources.ts";
+import { pieces, streamOf } from "../support/sources.ts";
 import { bytesOf } from "../support/temps.ts";
 import { test } from "../support/test.ts";
 
@@ -22,7 +30,7 @@ function resizable(length: number): ArrayBuffer & { resize(length: number): void
   return new Resizable(length, { maxByteLength: 2 * length });
 }
 
-/** Data, and what takes its bytes away after the call. */
+/** Data, and what removes its bytes after the call. */
 const takings: [string, () => { data: ArrayBuffer | Uint8Array; take: () => void }][] = [
   ["a view whose buffer is transferred", () => {
     const data = content(2, 5_000);
@@ -57,7 +65,7 @@ const takings: [string, () => { data: ArrayBuffer | Uint8Array; take: () => void
 
 for (const [what, make] of takings) {
   for (const durability of DURABILITIES) {
-    test(`atomicWrite() fails for ${what}, with durability "${durability}"`, () =>
+    test(`atomicWrite() rejects ${what}, with durability "${durability}"`, () =>
       unchanged(async (file) => {
         const { data, take } = make();
         const written = atomicWrite(file, data, { durability });
@@ -66,7 +74,7 @@ for (const [what, make] of takings) {
       }));
   }
 
-  test(`atomicWrite() fails for ${what} while it waits for its turn`, () =>
+  test(`atomicWrite() rejects ${what} while it waits for its turn`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const { data, take } = make();
@@ -80,7 +88,7 @@ for (const [what, make] of takings) {
 }
 
 for (const durability of DURABILITIES) {
-  test(`atomicWrite() fails for bytes that are taken half way, with durability "${durability}"`, () =>
+  test(`atomicWrite() rejects bytes that are transferred half way, with durability "${durability}"`, () =>
     unchanged(async (file) => {
       const data = new Uint8Array(40 * MiB);
       let count = 0;
@@ -104,7 +112,7 @@ for (const durability of DURABILITIES) {
     }));
 }
 
-test("atomicWrite() gives up between two slices when aborted", () =>
+test("atomicWrite() stops between two slices when aborted", () =>
   unchanged(async (file) => {
     const controller = new AbortController();
     const reason = new Error("enough");
@@ -119,7 +127,7 @@ test("atomicWrite() gives up between two slices when aborted", () =>
     assertEquals(slices, 2);
   }));
 
-test("atomicWrite() takes more than 2 GiB in memory", () =>
+test("atomicWrite() writes more than 2 GiB from memory", () =>
   unchanged(async (file) => {
     // The pages are never touched, and the second slice fails: this needs no memory and no disk.
     const data = new Uint8Array(2 ** 31 + 10);
@@ -135,7 +143,7 @@ test("atomicWrite() takes more than 2 GiB in memory", () =>
     });
   }));
 
-test("AtomicFile never publishes fewer bytes than a BYOB reader gave it", () =>
+test("AtomicFile.commit() never publishes fewer bytes than a BYOB reader returned", () =>
   inTempDir(async (dir) => {
     for (const size of [1_000, 200_000]) {
       const target = path.join(dir, `file-${size}`);
@@ -162,7 +170,7 @@ test("AtomicFile never publishes fewer bytes than a BYOB reader gave it", () =>
         calls.push(file.write(value!));
         buffer = value!.buffer as ArrayBuffer;
       }
-      // What was given last is taken away too.
+      // The last buffer is transferred too.
       structuredClone(buffer, { transfer: [buffer] });
       calls.push(file.commit());
       const results = await Promise.allSettled(calls);
@@ -177,7 +185,7 @@ test("AtomicFile never publishes fewer bytes than a BYOB reader gave it", () =>
     assertEquals(list(dir), ["file-1000", "file-200000"]);
   }));
 
-test("AtomicFile.write() fails for a large chunk that is taken away", () =>
+test("AtomicFile.write() rejects when a large chunk is transferred", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     const chunk = new Uint8Array(MiB);
@@ -199,7 +207,123 @@ test("AtomicFile.write() has copied a small chunk when it resolves", () =>
     assertEquals(text(file.path), "one\ntwo\n");
   }));
 
-/** Data that has no bytes any more, and seems to be empty. */
+/** Data that is not what it seems to be. */
+const imitations: [string, () => unknown][] = [
+  ["a Proxy of an ArrayBuffer", () => new Proxy(new ArrayBuffer(8), {})],
+  ["a Proxy of a Uint8Array", () => new Proxy(new Uint8Array(8), {})],
+  ["an object tagged as an ArrayBuffer", () => ({ [Symbol.toStringTag]: "ArrayBuffer" })],
+  ["an object tagged as a Uint8Array", () => ({ [Symbol.toStringTag]: "Uint8Array" })],
+  ["an object with the members of a buffer", () => ({ byteLength: 8, slice: () => {} })],
+];
+for (const [what, make] of imitations) {
+  test(`atomicWrite() rejects ${what}`, () =>
+    unchanged(async (file) => {
+      // deno-lint-ignore no-explicit-any
+      const data = make() as any;
+      await assertRejects(() => atomicWrite(file, data), TypeError);
+      assertThrows(() => atomicWriteSync(file, data), TypeError);
+      await assertRejects(() => atomicWrite(file, streamOf([data])), TypeError, "Chunk must be");
+      await using opened = await AtomicFile.open(file);
+      await assertRejects(() => opened.write(data), TypeError, "Chunk must be");
+    }));
+}
+
+test("atomicWrite() writes bytes of another realm", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const made = [
+      "new Uint8Array([65, 66]).buffer",
+      "new Uint8Array([65, 66])",
+      "new DataView(new Uint8Array([65, 66]).buffer)",
+      "[new Uint8Array([65]), 'B']",
+    ].map((code) => vm.runInNewContext(code));
+    for (const data of made) {
+      await atomicWrite(file, data);
+      assertEquals(text(file), "AB");
+      fs.rmSync(file);
+      atomicWriteSync(file, data);
+      assertEquals(text(file), "AB");
+      fs.rmSync(file);
+    }
+  }));
+
+/** Synchronous iterables of "a𝄞b" in chunks. */
+const iterables: [string, () => Iterable<AtomicChunk>][] = [
+  ["an array", () => ["a", new TextEncoder().encode("𝄞").buffer, "", "b"]],
+  ["an array that splits a surrogate pair", () => ["a\ud834", "\udd1eb"]],
+  ["a Set", () => new Set(["a", "𝄞", "b"])],
+  ["a generator", function* () {
+    yield* ["a", new TextEncoder().encode("𝄞"), "b"];
+  }],
+  ["a generator that reuses its buffer", function* () {
+    const buffer = new Uint8Array(1);
+    for (const byte of new TextEncoder().encode("a𝄞b")) {
+      buffer[0] = byte;
+      yield buffer;
+    }
+  }],
+];
+for (const [what, make] of iterables) {
+  test(`atomicWrite(), atomicWriteSync() and updates write the chunks of ${what}`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const writes = [
+        () => atomicWrite(file, make()),
+        () => atomicWriteSync(file, make()),
+        () => atomicUpdate(file, make),
+        () => atomicUpdateSync(file, make),
+      ];
+      for (const write of writes) {
+        await write();
+        assertEquals([text(file), list(dir)], ["a𝄞b", ["file"]]);
+        fs.rmSync(file);
+      }
+    }));
+}
+
+test("atomicWrite() reads a synchronous iterable in the call", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const chunks = ["o", "ld"];
+    const first = atomicWrite(file, chunks);
+    chunks.push("er");
+    const second = atomicWrite(file, "new");
+    await Promise.all([first, second]);
+    assertEquals(text(file), "new");
+    atomicWriteSync(file, [...pieces(threeSlices, 99_999)]);
+    assert(fs.readFileSync(file).equals(threeSlices));
+    await atomicWrite(file, []);
+    assertEquals(text(file), "");
+  }));
+
+/** Iterables of something else than chunks, with what the error calls them. */
+const wrongIterables: [string, () => unknown, string][] = [
+  ["a Map", () => new Map([["a", "b"]]), "Each chunk of a Map must be"],
+  ["an array of numbers", () => [1, 2], "Each chunk of an array must be"],
+  ["a generator of objects", function* () {
+    yield {};
+  }, "Each chunk of a generator must be"],
+];
+for (const [what, make, message] of wrongIterables) {
+  test(`atomicWrite() and atomicWriteSync() reject ${what}`, () =>
+    unchanged(async (file) => {
+      // deno-lint-ignore no-explicit-any
+      const any = make as () => any;
+      await assertRejects(() => atomicWrite(file, any()), TypeError, message);
+      assertThrows(() => atomicWriteSync(file, any()), TypeError, message);
+    }));
+}
+
+test("atomicWriteSync() rejects an object that is also asynchronously iterable", () =>
+  unchanged((file) => {
+    // As streams of minipass are: their synchronous iterator ends with what has arrived so far.
+    const data = { [Symbol.iterator]: () => ["part"].values(), [Symbol.asyncIterator]() {} };
+    // deno-lint-ignore no-explicit-any
+    assertThrows(() => atomicWriteSync(file, data as any), TypeError, "Data must be");
+    return Promise.resolve();
+  }));
+
+/** Data that has lost its bytes, and seems to be empty. */
 const goners: [string, () => Uint8Array | Uint16Array | DataView | ArrayBuffer][] = [
   ["a buffer", () => transferred(new ArrayBuffer(8))],
   ["a Uint8Array", () => viewOfTransferred(Uint8Array)],
@@ -235,7 +359,7 @@ function viewOfShrunk<T>(View: new (buffer: ArrayBuffer, at: number, length: num
 }
 
 for (const [what, make] of goners) {
-  test(`no empty file is written of ${what} that was taken away before the call`, () =>
+  test(`atomicWrite() rejects ${what} that was transferred or shrunk before the call`, () =>
     unchanged(async (file) => {
       await assertRejects(() => atomicWrite(file, make()), TypeError);
       assertThrows(() => atomicWriteSync(file, make()), TypeError);
@@ -246,14 +370,14 @@ for (const [what, make] of goners) {
     }));
 }
 
-/** A class whose constructor takes something else than a Uint8Array's, as `subarray` does not know. */
+/** A class whose constructor takes other arguments than `subarray` would pass. */
 class Text extends Uint8Array {
   constructor(text: string) {
     super(new TextEncoder().encode(String(text)));
   }
 }
 
-test("the bytes of a class of the caller's are written, however many calls it takes", () =>
+test("atomicWrite() writes a subclass of Uint8Array in several slices", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const data = new Text("x".repeat(17 * MiB));
