@@ -222,7 +222,7 @@ const mutants: readonly Mutant[] = [
     file: "internal/write/sweep.ts",
     find: 'if (!isTemp || info?.kind !== "file" || info.mtime > before) continue;',
     replace: 'if (info?.kind !== "file") continue;',
-    caughtBy: ["write/atomic_write_test.ts", "removes old temporary files"],
+    caughtBy: ["write/sweep_test.ts", "removes old temporary files"],
   },
 ];
 
