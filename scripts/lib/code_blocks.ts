@@ -21,19 +21,9 @@ export function codeBlocks(markdown: string): CodeBlock[] {
   }));
 }
 
-/** Pages with JavaScript that does not type-check yet. */
-const UNTYPED_PAGES: readonly string[] = [
-  "README.md",
-  "docs/guides/json-settings.md",
-  "docs/guides/watching.md",
-  "docs/migrate/from-proper-lockfile.md",
-  "docs/platforms/several-machines.md",
-];
-
 /** Writes each JavaScript block of the pages below `root` as a module into `dir`; returns the names. */
 export function writeScripts(root: string, dir: string): string[] {
-  const pages = markdownFiles(root).filter((page) => !UNTYPED_PAGES.includes(page));
-  return pages.flatMap((page) => {
+  return markdownFiles(root).flatMap((page) => {
     const scripts = codeBlocks(fs.readFileSync(path.join(root, page), "utf8"))
       .filter(({ language }) => language === "js");
     return scripts.map(({ code, line }) => {
