@@ -42,6 +42,7 @@ import {
   TRY_OPTIONS,
   type TryAcquireOptions,
 } from "./internal/lock/request.ts";
+import { runtime } from "./runtime/mod.ts";
 
 export { DeadlockError, LockLostError, LockTimeoutError } from "./internal/lock/errors.ts";
 export { LOCK_FILE_NAME };
@@ -304,6 +305,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    */
   verify(): void {
     const hold = holdOf(this)!;
+    runtime.refreshDir(hold.dir, hold.id);
     if (isHeld(hold)) return;
     throw atCaller(new LockLostError(this.path), this.verify);
   }

@@ -109,6 +109,11 @@ export interface Runtime {
   sleep(milliseconds: number): void;
   /** Opens an existing lock file. */
   openLock(path: string, access: "read-write" | "read"): LockFile;
+  /**
+   * Makes the client of a network file system ask its server what the names in a directory lead to.
+   * Does nothing on disks, which the identity of a file in the directory shows.
+   */
+  refreshDir(dir: string, fileId: string): void;
   /** The ids of the live processes that hold a file's lock; null if the system does not report them. */
   lockHolders(path: string): number[] | null;
   /** The code of a failed system call, such as `"ENOENT"`; undefined for other errors. */
@@ -119,8 +124,6 @@ export interface Runtime {
   onExit(listener: () => void): void;
   /** Warns the program's developer. */
   warn(message: string): void;
-  /** Lets the program end while the timer is pending. */
-  unref(timer: unknown): void;
 }
 
 /** Codes of the errors that the library itself raises. */

@@ -138,7 +138,11 @@ function pollInterval(polls: number): number {
 /** Throws if the timeout is over. Otherwise the caller is notified that it has to wait. */
 function beforeWait(request: LockRequest): void {
   const { path, timeout } = request;
-  if (timeLeft(request) <= 0) throw new LockTimeoutError(path, timeout, holdersOf(path));
+  if (timeLeft(request) <= 0) {
+    const holders = holdersOf(path);
+    // Somebody holds it. If no process of this machine does, the holder is not known.
+    throw new LockTimeoutError(path, timeout, holders?.length ? holders : null);
+  }
   request.onWait();
   throwIfAborted(request.signal);
 }

@@ -79,6 +79,7 @@ export class LockCandidate {
 
   /** What is locked counts only if the path still leads to it: others lock what replaced it. */
   #take(): Hold | "replaced" {
+    runtime.refreshDir(this.#request.dir, this.id);
     if (!pathStillIs(this.#request.path, this.id)) return "replaced";
     const file = this.#file!;
     this.#file = undefined;

@@ -12,6 +12,10 @@ export const MAX_TRIES: number = 100;
 /** What flock(2) fails with on a file system without locks. */
 const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
+/** What flock(2) means by EACCES. */
+const SMB = "it seems to be on an SMB mount, where Linux cannot lock reliably. Keep the " +
+  "directory on a local disk or on NFS";
+
 /** The identity of the lock file. The file and its directory are created if they are missing. */
 export function* lockFileId(request: LockRequest): Steps<string> {
   const { path } = request;
@@ -47,7 +51,11 @@ export function tryLock(path: string, file: LockFile, shared: boolean): boolean 
     try {
       return file.tryLock(!shared);
     } catch (error) {
-      if (codeOf(error) !== "EINTR" || tries === MAX_TRIES) throw lockFailure(error, path);
+      const code = codeOf(error);
+      if (code === "EINTR" && tries < MAX_TRIES) continue;
+      // Linux reports a busy lock of an SMB share so, and loses locks that are granted.
+      if (code === "EACCES" && !runtime.windows) throw withContext(error, `Cannot lock '${path}': ${SMB}`);
+      throw lockFailure(error, path);
     }
   }
 }

@@ -3,6 +3,7 @@ import * as nodeFs from "node:fs";
 import process from "node:process";
 import { codeOf, fileId, info, infoAt, isWindows } from "./stat.ts";
 import { isNoFullSync } from "../native/full_sync.ts";
+import { refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
 import { sleepSync } from "../shared/sleep.ts";
 import type { ErrorCode, LockFile, OpenFile, Runtime } from "../types.ts";
@@ -80,15 +81,12 @@ export const denoRuntime: Runtime = {
   openLock: (path, access) => {
     return lockFile(path, Deno.openSync(path, { read: true, write: access === "read-write" }));
   },
+  refreshDir,
   lockHolders: (path) => mayReadProc() ? holdersOf(path) : null,
   codeOf,
   error: (code, message) => Object.assign(new (errorClass(code))(message), { code }),
   onExit: (listener) => addEventListener("unload", listener),
   warn: (message) => process.emitWarning(message),
-  unref: (timer) => {
-    if (typeof timer === "number") Deno.unrefTimer(timer);
-    else (timer as { unref?: () => void }).unref?.();
-  },
 };
 
 function creation(mode: number | undefined) {

@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import { dirname } from "node:path";
 import process from "node:process";
+import { refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
 import { loadedWindowsCalls } from "../native/mod.ts";
 import { creation, existing, isRestricted, openFile, openFileSync, settled } from "./file.ts";
@@ -106,12 +107,12 @@ export const nodeRuntime: Runtime = {
   cwdOf: (drive) => process.env[`=${drive.toUpperCase()}`],
   sleep: sleepSync,
   openLock,
+  refreshDir,
   lockHolders: holdersOf,
   codeOf,
   error: (code, message, path) => Object.assign(new Error(message), { code, path }),
   onExit: (listener) => void process.on("exit", listener),
   warn: (message) => process.emitWarning(message),
-  unref: (timer) => void (timer as { unref?: () => void }).unref?.(),
 };
 
 /** libuv lacks some codes, EDQUOT among them: "Unknown system error -122". */

@@ -1,9 +1,17 @@
 import * as fs from "node:fs";
 import process from "node:process";
+import { hasDisk } from "./directory_refresh.ts";
 
 /**
- * The ids of the live processes that hold a flock(2) lock of a file, from `/proc/locks`; null
- * where there is none, or where it does not tell (a process of another pid namespace).
+ * File systems without a disk of their own that are local all the same, by their number in
+ * statfs(2): tmpfs, overlayfs, btrfs, ZFS, bcachefs.
+ */
+const LOCAL = new Set([0x0102_1994, 0x794c_7630, 0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e]);
+
+/**
+ * The ids of the live processes that hold a flock(2) lock of a file, from `/proc/locks`. Null where
+ * that does not show all holders: processes in another pid namespace, on another machine, or those
+ * that inherited the lock of a process that has ended.
  *
  * @see {@link https://man7.org/linux/man-pages/man5/proc_locks.5.html}
  */
@@ -13,16 +21,16 @@ export function holdersOf(path: string): number[] | null {
     const stat = fs.statSync(path, { bigint: true, throwIfNoEntry: false });
     if (stat === undefined) return [];
     const locks = flocks(fs.readFileSync("/proc/locks", "utf8"));
-    // Node tells numbers from 2^63 on as negative ones.
+    // Node returns numbers from 2^63 on as negative ones.
     const number = String(BigInt.asUintN(64, stat.ino));
     const ofInode = locks.filter(({ ino }) => ino === number);
     const own = ofInode.filter(({ device }) => device === deviceName(stat.dev));
-    // btrfs and overlayfs tell another device there than in stat(2).
-    if (own.length === 0) return ofInode.length === 0 ? [] : null;
-    const pids = own.flatMap(({ pid }) => isLive(pid) ? [pid] : openedBy(number));
+    // btrfs and overlayfs have another device there than in stat(2).
+    if (own.length === 0) return ofInode.length === 0 && isLocal(path, stat.dev) ? [] : null;
+    const pids = own.map(({ pid }) => pid).filter(isLive);
     return pids.length === 0 ? null : [...new Set(pids)].sort((a, b) => a - b);
   } catch {
-    return null; // It is a help for people, and nothing fails without it.
+    return null; // It helps people, and nothing may fail because of it.
   }
 }
 
@@ -36,6 +44,11 @@ function flocks(text: string): { pid: number; device: string; ino: string }[] {
   }));
 }
 
+/** Whether all holders of a lock are processes of this machine. */
+function isLocal(path: string, device: bigint): boolean {
+  return hasDisk(Number(device)) || LOCAL.has(fs.statfsSync(path).type);
+}
+
 /** The name of a device in /proc/locks, from its number in stat(2): see makedev(3). */
 function deviceName(device: bigint): string {
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
@@ -45,22 +58,4 @@ function deviceName(device: bigint): string {
 
 function isLive(pid: number): boolean {
   return pid > 0 && fs.existsSync(`/proc/${pid}`);
-}
-
-/**
- * Who has a lock whose taker has died: the processes that inherited its descriptor, as the
- * command of a flock(1) does when its shell is killed.
- */
-function openedBy(ino: string): number[] {
-  const pids = fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-  return pids.filter((pid) => {
-    try {
-      return fs.readdirSync(`/proc/${pid}/fdinfo`).some((descriptor) => {
-        const text = fs.readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, "utf8");
-        return flocks(text).some((lock) => lock.ino === ino);
-      });
-    } catch {
-      return false; // It has ended, or is another user's.
-    }
-  }).map(Number);
 }

@@ -446,6 +446,22 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     process.exit(0);
   },
 
+  /** Takes locks in a program that has another version's state; says how often it was warned. */
+  async besideOtherVersion(dir) {
+    Object.assign(globalThis, {
+      [Symbol.for("@aperture/atomic/locks/0")]: {},
+      [Symbol.for("@aperture/atomic/turns/0")]: {},
+    });
+    let warnings = 0;
+    process.on("warning", ({ message }) => {
+      if (message.includes("Two versions")) warnings++;
+    });
+    for (let i = 0; i < 2; i++) (await DirLock.acquire(dir!)).release();
+    await atomicUpdate(path.join(dir!, "file"), () => "x");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    console.log(`warnings: ${warnings}`);
+  },
+
   /** Replaces a link to a FIFO that nobody writes to by an update; says that the call has ended. */
   async updateFifo(file, form) {
     try {

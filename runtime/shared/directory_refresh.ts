@@ -1,0 +1,17 @@
+import * as fs from "node:fs";
+import process from "node:process";
+
+/** Whether a device number of Linux is that of a disk: network file systems have major number 0. */
+export function hasDisk(device: number): boolean {
+  return ((device >>> 8) & 0xfff) !== 0;
+}
+
+/** See {@linkcode Runtime.refreshDir}. */
+export function refreshDir(dir: string, fileId: string): void {
+  if (process.platform !== "linux" || hasDisk(Number.parseInt(fileId))) return;
+  try {
+    fs.closeSync(fs.openSync(dir, "r"));
+  } catch {
+    // A directory that may not be read is not refreshed.
+  }
+}
