@@ -54,7 +54,9 @@ export function tryLock(path: string, file: LockFile, shared: boolean): boolean 
       const code = codeOf(error);
       if (code === "EINTR" && tries < MAX_TRIES) continue;
       // Linux reports a busy lock of an SMB share so, and loses locks that are granted.
-      if (code === "EACCES" && !runtime.windows) throw withContext(error, `Cannot lock '${path}': ${SMB}`);
+      if (code === "EACCES" && !runtime.windows) {
+        throw withContext(error, `Cannot lock '${path}': ${SMB}`);
+      }
       throw lockFailure(error, path);
     }
   }
