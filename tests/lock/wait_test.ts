@@ -5,7 +5,7 @@ import { once } from "node:events";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
+import type { fileURLToPath } from "node:url";
 import { inTempDir } from "../support/dir.ts";
 import { isDeno, test } from "../support/test.ts";
 
