@@ -5,7 +5,6 @@ import { once } from "node:events";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
-import type { fileURLToPath } from "node:url";
 import { inTempDir } from "../support/dir.ts";
 import { isDeno, test } from "../support/test.ts";
 
