@@ -101,7 +101,8 @@ export const nodeRuntime: Runtime = {
   // Waits in libuv's pool of four threads would stall every file call of the process, those of the
   // lock's holder too (https://github.com/nodejs/node/issues/122).
   kernelWaits: 0,
-  cwd: () => process.cwd(),
+  // Node and Bun cache process.cwd(), also when another program renames the directory.
+  cwd: () => isWindows() || isRestricted() ? process.cwd() : fs.realpathSync.native("."),
   realPath: (path) => fs.realpathSync.native(path),
   // cmd.exe passes it on in such a variable, and the C library of Windows keeps it there.
   cwdOf: (drive) => process.env[`=${drive.toUpperCase()}`],

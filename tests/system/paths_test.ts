@@ -222,3 +222,25 @@ test(
       : isDeno && "Deno can neither make nor name such files",
   },
 );
+
+test(
+  "relative paths lead into the working directory after it was renamed and its name reused",
+  () =>
+    inTempDir(async (dir) => {
+      const before = process.cwd();
+      const [old, renamed] = [path.join(dir, "old"), path.join(dir, "renamed")];
+      fs.mkdirSync(old);
+      process.chdir(old);
+      try {
+        process.cwd();
+        fs.renameSync(old, renamed);
+        fs.mkdirSync(old);
+        await atomicWrite("file", "x");
+        (await DirLock.acquire("sub")).release();
+      } finally {
+        process.chdir(before);
+      }
+      assertEquals([list(old), list(renamed)], [[], ["file", "sub"]]);
+    }),
+  { skip: isWindows && "Windows does not rename a working directory" },
+);
