@@ -16,7 +16,7 @@ import { pieces } from "../support/sources.ts";
 import { isDeno27, linksWork, test as anyTest, type TestOptions } from "../support/test.ts";
 import { writer } from "../support/write_worker.ts";
 
-/** A read that destroy() cuts short is an uncaught error in node:fs of Deno 2.7. */
+/** A read that destroy() interrupts is an uncaught error in node:fs of Deno 2.7. */
 function test(name: string, fn: () => void | Promise<void>, options: TestOptions = {}): void {
   const skip = options.skip ||
     (isDeno27 && "destroy() of its node:fs streams is an uncaught error");
@@ -36,10 +36,10 @@ function stalled(): PassThrough {
 }
 
 test(
-  "atomicWrite() rejects for a file that cannot be read, and the process lives",
+  "atomicWrite() rejects for a stream of a missing file, and the process goes on",
   () =>
     inTempDir(async (dir) => {
-      // It takes a while to find the end of them: the error comes first.
+      // Following them takes a while, so the stream's error comes first.
       for (let i = 0; i < 30; i++) fs.symlinkSync(`link${i + 1}`, path.join(dir, `link${i}`));
       const child = writer("readMissing", [dir]);
       await child.says("ENOENT true");
@@ -53,7 +53,7 @@ test("atomicWrite() rejects with the error of a stream that fails before it is r
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const reason = new Error("mine");
-    const failing: (() => Readable)[] = [
+    const makers: (() => Readable)[] = [
       () => new PassThrough().destroy(reason),
       () => {
         const stream = stalled();
@@ -71,9 +71,9 @@ test("atomicWrite() rejects with the error of a stream that fails before it is r
         return stream;
       },
     ];
-    for (const make of failing) {
+    for (const make of makers) {
       const stream = make();
-      // What is destroyed already has said its error to whoever listened then.
+      // A stream that is already destroyed has emitted its error to earlier listeners.
       stream.on("error", () => {});
       assertStrictEquals(await assertRejects(() => atomicWrite(file, stream)), reason);
       await closed(stream);
@@ -81,17 +81,17 @@ test("atomicWrite() rejects with the error of a stream that fails before it is r
     assertEquals(list(dir), []);
   }));
 
-const hopeless: [string, (dir: string) => [string, AtomicWriteOptions]][] = [
+const failing: [string, (dir: string) => [string, AtomicWriteOptions]][] = [
   ["in a missing directory", (dir) => [path.join(dir, "no", "file"), {}]],
   ["that is a directory", (dir) => [dir, {}]],
-  ["that is there, with createNew", (dir) => [path.join(dir, "source"), { createNew: true }]],
-  ["when the signal is aborted already", (dir) => [
+  ["that exists, with createNew", (dir) => [path.join(dir, "source"), { createNew: true }]],
+  ["when the signal is already aborted", (dir) => [
     path.join(dir, "file"),
     { signal: AbortSignal.abort() },
   ]],
 ];
-for (const [what, make] of hopeless) {
-  test(`atomicWrite() leaves no descriptor of a stream open for a target ${what}`, () =>
+for (const [what, make] of failing) {
+  test(`atomicWrite() destroys a stream for a target ${what}`, () =>
     inTempDir(async (dir) => {
       fs.writeFileSync(path.join(dir, "source"), new Uint8Array(300_000));
       const descriptors = openDescriptors(dir);
@@ -172,7 +172,7 @@ test("atomicWrite() destroys a stream when it cannot write", () =>
     assertEquals([list(dir), openDescriptors(dir)], [["source"], descriptors]);
   }));
 
-test("atomicWrite() destroys a stream after a chunk that is no data", () =>
+test("atomicWrite() destroys a stream after a chunk of the wrong type", () =>
   inTempDir(async (dir) => {
     const source = Readable.from(["half", 1, "more"]);
     await assertRejects(() => atomicWrite(path.join(dir, "file"), source), TypeError, "Chunk must");
@@ -180,7 +180,7 @@ test("atomicWrite() destroys a stream after a chunk that is no data", () =>
     assertEquals(list(dir), []);
   }));
 
-test("atomicWrite() copies a file by a stream, and leaves no descriptor open", () =>
+test("atomicWrite() leaves no descriptor open when it copies a file by a stream", () =>
   inTempDir(async (dir) => {
     fs.writeFileSync(path.join(dir, "source"), content(5, 500_000));
     const descriptors = openDescriptors(dir);

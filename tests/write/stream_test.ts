@@ -33,10 +33,10 @@ for (const [what, make] of sources) {
     }));
 }
 
-/** A Blob that tells another size than it has, as Bun's of files and of S3 do. */
+/** A Blob whose size is not that of its bytes, as Bun's Blobs of files and of S3 can be. */
 function blobOfSize(size: number): Blob {
   const blob = Object.defineProperty(blobOf(whole), "size", { value: size });
-  // Deno's own would go by the size.
+  // Deno's own implementation would go by the size.
   return Object.assign(blob, { arrayBuffer: () => Promise.resolve(whole.slice().buffer) });
 }
 
@@ -49,11 +49,30 @@ for (const size of [NaN, Infinity, 3 * 2 ** 30]) {
 }
 
 for (const size of [0, whole.byteLength - 1, whole.byteLength + 1]) {
-  test(`atomicWrite() refuses a Blob that tells ${size} bytes and has ${whole.byteLength}`, () =>
+  test(`atomicWrite() rejects a Blob of the size ${size} that has ${whole.byteLength} bytes`, () =>
     unchanged((file) => assertRejects(() => atomicWrite(file, blobOfSize(size)), TypeError)));
 }
 
-test("atomicWrite() fails with what the reading of an empty Blob fails with", () =>
+test("atomicWrite() writes a Blob without stream()", () =>
+  inTempDir(async (dir) => {
+    const { size, arrayBuffer } = blobOf(whole);
+    const blob = { size, slice() {}, arrayBuffer: arrayBuffer.bind(blobOf(whole)) };
+    await atomicWrite(path.join(dir, "file"), blob as unknown as Blob);
+    assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 7);
+  }));
+
+test("atomicWrite() rejects a Blob without arrayBuffer(), such as jsdom's", () =>
+  unchanged(async (file) => {
+    class Blob {
+      readonly size = 1;
+      slice() {}
+    }
+    const blob = new Blob() as unknown as AtomicData;
+    const message = "received a Blob without arrayBuffer(): read it by a FileReader";
+    await assertRejects(() => atomicWrite(file, blob), TypeError, message);
+  }));
+
+test("atomicWrite() rejects with the error of reading an empty Blob", () =>
   unchanged(async (file) => {
     const reason = new Error("missing");
     const blob = Object.assign(blobOf(), { arrayBuffer: () => Promise.reject(reason) });
@@ -74,7 +93,7 @@ test("atomicWrite() writes strings and bytes of an AsyncIterable", () =>
     assertEquals(text(path.join(dir, "file")), "abü");
   }));
 
-test("atomicWrite() holds little of a stream of 320 MiB in memory", () =>
+test("atomicWrite() writes a stream of 320 MiB in bounded memory", () =>
   inTempDir(async (dir) => {
     const chunk = new Uint8Array(1 << 20);
     let most = 0;
@@ -118,7 +137,7 @@ test("atomicWrite() reads a stream no faster than it writes", () =>
     assert(ahead <= 2, `${ahead} chunks`);
   }));
 
-test("atomicWrite() passes a source's error on as it is", () =>
+test("atomicWrite() rejects with a source's own error, unchanged", () =>
   unchanged(async (file) => {
     const reason = Object.assign(new Error("mine"), { code: "ENOENT" });
     const failing: AtomicData[] = [
@@ -161,7 +180,7 @@ test("atomicWrite() cancels the source when it cannot write", () =>
     assert(returned);
   }));
 
-test("atomicWrite() keeps its error when the source cannot even be stopped", () =>
+test("atomicWrite() keeps its error when the source cannot be stopped", () =>
   inTempDir(async (dir) => {
     const iterable: AsyncIterable<Uint8Array> = {
       [Symbol.asyncIterator]: () => ({
@@ -174,7 +193,7 @@ test("atomicWrite() keeps its error when the source cannot even be stopped", () 
     await assertRejects(() => atomicWrite(dir, iterable), Error, "Is a directory");
   }));
 
-/** Sources that fail, and whose end fails too. */
+/** Sources that fail, and that cannot be stopped either. */
 const stubborn: [string, () => AtomicData][] = [
   ["a stream of node:stream", () => {
     const stream = new Readable({ objectMode: true, read: () => void stream.push({}) });
@@ -196,7 +215,7 @@ const stubborn: [string, () => AtomicData][] = [
   }],
 ];
 for (const [what, make] of stubborn) {
-  test(`atomicWrite() leaves nothing of ${what} that fails and cannot be stopped`, () =>
+  test(`atomicWrite() leaves no file of ${what} that fails and cannot be stopped`, () =>
     inTempDir(async (dir) => {
       const descriptors = openDescriptors(dir);
       const file = path.join(dir, "file");
@@ -213,7 +232,7 @@ test("atomicWrite() cancels the source when the target is refused", () =>
     assert(cancelled);
   }));
 
-test("atomicWrite() rejects a chunk that is no data", () =>
+test("atomicWrite() rejects a chunk of the wrong type", () =>
   unchanged(async (file) => {
     for (const chunk of [1, null, undefined, {}, [1, 2]]) {
       const data = (async function* () {
@@ -224,7 +243,7 @@ test("atomicWrite() rejects a chunk that is no data", () =>
     }
   }));
 
-test("atomicWrite() rejects a stream that another reads", () =>
+test("atomicWrite() rejects a locked ReadableStream", () =>
   unchanged(async (file) => {
     const stream = streamOf([whole]);
     stream.getReader();
@@ -250,7 +269,7 @@ const aborts: [string, (options: AtomicWriteOptions, file: string) => Promise<vo
     )],
 ];
 for (const [what, write] of aborts) {
-  test(`atomicWrite() gives up a write ${what} when aborted`, () =>
+  test(`atomicWrite() ends a write ${what} when aborted`, () =>
     unchanged(async (file) => {
       const controller = new AbortController();
       const reason = new Error("enough");
@@ -261,7 +280,7 @@ for (const [what, write] of aborts) {
       assertStrictEquals(await done, reason);
     }));
 
-  test(`atomicWrite() gives up a write ${what} when aborted before it reads`, () =>
+  test(`atomicWrite() ends a write ${what} when aborted before it reads`, () =>
     unchanged(async (file) => {
       const controller = new AbortController();
       const reason = new Error("enough");
@@ -329,7 +348,7 @@ test("atomicWrite() leaves no listener on the signal", () =>
     assertEquals(listeners, 0);
   }));
 
-test("atomicWrite() gathers the small chunks of a stream", () =>
+test("atomicWrite() gathers the small chunks of a stream into few system calls", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const calls = await recorded(() => atomicWrite(file, streamOf(pieces(whole, 100))));
@@ -339,7 +358,7 @@ test("atomicWrite() gathers the small chunks of a stream", () =>
     assertEquals(numberOf(fs.readFileSync(file)), 7);
   }));
 
-test("atomicWrite() takes the strings of a source as one text: a surrogate pair may be split", () =>
+test("atomicWrite() joins a surrogate pair that is split between two strings of a source", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     await atomicWrite(
@@ -359,7 +378,7 @@ test("atomicWrite() takes the strings of a source as one text: a surrogate pair 
   }));
 
 test(
-  "atomicWrite() waits for the mode of a target that changes while a stream is written",
+  "atomicWrite() keeps the mode that its target has when a stream ends",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -376,7 +395,7 @@ test(
   { skip: isWindows && "no modes on Windows" },
 );
 
-test("atomicWrite() gives up at whatever moment it is aborted, with a source that stalls", () =>
+test("atomicWrite() ends at whatever moment it is aborted while a source stalls", () =>
   unchanged(async (file) => {
     const stalls: AsyncIterable<string> = {
       [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }),
@@ -400,7 +419,7 @@ test("atomicWrite() gives up at whatever moment it is aborted, with a source tha
     }
   }));
 
-test("atomicWrite() reads a Blob anew for which there was no descriptor", () =>
+test("atomicWrite() reads a Blob again after EMFILE", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     let reads = 0;
