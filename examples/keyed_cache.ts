@@ -1,29 +1,30 @@
 /**
- * A cache on disk that computes each entry once, however many processes ask for it: entries are
- * read without a lock, and each missing one is computed under a lock of its own, so that others do
- * not wait for it.
- *
- * ```sh
- * deno run -A examples/keyed_cache.ts [DIR]
- * ```
+ * A cache on disk that computes each entry once, however many processes ask for it. Entries are read
+ * without a lock, and each missing entry is computed under a lock of its own, so that requests for
+ * other entries do not wait.
  *
  * @module
  */
+import { createHash } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { withDirLock } from "@aperture/atomic";
 import { readJson, writeJson } from "@aperture/atomic/json";
 
-/** The entry for `key`, computed if nobody has done so yet. */
+/** Returns the entry for `key`, and computes it if no process has done so yet. */
 export async function cached<T>(
   dir: string,
   key: string,
   compute: () => Promise<T>,
 ): Promise<T> {
-  const name = await digest(key);
+  const name = createHash("sha256").update(key).digest("hex");
   const path = `${dir}/${name}.json`;
   const found = await readJson<{ value: T }>(path);
   if (found !== undefined) return found.value;
   return await withDirLock(dir, async () => {
-    const found = await readJson<{ value: T }>(path); // Another may have been quicker.
+    const found = await readJson<{ value: T }>(path); // Another process may have been faster.
     if (found !== undefined) return found.value;
     const value = await compute();
     await writeJson(path, { value }, { durability: "none" });
@@ -31,20 +32,15 @@ export async function cached<T>(
   }, { lockFileName: `${name}.lock` });
 }
 
-async function digest(key: string): Promise<string> {
-  const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key));
-  return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-if (import.meta.main) {
-  const dir = Deno.args[0] ?? await Deno.makeTempDir();
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const dir = process.argv[2] ?? await mkdtemp(`${tmpdir()}/keyed-cache-`);
   let computed = 0;
   const square = (n: number) =>
     cached(dir, `square of ${n}`, () => {
       computed++;
       return new Promise<number>((resolve) => setTimeout(() => resolve(n * n), 50));
     });
-  const asked = Array.from({ length: 30 }, (_, i) => square(i % 3));
-  console.log(`${(await Promise.all(asked)).length} answers, ${computed} computed`);
-  if (Deno.args[0] === undefined) await Deno.remove(dir, { recursive: true });
+  const requests = Array.from({ length: 30 }, (_, i) => square(i % 3));
+  console.log(`${(await Promise.all(requests)).length} answers, ${computed} computed`);
+  if (process.argv[2] === undefined) await rm(dir, { recursive: true });
 }

@@ -1,17 +1,23 @@
 /**
- * Several processes share one cache directory: they ask for the digest and compressed size of
- * every file below a directory, many times over and at once. Each answer is computed once in
- * all, under the lock of its part of the cache; it is stored atomically, and read without a lock
- * while others write.
+ * Eight processes share one cache directory. They ask for the digest and compressed size of every file
+ * below a directory, many times and concurrently. Each answer is computed once in total, under the lock
+ * of its part of the cache; it is stored atomically, and read without a lock while others write.
  *
  * ```sh
- * deno task demo [DIR]
+ * npm run demo # or: npm run demo -- DIR
  * ```
  *
- * It exits with 1 if anything was computed twice or read torn.
+ * It exits with 1 if anything was computed twice, or if a torn file was read.
  *
  * @module
  */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import process from "node:process";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 /** What a worker has seen. */
@@ -32,22 +38,23 @@ interface Worker {
 
 const WORKERS = 8;
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-const root = Deno.args[0] ?? here("..");
+const denoArgs: string[] = JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]");
+const root = process.argv[2] ?? here("..");
 const files = await filesBelow(root);
 if (files.length === 0) throw new Error(`There are no files below ${root}`);
 
-const cacheDir = await Deno.makeTempDir({ prefix: "shared-cache-" });
+const cacheDir = await mkdtemp(`${tmpdir()}/shared-cache-`);
 const listFile = `${cacheDir}/files.json`;
-await Deno.writeTextFile(listFile, JSON.stringify(files));
+await writeFile(listFile, JSON.stringify(files));
 const requests = Math.max(400, 3 * files.length);
 
-const runtimes = await findRuntimes();
+const runtimes = findRuntimes();
 const done = new Array<number>(WORKERS).fill(0);
 const started = performance.now();
 const seen = await Promise.all(
   Array.from({ length: WORKERS }, (_, i) => work(runtimes[i % runtimes.length]!, i)),
 ).finally(() => {
-  if (Deno.stdout.isTerminal()) console.log();
+  if (process.stdout.isTTY) console.log();
 });
 const wall = performance.now() - started;
 
@@ -72,100 +79,96 @@ printTable([
   ["longest wait for a lock", `${Math.max(...seen.map((s) => s.longestWait)).toFixed(1)} ms`],
   ["wall time", `${(wall / 1000).toFixed(2)} s`],
 ]);
-await Deno.remove(cacheDir, { recursive: true });
-console.log(`
+await rm(cacheDir, { recursive: true });
+if ("Deno" in globalThis) {
+  console.log(`
 Next, try the lock from two terminals, and two processes that share a settings file:
   ${runOf("cli.ts")} lock . -- sleep 10
   ${runOf("examples/shared_settings.ts")}`);
-Deno.exit(twice.length + torn + lostUses === 0 ? 0 : 1);
+}
+process.exit(twice.length + torn + lostUses === 0 ? 0 : 1);
 
-/** Deno, and Node if it is there and the npm package is built. */
-async function findRuntimes(): Promise<Worker[]> {
+/** This runtime, and on Deno also Node.js if it is installed and the npm package is built. */
+function findRuntimes(): Worker[] {
   const worker = here("shared_cache_worker.mjs");
-  const deno: Worker = {
-    name: `Deno ${Deno.version.deno}`,
-    command: Deno.execPath(),
+  const library = import.meta.resolve("@aperture/atomic");
+  const { bun, deno, node } = process.versions;
+  if (deno === undefined) {
+    const name = bun === undefined ? `Node.js ${node}` : `Bun ${bun}`;
+    return [{ name, command: process.execPath, args: [worker, library] }];
+  }
+  const runtimes: Worker[] = [{
+    name: `Deno ${deno}`,
+    command: process.execPath,
     args: [
       "run",
       `--allow-read=${root},${cacheDir},${here("..")}`,
       `--allow-write=${cacheDir}`,
-      ...JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]"),
+      ...denoArgs,
       worker,
-      new URL("../mod.ts", import.meta.url).href,
+      library,
     ],
-  };
-  try {
-    const built = new URL("../npm/esm/mod.js", import.meta.url);
-    await Deno.stat(built);
-    const { stdout } = await new Deno.Command("node", { args: ["--version"] }).output();
-    const version = new TextDecoder().decode(stdout).trim().slice(1);
-    return [deno, { name: `Node ${version}`, command: "node", args: [worker, built.href] }];
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [deno];
-    throw error;
+  }];
+  const version = spawnSync("node", ["--version"], { encoding: "utf8" }).stdout?.trim().slice(1);
+  if (version && existsSync(here("../npm/esm/mod.js"))) {
+    const built = new URL("../npm/esm/mod.js", import.meta.url).href;
+    runtimes.push({ name: `Node.js ${version}`, command: "node", args: [worker, built] });
   }
+  return runtimes;
 }
 
-/** Runs one worker, keeping track of how far it is. */
+/** Runs one worker, and records its progress. */
 async function work({ command, args }: Worker, i: number): Promise<Stats> {
-  const child = new Deno.Command(command, {
-    args: [...args, cacheDir, listFile, String(requests)],
-    stdout: "piped",
-  }).spawn();
+  const child = spawn(command, [...args, cacheDir, listFile, String(requests)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const closed = once(child, "close");
   let stats: Stats | undefined;
-  let rest = "";
-  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop()!;
-    for (const line of lines) {
-      const message = JSON.parse(line);
-      done[i] = message.done;
-      stats = message.stats;
-      showProgress();
-    }
+  for await (const line of createInterface({ input: child.stdout })) {
+    const message = JSON.parse(line);
+    done[i] = message.done;
+    stats = message.stats;
+    showProgress();
   }
-  const { code } = await child.status;
+  const [code] = await closed;
   if (code !== 0 || stats === undefined) throw new Error(`A worker failed with exit code ${code}`);
   return stats;
 }
 
 function showProgress(): void {
-  if (!Deno.stdout.isTerminal()) return;
+  if (!process.stdout.isTTY) return;
   const part = done.reduce((a, b) => a + b) / (WORKERS * requests);
   const bar = "█".repeat(Math.round(part * 30)).padEnd(30, "░");
-  Deno.stdout.writeSync(
-    new TextEncoder().encode(`\r${bar} ${Math.round(Math.min(part, 1) * 100)} %`),
-  );
+  process.stdout.write(`\r${bar} ${Math.round(Math.min(part, 1) * 100)} %`);
 }
 
-/** The files below a directory, less what git, npm and the build put there. */
+/** The files below a directory, except what git, npm and the build put there. */
 async function filesBelow(dir: string): Promise<string[]> {
   const found: string[] = [];
-  for await (const { name, isDirectory, isFile } of Deno.readDir(dir)) {
-    const path = `${dir.replace(/\/$/, "")}/${name}`;
-    if (isFile) found.push(path);
-    if (isDirectory && ![".git", "node_modules", "npm"].includes(name)) {
+  for (const entry of await readdir(dir, { withFileTypes: true })) {
+    const path = `${dir.replace(/\/$/, "")}/${entry.name}`;
+    if (entry.isFile()) found.push(path);
+    if (entry.isDirectory() && ![".git", "node_modules", "npm"].includes(entry.name)) {
       found.push(...await filesBelow(path));
     }
   }
   return found;
 }
 
-/** How many updates the entries remember. */
+/** The number of updates that are recorded in the entries. */
 async function countUses(): Promise<number> {
   let total = 0;
   for (const path of await filesBelow(cacheDir)) {
     if (path === listFile || !path.endsWith(".json")) continue;
-    total += JSON.parse(await Deno.readTextFile(path)).uses;
+    total += JSON.parse(await readFile(path, "utf8")).uses;
   }
   return total;
 }
 
-/** The command that runs a file of this repository from here. */
+/** The command that runs a file of this repository from the working directory. */
 function runOf(file: string): string {
-  const path = fileURLToPath(new URL(`../${file}`, import.meta.url));
-  const args = ["run", "-A", ...JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]"), path];
-  return [Deno.execPath(), ...args].map((word) => word.replace(`${Deno.cwd()}/`, "")).join(" ");
+  const words = [process.execPath, "run", "-A", ...denoArgs, here(`../${file}`)];
+  return words.map((word) => word.replace(`${process.cwd()}/`, "")).join(" ");
 }
 
 function count(number: number): string {

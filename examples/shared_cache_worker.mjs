@@ -1,6 +1,6 @@
-// One of the processes of shared_cache.ts. It is JavaScript that runs on Deno and on Node:
+// One of the processes of shared_cache.ts, in JavaScript for Deno, Node.js and Bun:
 //   RUNTIME shared_cache_worker.mjs LIBRARY CACHE_DIR LIST_FILE REQUESTS
-// It says how far it is, and at last what it has seen, as lines of JSON.
+// It reports its progress, and in the end what it has seen, as lines of JSON.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -25,18 +25,18 @@ function sha256(data) {
   return createHash("sha256").update(data).digest("hex");
 }
 
-/** An entry carries a seal over all of itself, so that a torn one is known. */
-function sealed(entry) {
-  return JSON.stringify({ ...entry, seal: sha256(JSON.stringify(entry)) });
+/** An entry carries a checksum of itself, so that a torn entry is recognized. */
+function withChecksum(entry) {
+  return JSON.stringify({ ...entry, checksum: sha256(JSON.stringify(entry)) });
 }
 
-function unsealed(text) {
-  const { seal, ...entry } = JSON.parse(text);
-  if (seal !== sha256(JSON.stringify(entry))) throw new Error("The seal is broken");
+function withoutChecksum(text) {
+  const { checksum, ...entry } = JSON.parse(text);
+  if (checksum !== sha256(JSON.stringify(entry))) throw new Error("The entry is torn");
   return entry;
 }
 
-/** Reads an entry without any lock; null if there is none yet. */
+/** Reads an entry without any lock; or returns null if there is none. */
 async function read(path) {
   let text;
   try {
@@ -46,7 +46,7 @@ async function read(path) {
     throw error;
   }
   try {
-    return unsealed(text);
+    return withoutChecksum(text);
   } catch {
     stats.torn++;
     return null;
@@ -69,12 +69,12 @@ async function ask(file) {
   let entry = await read(path);
   if (entry !== null) {
     stats.hits++;
-    // Every tenth reader changes the entry, while others read it.
+    // Every tenth reader changes the entry, while other processes read it.
     if (stats.hits % 10 === 0) {
       stats.uses++;
       await atomicUpdate(path, (bytes) => {
-        const now = unsealed(new TextDecoder().decode(bytes));
-        return sealed({ ...now, uses: now.uses + 1 });
+        const now = withoutChecksum(new TextDecoder().decode(bytes));
+        return withChecksum({ ...now, uses: now.uses + 1 });
       }, { durability: "none" });
     }
     return entry;
@@ -83,10 +83,10 @@ async function ask(file) {
   const started = performance.now();
   await withDirLock(part, async () => {
     stats.longestWait = Math.max(stats.longestWait, performance.now() - started);
-    entry = await read(path); // Another may have been quicker.
+    entry = await read(path); // Another process may have been faster.
     if (entry !== null) return void stats.hits++;
     entry = await compute(file);
-    await atomicWrite(path, sealed(entry), { durability: "none" });
+    await atomicWrite(path, withChecksum(entry), { durability: "none" });
   });
   return entry;
 }

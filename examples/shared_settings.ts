@@ -1,13 +1,15 @@
 /**
- * Two processes share a settings file, each changes its own part, and no change is lost: what a
- * program and its configuration tool do.
- *
- * ```sh
- * deno run -A examples/shared_settings.ts
- * ```
+ * Two processes share a settings file. Each changes its own part, as a program and its configuration
+ * tool do, and no change is lost.
  *
  * @module
  */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { readJson, updateJson } from "@aperture/atomic/json";
 
 interface Settings {
@@ -15,10 +17,10 @@ interface Settings {
   changes: Record<string, number>;
 }
 
-/** Any function that throws will do, a schema's `parse` too. */
+/** Any function that throws works as a check, and so does the `parse` of a schema. */
 function check(value: unknown): Settings {
   const { changes } = Object(value);
-  if (typeof changes !== "object") throw new TypeError("There must be 'changes'");
+  if (typeof changes !== "object") throw new TypeError("'changes' is missing");
   return { changes };
 }
 
@@ -30,22 +32,23 @@ async function change(path: string, name: string): Promise<void> {
   }
 }
 
-const [path, name] = Deno.args;
+const [path, name] = process.argv.slice(2);
 if (path !== undefined && name !== undefined) {
   await change(path, name);
 } else {
-  const dir = await Deno.makeTempDir();
+  const dir = await mkdtemp(`${tmpdir()}/shared-settings-`);
   const settings = `${dir}/settings.json`;
-  const statuses = ["editor", "service"].map((name) =>
-    new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", ...imports(), import.meta.filename!, settings, name],
-    }).spawn().status
+  const children = ["editor", "service"].map((name) =>
+    spawn(process.execPath, [...thisProgram(), settings, name], { stdio: "inherit" })
   );
-  await Promise.all(statuses);
+  await Promise.all(children.map((child) => once(child, "close")));
   console.log(JSON.stringify(await readJson(settings, { check })));
-  await Deno.remove(dir, { recursive: true });
+  await rm(dir, { recursive: true });
 }
 
-function imports(): string[] {
-  return JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]");
+/** The arguments with which the runtime runs this file. */
+function thisProgram(): string[] {
+  const file = fileURLToPath(import.meta.url);
+  if (!("Deno" in globalThis)) return [file];
+  return ["run", "-A", ...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]"), file];
 }

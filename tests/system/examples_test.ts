@@ -48,14 +48,14 @@ test(
       const one = () =>
         new Child("", [], { worker: [process.execPath, ...program("single_instance"), dir] });
       const first = one();
-      assert((await first.line()).includes("is the one that runs"));
+      assert((await first.line()).includes("is the only instance"));
       const second = run("single_instance", dir);
       assertEquals([second.code, second.out], [1, ""]);
       const who = process.platform === "linux" ? `: process ${first.process.pid}` : "";
-      assert(second.err.startsWith(`It runs already${who}`), second.err);
+      assert(second.err.startsWith(`Already running${who}`), second.err);
       await first.kill();
       const third = one();
-      assert((await third.line()).includes("is the one that runs"));
+      assert((await third.line()).includes("is the only instance"));
       third.tell();
       assertEquals(await third.exit(), 0);
     }),
