@@ -104,6 +104,8 @@ function proseFiles(root: string): string[] {
   const files = folders.flatMap((dir) => filesOf(path.join(root, dir)).map((f) => `${dir}/${f}`));
   return [...top.filter((entry) => entry.isFile()).map(({ name }) => name), ...files]
     .filter((file) => /\.(?:md|ts|mjs|js|sh|ya?ml)$|^\.ci\/run$/.test(file))
+    // Generated, as .gitignore says.
+    .filter((file) => !/^scripts\/site\/(?:api|\.vitepress\/(?:cache|dist|\.temp))\//.test(file))
     // These quote the patterns.
     .filter((file) => !/^scripts\/lib\/prose(?:_test)?\.ts$/.test(file))
     .sort();
