@@ -1,6 +1,6 @@
 /**
  * A cache on disk that computes each entry once, however many processes ask for it. Entries are read
- * without a lock, and each missing entry is computed under a lock of its own, so that requests for
+ * without a lock, and each missing entry is computed under its own lock, so that requests for
  * other entries do not wait.
  *
  * @module
