@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import { createRequire } from "node:module";
 import * as path from "node:path";
+import { importNodeGlobals } from "./node_globals.ts";
 import { entryPoints } from "./package.ts";
 import { nodeModules, setUp } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
@@ -43,6 +44,10 @@ export async function joinModules(outDir: string): Promise<void> {
   const bundle = await rollup({
     input: Object.fromEntries(entryPoints.map(({ file }) => [file, path.join(from, `${file}.js`)])),
     external: /^node:/,
+    plugins: [{
+      name: "node-globals",
+      transform: (code: string, id: string) => importNodeGlobals(id, code),
+    }],
     onwarn(warning: { message: string }) {
       throw new Error(warning.message);
     },

@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import ts from "typescript";
 import { stdFile } from "./imports.ts";
+import { importNodeGlobals } from "./node_globals.ts";
 import { entryPoints, nestedPackageJson } from "./package.ts";
 import { nodeModules, root, setUp } from "./setup.mjs";
 import { specifiersOf } from "./specifiers.ts";
@@ -74,8 +75,10 @@ function compile(outDir: string, files: string[], isPackage: boolean): void {
   for (const [dir, module] of [["esm", ts.ModuleKind.ESNext], ["script", ts.ModuleKind.CommonJS]]) {
     const texts = new Map<string, string>();
     for (const [file, text] of sources) {
-      const isCommonJs = module === ts.ModuleKind.CommonJS;
-      texts.set(target(file), isPackage || !isCommonJs ? text : withoutImportMeta(text));
+      texts.set(
+        target(file),
+        isPackage ? text : testText(file, text, module === ts.ModuleKind.CommonJS),
+      );
     }
     emit(texts, module as ts.ModuleKind, path.join(outDir, dir as string), isPackage);
   }
@@ -143,8 +146,12 @@ function relative(from: string, to: string): string {
   return (between.startsWith(".") ? between : `./${between}`).replace(/\.ts$/, ".js");
 }
 
-/** `import.meta.url`, in tests, as CommonJS has it. */
-function withoutImportMeta(text: string): string {
+/** The text of a file of the build with tests: what joinModules() does for the package, and more. */
+function testText(file: string, text: string, isCommonJs: boolean): string {
+  const isLibrary = !/^(tests|deps)[\\/]/.test(target(file));
+  if (isLibrary) return importNodeGlobals(file, text);
+  if (!isCommonJs) return text;
+  // CommonJS has no import.meta.url.
   return text.replaceAll("import.meta.url", 'require("node:url").pathToFileURL(__filename).href');
 }
 

@@ -1,5 +1,5 @@
-// Runs the cases in Jest 29 and 30, as CommonJS and as ES modules:
-// deno run -A scripts/matrix/jest.ts
+// Runs the cases in Jest 27, 29 and 30, in Node's and jsdom's environment, as CommonJS and as ES
+// modules: deno run -A scripts/matrix/jest.ts
 
 import { packageJson } from "../lib/package.ts";
 import { Project } from "../lib/project.ts";
@@ -23,15 +23,21 @@ project.write(
   }),
 );
 const steps = new Checklist();
-for (const version of [29, 30]) {
-  for (const [name, file] of [["CommonJS", "commonjs"], ["ESM", "module"]] as const) {
-    const out = `${name}-${version}.json`;
-    const jest = `${matrixModules}/jest-${version}/bin/jest.js`;
-    const args = ["--experimental-vm-modules", "--no-warnings", jest, file];
-    const options = ["--json", `--outputFile=${out}`];
-    // It fails when a test does; which one it was is in its report.
-    await project.run("node", [...args, ...options]).catch(() => {});
-    await steps.reported(`Jest ${version}, ${name}`, `${project.dir}/${out}`, Object.keys(CASES));
+for (const version of [27, 29, 30]) {
+  for (const environment of ["node", "jsdom"]) {
+    for (const [name, file] of [["CommonJS", "commonjs"], ["ESM", "module"]] as const) {
+      const out = `${name}-${version}-${environment}.json`;
+      const jest = `${matrixModules}/jest-${version}/bin/jest.js`;
+      const args = ["--experimental-vm-modules", "--no-warnings", jest, file];
+      const env = environment === "node"
+        ? environment
+        : `${matrixModules}/jest-environment-jsdom-${version}`;
+      const options = [`--env=${env}`, "--json", `--outputFile=${out}`];
+      // It exits with 1 if a test fails; the report says which.
+      await project.run("node", [...args, ...options]).catch(() => {});
+      const title = `Jest ${version}, ${environment}, ${name}`;
+      await steps.reported(title, `${project.dir}/${out}`, Object.keys(CASES));
+    }
   }
 }
 project.remove();

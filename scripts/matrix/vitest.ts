@@ -1,5 +1,6 @@
-// Runs the cases in vitest's pools: deno run -A scripts/matrix/vitest.ts
+// Runs the cases in the pools and environments of vitest: deno run -A scripts/matrix/vitest.ts
 
+import * as fs from "node:fs";
 import { packageJson } from "../lib/package.ts";
 import { Project } from "../lib/project.ts";
 import { matrixModules, node, setUpMatrix, versions } from "../lib/runtimes.ts";
@@ -13,14 +14,27 @@ const project = await Project.create();
 await project.install();
 project.write("module.test.mjs", testFile("esm", packageJson.name));
 const steps = new Checklist();
-// It does not run on Node 20.
+for (const name of ["jsdom", "happy-dom"]) {
+  fs.symlinkSync(`${matrixModules}/${name}`, `${project.dir}/node_modules/${name}`, "junction");
+}
+// vitest does not run on Node 20.
 const command = await node(versions.node.find((version) => Number.parseInt(version) >= 22)!);
-for (const pool of ["forks", "threads", "vmThreads", "vmForks"]) {
-  const out = `${pool}.json`;
+const runs = [
+  ...["forks", "threads", "vmThreads", "vmForks"].map((pool) => [pool, "node"]),
+  ["forks", "jsdom"],
+  ["forks", "happy-dom"],
+];
+for (const [pool, environment] of runs) {
+  const out = `${pool}-${environment}.json`;
   const vitest = `${matrixModules}/vitest/vitest.mjs`;
-  const options = ["--globals", `--pool=${pool}`, "--reporter=json", `--outputFile=${out}`];
+  const options = [`--pool=${pool}`, `--environment=${environment}`, "--globals"];
+  options.push("--reporter=json", `--outputFile=${out}`);
   await project.run(command, [vitest, "run", ...options]).catch(() => {});
-  await steps.reported(`vitest, ${pool}`, `${project.dir}/${out}`, Object.keys(CASES));
+  await steps.reported(
+    `vitest, ${pool}, ${environment}`,
+    `${project.dir}/${out}`,
+    Object.keys(CASES),
+  );
 }
 project.remove();
 Deno.exit(steps.end());

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import * as vm from "node:vm";
 import { AtomicFile, atomicUpdate, atomicWrite, atomicWriteSync } from "../../mod.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
-import { foreign, inContext } from "../support/realm.ts";
+import { foreign, inBareContext, inContext } from "../support/realm.ts";
 import { isBun, isDeno, isWindows, test } from "../support/test.ts";
 
 const built = !import.meta.url.endsWith(".ts");
@@ -139,6 +139,89 @@ test(
       lock!.release();
     }),
   { skip },
+);
+
+test(
+  "every export works in a context with no globals but timers, AbortController and process",
+  () =>
+    inTempDir(async (dir) => {
+      const { lib, json } = inBareContext();
+      const file = path.join(dir, "file");
+      const textOf = (bytes: Uint8Array | null) => new TextDecoder().decode(bytes!);
+      const uses: Record<string, () => unknown> = {
+        async atomicWrite() {
+          const body = () => new Response("x").body!;
+          const data = [
+            "x",
+            new Uint8Array([120]),
+            new Blob(["x"]),
+            body(),
+            (async function* () {
+              yield "x";
+            })(),
+          ];
+          for (const each of data) {
+            await lib.atomicWrite(new URL(`file://${file}`), each);
+            assertEquals(text(file), "x");
+          }
+        },
+        atomicWriteSync: () => lib.atomicWriteSync(path.join(dir, "ä".repeat(120)), "ä"),
+        async AtomicFile() {
+          const draft = await lib.AtomicFile.open(file);
+          const writer = draft.writable.getWriter();
+          await writer.write(new TextEncoder().encode("streamed"));
+          await writer.close();
+          await draft.commit();
+          assertEquals(text(file), "streamed");
+        },
+        isAtomicWriteError: () => assertEquals(lib.isAtomicWriteError(new Error()), false),
+        isTempName: () => assert(lib.isTempName(".a.0123456789abcdef.tmp")),
+        sweepTempFiles: () => lib.sweepTempFiles(dir, { olderThan: 0 }),
+        async DirLock() {
+          const lock = await lib.DirLock.acquire(dir);
+          const waiting = lib.DirLock.acquire(dir, { timeout: 5_000 });
+          lock.release();
+          (await waiting).release();
+          lib.DirLock.acquireSync(dir, { timeout: 5_000 }).release();
+        },
+        lockHolders: () => lib.lockHolders(dir),
+        withDirLock: () => lib.withDirLock(dir, () => {}),
+        async atomicUpdate() {
+          await lib.atomicUpdate(file, () => "one");
+          await lib.atomicUpdate(file, (bytes) => `${textOf(bytes)} two`);
+          assertEquals(text(file), "one two");
+        },
+        atomicUpdateSync: () => lib.atomicUpdateSync(file, (bytes) => bytes),
+        DeadlockError() {
+          const lock = lib.DirLock.acquireSync(dir);
+          assertThrows(() => lib.DirLock.acquireSync(dir), lib.DeadlockError);
+          lock.release();
+        },
+        LOCK_FILE_NAME: () => assertEquals(lib.LOCK_FILE_NAME, ".aperture.lock"),
+        LockLostError: () => assert(new lib.LockLostError("x").message !== ""),
+        async LockTimeoutError() {
+          const lock = lib.DirLock.acquireSync(dir);
+          await assertRejects(() => lib.DirLock.acquire(dir, { timeout: 1 }), lib.LockTimeoutError);
+          lock.release();
+        },
+        async JsonFileError() {
+          fs.writeFileSync(file, Uint8Array.of(0xff));
+          await assertRejects(() => json.readJson(file), json.JsonFileError, "UTF-8");
+          fs.writeFileSync(file, "{");
+          await assertRejects(() => json.readJson(file), json.JsonFileError);
+        },
+        writeJson: () => json.writeJson(file, { a: 1 }),
+        writeJsonSync: () => json.writeJsonSync(file, { a: 1 }),
+        readJson: async () => assertEquals(JSON.stringify(await json.readJson(file)), '{"a":1}'),
+        readJsonSync: () => assertEquals(JSON.stringify(json.readJsonSync(file)), '{"a":1}'),
+        updateJson: () => json.updateJson(file, () => ({ a: 2 })),
+        updateJsonSync: () => json.updateJsonSync(file, () => ({ a: 3 })),
+      };
+      assertEquals(Object.keys(uses).sort(), Object.keys({ ...lib, ...json }).sort());
+      for (const use of Object.values(uses)) await use();
+      assertEquals(text(file).replaceAll(/\s/g, ""), '{"a":3}');
+    }),
+  { skip: skip || isWindows && "paths are no URLs on Windows" },
 );
 
 test("bytes of another realm are data", () =>

@@ -4,10 +4,10 @@ import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Context, createContext, runInContext } from "node:vm";
 
-/** Where the CommonJS build of the library is, seen from the tests of either build. */
-const BUILT: string = fileURLToPath(new URL("../../../script/mod.js", import.meta.url));
+/** The CommonJS build of the library, relative to the tests of either build. */
+const BUILT: string = fileURLToPath(new URL("../../../script/", import.meta.url));
 
-/** What a host gives to a context, as Jest and vitest do: of the realm of the host, all of it. */
+/** The host's globals that Jest and vitest pass to a context. */
 const GIVEN = [
   "AbortController",
   "AbortSignal",
@@ -27,16 +27,38 @@ const GIVEN = [
   "setTimeout",
 ];
 
+/** The globals that the library needs besides ECMAScript's. */
+const NEEDED = ["AbortController", "AbortSignal", "clearTimeout", "process", "setTimeout"];
+
 type Module = { exports: unknown };
 
 /**
- * The built library in a context of its own: its errors, arrays and promises are of another realm
- * than those of node:fs. `buffers` are given to it too, as Jest does.
+ * Loads the built library in a context of its own: its errors, arrays and promises are of another
+ * realm than those of node:fs. With `buffers`, ArrayBuffer and Uint8Array are the host's, as in Jest.
  */
 export function inContext(
   buffers: boolean,
 ): { lib: typeof import("../../mod.ts"); context: Context } {
-  const names = buffers ? [...GIVEN, "ArrayBuffer", "Uint8Array"] : GIVEN;
+  const { load, context } = newContext(buffers ? [...GIVEN, "ArrayBuffer", "Uint8Array"] : GIVEN);
+  return { lib: load("mod") as typeof import("../../mod.ts"), context };
+}
+
+/** Loads the built library in a context that has only the globals it needs. */
+export function inBareContext(): {
+  lib: typeof import("../../mod.ts");
+  json: typeof import("../../json.ts");
+} {
+  const { load } = newContext(NEEDED);
+  return {
+    lib: load("mod") as typeof import("../../mod.ts"),
+    json: load("json") as typeof import("../../json.ts"),
+  };
+}
+
+function newContext(names: readonly string[]): {
+  load: (name: string) => unknown;
+  context: Context;
+} {
   const outer = globalThis as unknown as Record<string, unknown>;
   const context = createContext(Object.fromEntries(names.map((name) => [name, outer[name]])));
   runInContext("globalThis.global = globalThis", context);
@@ -60,7 +82,7 @@ export function inContext(
     );
     return module.exports;
   };
-  return { lib: load(BUILT) as typeof import("../../mod.ts"), context };
+  return { load: (name) => load(path.join(BUILT, `${name}.js`)), context };
 }
 
 /** A value of another realm. */
