@@ -68,6 +68,10 @@ const used = async (command: string, ...args: string[]) =>
   expect(await project.run(command, args), "used");
 await steps.run("use as an ES module on Node", () => used("node", "use.mjs"));
 await steps.run("use as CommonJS on Node", () => used("node", "use.cjs"));
+await steps.run(
+  "use without a global crypto",
+  () => used("node", "--no-experimental-global-webcrypto", "use.mjs"),
+);
 await steps.run("the command", async () => {
   const said = await project.run("npx", ["--no-install", "aperture-atomic", "--version"]);
   expect(said.includes(packageJson.version), true);

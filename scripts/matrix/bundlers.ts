@@ -1,8 +1,9 @@
-// Bundles a program that writes and locks, from both kinds of the package, and runs the bundles:
+// Bundles a program that writes and locks, from both kinds of the package, runs the bundles, and traces
+// the entry points as Next.js does:
 // deno run -A scripts/matrix/bundlers.ts
 
 import * as fs from "node:fs";
-import { packageJson } from "../lib/package.ts";
+import { entryPoints, packageJson } from "../lib/package.ts";
 import { Project, tool, useProgram } from "../lib/project.ts";
 import { matrixModules, setUpMatrix } from "../lib/runtimes.ts";
 import { setUp } from "../lib/setup.mjs";
@@ -18,7 +19,7 @@ const steps = new Checklist();
 const KINDS = ["esm", "cjs"] as const;
 const extension = { esm: "mjs", cjs: "cjs" };
 
-/** Of each bundler a program that bundles `entry` into `output`, as `format`. */
+/** For each bundler, a program that bundles `entry` into `output` as `format`. */
 const bundlers: Record<string, (entry: string, output: string, format: Kind) => string> = {
   esbuild: (entry, output, format) => `
     const { buildSync } = require("${matrixModules}/esbuild");
@@ -27,7 +28,7 @@ const bundlers: Record<string, (entry: string, output: string, format: Kind) => 
       format: "${format}", logLevel: "error",
       ${
     entry.endsWith(".cjs") && format === "esm"
-      // What esbuild's own documentation says for CommonJS code that requires Node's modules.
+      // As esbuild's documentation says for CommonJS code that requires Node's modules.
       ? 'banner: { js: "import { createRequire } from \\"node:module\\"; ' +
         'const require = createRequire(import.meta.url);" },'
       : ""
@@ -63,7 +64,7 @@ const bundlers: Record<string, (entry: string, output: string, format: Kind) => 
     });`,
 };
 
-/** Runs a bundle, which must have the package in it. */
+/** Runs a bundle while the package itself is not installed. */
 async function runWithoutPackage(...command: [string, ...string[]]): Promise<string> {
   const installed = `${project.dir}/node_modules/${packageJson.name}`;
   fs.renameSync(installed, `${installed}-away`);
@@ -88,27 +89,44 @@ for (const [bundler, program] of Object.entries(bundlers)) {
   }
 }
 
-await steps.run("webpack in development mode, where each module is an eval()", async () => {
+await steps.run("webpack in development mode, which wraps each module in eval()", async () => {
   const program = bundlers.webpack!(`${project.dir}/use.mjs`, `${project.dir}/dev.cjs`, "cjs");
   await project.run("node", ["-e", program.replace('"production"', '"development"')]);
   expect(await runWithoutPackage("node", "dev.cjs"), "used");
 });
-await steps.run("bun build --compile, beside node_modules", async () => {
+await steps.run("bun build --compile, next to node_modules", async () => {
   await project.run(tool("bun"), ["build", "--compile", "use.mjs", "--outfile", "used"]);
   expect(await runWithoutPackage(`${project.dir}/used`), "used");
 });
 const away = fs.realpathSync(Deno.makeTempDirSync({ prefix: "aperture-away-" }));
-await steps.run("bun build --compile, where there is no koffi", async () => {
+await steps.run("bun build --compile, without koffi", async () => {
   fs.renameSync(`${project.dir}/used`, `${away}/used`);
   expect(await project.run(`${away}/used`, []), "used");
 });
-await steps.run("a bundle where there is no koffi says what is missing", async () => {
+await steps.run("a bundle without koffi says what is missing", async () => {
   fs.copyFileSync(`${project.dir}/esbuild-esm.cjs`, `${away}/bundle.cjs`);
   const said = await project.run("node", [`${away}/bundle.cjs`]).catch(({ message }) => message);
   if (!/koffi, which is not found from the bundle '.*bundle\.cjs': install koffi/.test(said)) {
     throw new Error(said);
   }
 });
+
+const nft = `
+  const { nodeFileTrace } = require("${matrixModules}/@vercel/nft");
+  nodeFileTrace([process.argv[1]], { base: "${project.dir}" }).then(({ fileList, warnings }) => {
+    console.log(JSON.stringify([[...fileList].sort(), [...warnings].map(String)]));
+  });`;
+for (const dir of ["esm", "script"]) {
+  for (const { file } of entryPoints) {
+    if (dir === "script" && file === "cli") continue;
+    await steps.run(`@vercel/nft traces ${dir}/${file}.js`, async () => {
+      const entry = `node_modules/${packageJson.name}/${dir}/${file}.js`;
+      const said = await project.run("node", ["-e", nft, `${project.dir}/${entry}`]);
+      const [files, warnings] = JSON.parse(said) as [string[], string[]];
+      expect([files.includes(entry), warnings], [true, []]);
+    });
+  }
+}
 
 fs.rmSync(away, { recursive: true });
 project.remove();
