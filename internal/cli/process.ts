@@ -1,81 +1,62 @@
 import { spawn } from "node:child_process";
-import * as fs from "node:fs";
+import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import process from "node:process";
 import { isatty } from "node:tty";
 import { codeOf } from "../base/errors.ts";
+import type { Invocation } from "./arguments.ts";
+import { ExitError } from "./errors.ts";
 
-/** The name of a signal that this process may get, and pass on. */
+/** A signal that this process handles and forwards. */
 type Signal = "SIGALRM" | "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM" | "SIGUSR1" | "SIGUSR2";
 
-/** Those that ask a process to end. */
+/** Signals that ask a process to end. */
 const ENDING: readonly Signal[] = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"];
-/** Those that are for the command alone, but would end this process and so free its lock. */
+/** Signals meant for the command, whose default action would end this process and free its lock. */
 const OTHERS: readonly Signal[] = ["SIGALRM", "SIGUSR1", "SIGUSR2"];
-/** How long after the command a signal may be told that both got at once, in milliseconds. */
+/** How much later than the command's exit this process may notice a signal that both received. */
 const LATE_SIGNAL_MS = 5;
 
-/** A command that runs, with the standard input and errors of this process. */
+/** A running command. It shares this process's standard input and standard error. */
 interface Running {
-  /** Its standard output, if it is not that of this process. */
+  /** Its standard output, unless it shares that too. */
   readonly output: AsyncIterable<Uint8Array> | undefined;
-  /** Its exit code: 128 + n if signal n has ended it. */
+  /** Its exit code, which is 128 + n if signal n ended it. */
   readonly ended: Promise<number>;
   kill(signal: Signal): void;
 }
 
-/** A command could not be started. */
-export class StartError extends Error {
-  override readonly name = "StartError";
-  /** The exit code for that, as shells have it. */
-  readonly exitCode: number;
-
-  constructor(command: string, cause: unknown) {
-    // `.` and `..` are directories in all of PATH.
-    const code = /^\.\.?$/.test(command) ? "EACCES" : codeOf(cause);
-    // As for a script whose lines end in CRLF.
-    const isThere = code === "ENOENT" && command.includes("/") && fs.existsSync(command);
-    const why = isThere
-      ? "what its first line names is not found"
-      : code === "ENOENT"
-      ? "it is not found"
-      : code === "EACCES"
-      ? "it is not executable"
-      : (cause as Error).message;
-    super(`Cannot run '${command}': ${why}`, { cause });
-    this.exitCode = code === "ENOENT" ? 127 : 126;
-  }
-}
-
 /**
- * Runs a command and waits for its end, passing on to it what signals this process gets.
+ * Runs a command until it exits, and forwards signals to it.
  *
- * @param use Gets its output, up to the end if it exits with 0. Without this the output is that of
- * this process.
- * @returns Its exit code: 128 + n if signal n has ended it, or if this process got signal n and so
- * its output is not to be used.
+ * @param use Reads the command's output, up to its end if the command exits with 0. Without it, the
+ * command writes to this process's standard output.
+ * @returns The command's exit code, which is 128 + n if signal n ended it. If `use` is given and
+ * this process received signal n, 0 also becomes 128 + n: the output may be incomplete.
  */
 export async function runCommand(
-  [command, ...args]: readonly [string, ...string[]],
+  invocation: Invocation,
   use?: (output: AsyncIterable<Uint8Array>) => Promise<void>,
 ): Promise<number> {
   let running: Running | undefined = undefined;
-  // Those of a terminal reach the command by themselves.
-  const byItself: string[] = onTerminal() ? ["SIGINT", "SIGQUIT"] : [];
-  // To the end of this process: Deno tells a signal late, and ends by one that nobody hears then.
-  onSignals((signal) => running?.kill(signal), OTHERS);
-  const told = new Promise<number>((resolve) => {
+  // A terminal signals its whole process group, and a console on Windows all of its processes.
+  // There, kill() would also terminate the command instead of interrupting it.
+  const isShared = process.platform === "win32" ||
+    [0, 1, 2].some((descriptor) => isatty(descriptor));
+  const received = new Promise<number>((resolve) => {
     onSignals((signal) => {
       resolve(signalCode(signal));
-      if (!byItself.includes(signal)) running?.kill(signal);
+      if (!isShared || !["SIGINT", "SIGQUIT"].includes(signal)) running?.kill(signal);
     });
   });
-  running = await start(command, args, use !== undefined);
+  onSignals((signal) => running?.kill(signal), OTHERS);
+  running = await start(invocation, use !== undefined);
   const used = use?.(running.output!);
   try {
-    // What the command has started may hold its output open: after a failure or a signal nobody
-    // wants it.
-    const wanted = running.ended.then((code) => code === 0 ? Promise.race([used, told]) : null);
+    // After a failure or a signal, don't wait for descendants that keep the output open.
+    const wanted = running.ended.then((code) => {
+      return code === 0 ? Promise.race([used, received]) : null;
+    });
     await Promise.race([used, wanted]);
   } catch (error) {
     running.kill("SIGTERM");
@@ -85,77 +66,82 @@ export async function runCommand(
   const code = await running.ended;
   if (code !== 0 || use === undefined) return code;
   await new Promise((resolve) => setTimeout(resolve, LATE_SIGNAL_MS));
-  return await Promise.race([told, 0]);
+  return await Promise.race([received, 0]);
 }
 
 /**
- * Calls `fn` with each signal that asks this process to end, or with others, instead of ending. It
- * stops when the function that it returns is called.
+ * Calls `fn` for each signal that asks this process to end, or for other signals, in place of their
+ * default action. Listeners stay until the process ends: Deno delivers a signal late, and takes the
+ * default action if the listener has been removed in between.
  */
 export function onSignals(
   fn: (signal: Signal) => void,
   signals: readonly Signal[] = ENDING,
-): () => void {
-  const known = process.platform === "win32"
-    ? signals.filter((signal) => signal === "SIGINT")
-    : signals;
-  const listeners = known.map((signal) => [signal, () => fn(signal)] as const);
-  for (const [signal, listener] of listeners) process.on(signal, listener);
-  return () => {
-    for (const [signal, listener] of listeners) process.off(signal, listener);
-  };
+): void {
+  for (const signal of signals) {
+    if (process.platform !== "win32" || signal === "SIGINT") process.on(signal, () => fn(signal));
+  }
 }
 
-/** The exit code that tells of an end by a signal. */
+/** The exit code for an end by a signal. */
 export function signalCode(signal: string): number {
   return 128 + ((constants.signals as Record<string, number>)[signal] ?? 0);
 }
 
-function onTerminal(): boolean {
-  return [0, 1, 2].some((descriptor) => isatty(descriptor));
-}
-
-async function start(command: string, args: string[], piped: boolean): Promise<Running> {
+/** Starts a command. Fails with the exit code that shells use: 127 if it is not found, else 126. */
+export async function start(
+  [program, ...args]: Invocation,
+  isPiped: boolean,
+): Promise<Running> {
   try {
     // dnt-shim-ignore
     return "Deno" in globalThis
-      ? startOnDeno(command, args, piped)
-      : await startOnNode(command, args, piped);
+      ? startOnDeno(program, args, isPiped)
+      : await startOnNode(program, args, isPiped);
   } catch (error) {
-    throw new StartError(command, error);
+    // `.` and `..` are directories wherever they are looked up.
+    const code = /^\.\.?$/.test(program) ? "EACCES" : codeOf(error);
+    let why = (error as Error).message;
+    // Such as a script with CRLF line endings.
+    const isScript = code === "ENOENT" && program.includes("/") && existsSync(program);
+    if (isScript) why = "the interpreter in its first line is not found";
+    else if (code === "ENOENT") why = "not found";
+    else if (code === "EACCES") why = "not executable";
+    if (process.platform === "win32") why += " (for a .cmd or .bat file: cmd /c COMMAND)";
+    throw new ExitError(code === "ENOENT" ? 127 : 126, `Cannot run '${program}': ${why}`);
   }
 }
 
-/** As node:child_process would, which wants permission for the environment. */
-function startOnDeno(command: string, args: string[], piped: boolean): Running {
+/** Without node:child_process, which requires permission to read the environment. */
+function startOnDeno(program: string, args: string[], isPiped: boolean): Running {
   // dnt-shim-ignore
-  const child = new Deno.Command(command, {
+  const child = new Deno.Command(program, {
     args,
     stdin: "inherit",
-    stdout: piped ? "piped" : "inherit",
+    stdout: isPiped ? "piped" : "inherit",
     stderr: "inherit",
   }).spawn();
   return {
-    output: piped ? child.stdout : undefined,
+    output: isPiped ? child.stdout : undefined,
     ended: child.status.then(({ code, signal }) => signal === null ? code : signalCode(signal)),
     kill(signal) {
       try {
         child.kill(signal);
       } catch {
-        // It has ended.
+        // It has ended, or belongs to another user.
       }
     },
   };
 }
 
-function startOnNode(command: string, args: string[], piped: boolean): Promise<Running> {
-  const child = spawn(command, args, {
-    stdio: ["inherit", piped ? "pipe" : "inherit", "inherit"],
+function startOnNode(program: string, args: string[], isPiped: boolean): Promise<Running> {
+  const child = spawn(program, args, {
+    stdio: ["inherit", isPiped ? "pipe" : "inherit", "inherit"],
   });
   return new Promise((resolve, reject) => {
-    // Not once: it tells too of each signal that this process may not send.
+    // Stays, since each signal that this process must not send is another "error".
     child.on("error", reject);
-    // Not "close", which waits for those too who have inherited its output.
+    // Not "close", which waits for descendants that keep the output open.
     const ended = new Promise<number>((resolve) => {
       child.once("exit", (code, signal) => resolve(code ?? signalCode(signal!)));
     });

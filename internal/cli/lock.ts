@@ -1,0 +1,84 @@
+import { statSync } from "node:fs";
+import process from "node:process";
+import { isatty } from "node:tty";
+import { DirLock, lockHolders, LockTimeoutError } from "../../lock.ts";
+import {
+  type Command,
+  command,
+  exitCode,
+  invocationOf,
+  lockFileName,
+  seconds,
+} from "./arguments.ts";
+import { EX_IOERR, EX_TEMPFAIL, ExitError, UsageError } from "./errors.ts";
+import { complain } from "./print.ts";
+import { onSignals, runCommand, signalCode } from "./process.ts";
+
+/** How long the command waits before it says so. */
+const NOTICE_AFTER_MS = 1_000;
+
+/** `lock DIR COMMAND`: runs a command while it holds the lock of a directory. */
+export const lock: Command = command("DIR", {
+  shared: { short: "s" },
+  exclusive: { short: "x" },
+  nonblock: { short: "n" },
+  try: {},
+  timeout: { short: "w", ...seconds },
+  wait: seconds,
+  "conflict-code": { short: "E", ...exitCode },
+  "conflict-exit-code": exitCode,
+  "lock-file": lockFileName,
+  parents: {},
+  verbose: {},
+}, async (given) => {
+  const { operand: dir, options } = given;
+  const { shared = false, "lock-file": lockFile, verbose = isatty(2) } = options;
+  const conflictCode = options["conflict-code"] ?? options["conflict-exit-code"] ?? EX_TEMPFAIL;
+  const timeout = options.nonblock || options.try ? 0 : options.timeout ?? options.wait ?? Infinity;
+  if (shared && options.exclusive) {
+    throw new UsageError("--shared and --exclusive cannot be combined");
+  }
+  const invocation = invocationOf(given);
+  if (!options.parents && statSync(dir, { throwIfNoEntry: false }) === undefined) {
+    const why = "no such directory (--parents creates it)";
+    throw new ExitError(EX_IOERR, `Cannot lock '${dir}': ${why}`);
+  }
+  const name = lockFile === undefined ? {} : { lockFileName: lockFile };
+  let held: DirLock | undefined;
+  let notice: ReturnType<typeof setTimeout> | undefined;
+  // Explicitly, since the first process of a container has no default action for signals.
+  onSignals((signal) => {
+    if (held === undefined) process.exit(signalCode(signal));
+  });
+  const sayWaiting = async () => {
+    const pids = await lockHolders(dir, name).catch(() => null);
+    if (notice !== undefined) complain(`Waiting for the lock of '${dir}'${heldBy(pids)}`);
+  };
+  try {
+    held = await DirLock.acquire(dir, {
+      ...name,
+      shared,
+      timeout,
+      onWait() {
+        if (verbose) notice = setTimeout(sayWaiting, NOTICE_AFTER_MS);
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof LockTimeoutError)) throw error;
+    if (verbose) complain(`The lock of '${dir}' is not free${heldBy(error.holders)}`);
+    return conflictCode;
+  } finally {
+    clearTimeout(notice);
+    notice = undefined;
+  }
+  try {
+    return await runCommand(invocation);
+  } finally {
+    held.release();
+  }
+});
+
+function heldBy(pids: readonly number[] | null): string {
+  if (pids === null || pids.length === 0) return "";
+  return `, held by process${pids.length === 1 ? "" : "es"} ${pids.join(", ")}`;
+}

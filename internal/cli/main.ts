@@ -1,0 +1,61 @@
+import { realpathSync } from "node:fs";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import type { Command } from "./arguments.ts";
+import { EX_IOERR, ExitError, UsageError } from "./errors.ts";
+import { HELP } from "./help.ts";
+import { holders } from "./holders.ts";
+import { lock } from "./lock.ts";
+import { complain, say } from "./print.ts";
+import { sweep } from "./sweep.ts";
+import { VERSION } from "./version.ts";
+import { write } from "./write.ts";
+
+const COMMANDS = new Map<string, Command>(Object.entries({ lock, write, sweep, holders }));
+
+/** Runs the command that the arguments name, and returns the exit code. */
+export async function main([name, ...args]: readonly string[]): Promise<number> {
+  try {
+    if (name === undefined) throw new UsageError(`Missing command: ${NAMES}`);
+    if (name === "-V" || name === "--version") return printed(VERSION);
+    if (name === "-h" || name === "--help" || name === "help") return printed(HELP);
+    const command = COMMANDS.get(name);
+    if (command === undefined) throw new UsageError(`Unknown command '${name}': ${NAMES}`);
+    const given = command.read(args);
+    return given === "help" ? printed(HELP) : await command.run(given);
+  } catch (error) {
+    complain(error instanceof Error ? error.message : String(error));
+    if (error instanceof UsageError) complain("See 'aperture-atomic --help'");
+    return error instanceof ExitError ? error.exitCode : EX_IOERR;
+  }
+}
+
+const NAMES = "use lock, write, sweep or holders";
+
+function printed(text: string): number {
+  say(text.trimEnd());
+  return 0;
+}
+
+/** Whether `file`, of the module that calls this, is the program rather than imported by one. */
+export function isProgram(file: string | undefined): boolean {
+  // dnt-shim-ignore
+  const { Deno } = globalThis as { Deno?: { mainModule: string } };
+  const main = pathOf(Deno?.mainModule ?? process.argv[1] ?? "");
+  // A module from a URL has no file, and Deno reports the program as it was requested, for example
+  // `jsr:@aperture/atomic/cli`.
+  if (file === undefined) return /[/\\](?:cli(?:\.[jt]s)?|aperture-atomic)$/.test(main);
+  const self = pathOf(file);
+  try {
+    // Node also finds a CommonJS file by its name without the extension.
+    if (self === main || self === `${main}.js`) return true;
+    return realpathSync(self) === realpathSync(main);
+  } catch {
+    // Deno needs permission to resolve npm's link, and `node -e` has no file.
+    return /[/\\]aperture-atomic$/.test(main);
+  }
+}
+
+function pathOf(file: string): string {
+  return file.startsWith("file:") ? fileURLToPath(file) : file;
+}

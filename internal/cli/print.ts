@@ -1,0 +1,29 @@
+import { writeSync } from "node:fs";
+import { codeOf } from "../base/errors.ts";
+import { sleepSync } from "../../runtime/shared/sleep.ts";
+
+/** Prints a line on standard output. */
+export function say(line: string): void {
+  print(1, line);
+}
+
+/** Prints a message on standard error. */
+export function complain(message: string): void {
+  print(2, `aperture-atomic: ${message}`);
+}
+
+/** Writes synchronously, so that nothing is pending when the process exits. */
+function print(descriptor: number, line: string): void {
+  const bytes = new TextEncoder().encode(`${line}\n`);
+  for (let offset = 0; offset < bytes.byteLength;) {
+    try {
+      offset += writeSync(descriptor, bytes, offset);
+    } catch (error) {
+      const code = codeOf(error);
+      if (code === "EAGAIN") sleepSync(1); // A full pipe that another process made non-blocking.
+      // A reader that has gone is not a failure, and a failed error message cannot be reported.
+      else if (descriptor === 2 || code === "EPIPE") return;
+      else throw error;
+    }
+  }
+}

@@ -1,0 +1,137 @@
+import { type ChildProcess, spawn, spawnSync, type StdioOptions } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { DirLock } from "../../mod.ts";
+import { until } from "../support/child.ts";
+import { endWithTest, isDeno, isWindows, type TestOptions } from "../support/test.ts";
+
+export const onUnix: TestOptions = { skip: isWindows && "runs Unix commands" };
+export const withTerminal: TestOptions = {
+  skip: (process.platform !== "linux" || spawnSync("script", ["--version"]).status !== 0) &&
+    "needs script(1) of util-linux to make a terminal",
+};
+
+/** The file of the command. */
+export const cli: string = fileURLToPath(
+  new URL(`../../cli.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url),
+);
+
+export type CommandLine = [string, ...string[]];
+
+/** The command on this runtime, with the permissions that its documentation lists. */
+export function command(file: string = cli): CommandLine {
+  if (!isDeno) return [process.execPath, file];
+  const permissions = ["--allow-read", "--allow-write", "--allow-run", "--no-prompt", "--quiet"];
+  const more = JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]");
+  return [process.execPath, "run", ...permissions, ...more, file];
+}
+
+/** A running process. */
+export class Run {
+  readonly process: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  readonly #exit: Promise<unknown[]>;
+  readonly #close: Promise<unknown[]>;
+  #err = "";
+
+  constructor([file, ...args]: CommandLine, cwd: string, stdio: StdioOptions = "pipe") {
+    this.process = spawn(file, args, { cwd, stdio });
+    this.#exit = once(this.process, "exit");
+    this.#close = once(this.process, "close");
+    this.#lines = createInterface({ input: this.process.stdout! })[Symbol.asyncIterator]();
+    this.process.stderr?.on("data", (chunk) => this.#err += chunk);
+    this.process.stdin?.on("error", () => {}); // It exits before it has read all.
+    endWithTest(this.process);
+  }
+
+  /** What it has written to standard error so far. */
+  get err(): string {
+    return this.#err;
+  }
+
+  /** The next line of its standard output. Throws if there is none. */
+  async line(): Promise<string> {
+    const { done, value } = await this.#lines.next();
+    if (done) throw new Error(`The process exited with ${await this.exit()}: ${this.#err}`);
+    return value.trimEnd();
+  }
+
+  /** Reads lines up to one that contains `part`, and returns that. */
+  async says(part: string): Promise<string> {
+    for (;;) {
+      const line = await this.line();
+      if (line.includes(part)) return line;
+    }
+  }
+
+  /** Waits for a condition. Throws if the process exits before it is met. */
+  async until(condition: () => boolean): Promise<void> {
+    try {
+      await until(condition, this.process);
+    } catch (error) {
+      throw new Error(this.#err, { cause: error });
+    }
+  }
+
+  /** Sends a signal. Deno's ChildProcess.kill() would report it as the cause of any later exit. */
+  signal(signal: string): void {
+    process.kill(this.process.pid!, signal);
+  }
+
+  /** Waits for the exit: the exit code, or the name of a signal. */
+  async exit(): Promise<number | string> {
+    const [code, signal] = await this.#exit;
+    return (code ?? signal) as number | string;
+  }
+
+  /** Waits for the exit, and returns that with everything that it printed. */
+  async end(): Promise<End> {
+    const lines: string[] = [];
+    for (let next; !(next = await this.#lines.next()).done;) lines.push(`${next.value}\n`);
+    await this.#close;
+    return { code: await this.exit(), out: lines.join(""), err: this.#err };
+  }
+}
+
+/** How a process ended, and what it printed. */
+export interface End {
+  code: number | string;
+  out: string;
+  err: string;
+}
+
+/** Starts the command. */
+export function start(cwd: string, ...args: string[]): Run {
+  return new Run([...command(), ...args], cwd);
+}
+
+/** Starts the command on a new terminal, from which its output is read, and its input typed. */
+export function startOnTerminal(cwd: string, ...args: string[]): Run {
+  const shell = `exec ${[...command(), ...args].map(quoted).join(" ")}`;
+  return new Run(["script", "-qec", shell, "/dev/null"], cwd);
+}
+
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** Runs the command until it exits. */
+export function run(cwd: string, args: string[], input = ""): Promise<End> {
+  const running = start(cwd, ...args);
+  running.process.stdin!.end(input);
+  return running.end();
+}
+
+/** Runs the command in a shell's script, as `"$@"`. */
+export function runInShell(cwd: string, script: string, ...args: string[]): Promise<End> {
+  return new Run(["sh", "-c", script, "sh", ...command(), ...args], cwd).end();
+}
+
+/** Whether the lock of a directory is free. */
+export function isFree(dir: string): boolean {
+  const lock = DirLock.tryAcquireSync(dir);
+  lock?.release();
+  return lock !== null;
+}
