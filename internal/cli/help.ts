@@ -5,7 +5,7 @@ Run a program while a directory is locked, and replace files atomically.
 Usage:
   aperture-atomic lock [OPTION...] DIR [--] COMMAND [ARG...]
   aperture-atomic write [OPTION...] FILE [-- COMMAND [ARG...]]
-  aperture-atomic sweep [--older-than DURATION] DIR
+  aperture-atomic sweep [OPTION...] DIR
   aperture-atomic holders [--lock-file NAME] DIR
   aperture-atomic --help | --version
 Options go before DIR or FILE, or directly after it.
@@ -34,6 +34,7 @@ SIGTERM, FILE is unchanged. Readers see either the old content or the new.
 sweep removes temporary files that killed programs left in DIR, and prints
 their paths.
       --older-than DURATION such as 30s, 10m, 2h or 1d [1h]
+      --recursive           also sweep all directories below DIR
 
 holders prints the ids of the processes that hold the lock of DIR. It exits
 with 1 if no process does, and with 69 if the system does not report it. On

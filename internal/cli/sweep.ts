@@ -5,10 +5,11 @@ import { say } from "./print.ts";
 /** `sweep DIR`: removes the temporary files that killed programs left, and prints their paths. */
 export const sweep: Command = command("DIR", {
   "older-than": duration,
+  recursive: {},
 }, async (given) => {
   refuseMore(given);
-  const { "older-than": olderThan } = given.options;
-  const options = olderThan === undefined ? {} : { olderThan };
+  const { "older-than": olderThan, recursive = false } = given.options;
+  const options = olderThan === undefined ? { recursive } : { recursive, olderThan };
   for (const path of await sweepTempFiles(given.operand, options)) say(path);
   return 0;
 });

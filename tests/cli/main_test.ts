@@ -20,7 +20,7 @@ test("aperture-atomic --help fits 80 columns and names every option", () => {
   const options = [
     ["shared", "exclusive", "nonblock", "try", "timeout", "wait", "conflict-code"],
     ["conflict-exit-code", "lock-file", "parents", "verbose"],
-    ["mode", "durability", "create-new", "older-than"],
+    ["mode", "durability", "create-new", "older-than", "recursive"],
   ];
   for (const option of options.flat()) assert(HELP.includes(`--${option}`), option);
 });

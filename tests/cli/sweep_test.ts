@@ -20,3 +20,14 @@ test("`sweep` exits with 74 when the directory is missing", () =>
     const { code, out } = await run(dir, ["sweep", "missing"]);
     assertEquals([code, out], [74, ""]);
   }));
+
+test("`sweep --recursive` also sweeps the directories below", () =>
+  inTempDir(async (dir) => {
+    const nested = path.join(dir, "a", "b");
+    fs.mkdirSync(nested, { recursive: true });
+    const file = path.join(nested, ".file.0123456789abcdef.tmp");
+    fs.writeFileSync(file, "half");
+    const end = await run(dir, ["sweep", "--recursive", "--older-than", "0s", dir]);
+    assertEquals(end, { code: 0, out: `${file}\n`, err: "" });
+    assertEquals(list(nested), []);
+  }));

@@ -112,13 +112,12 @@ test(
         ["SIGTERM", 143],
       ];
       const runs = cases.map(() => start(dir, "write", "file"));
-      for (const writing of runs) {
-        const input = writing.process.stdin!;
-        await writing.until(() => {
-          if (!input.writableNeedDrain && !input.destroyed) input.write("x".repeat(65_536));
-          return list(dir).length === 2 + runs.indexOf(writing);
-        });
-      }
+      await runs[0]!.until(() => {
+        for (const { process: { stdin } } of runs) {
+          if (!stdin!.writableNeedDrain) stdin!.write("x".repeat(65_536));
+        }
+        return list(dir).length === 1 + runs.length;
+      });
       for (const [i, [signal, code]] of cases.entries()) {
         runs[i]!.signal(signal);
         assertEquals(await runs[i]!.exit(), code);
