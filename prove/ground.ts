@@ -92,17 +92,24 @@ export async function groundRuntimes(): Promise<Runtime[]> {
   const runtimes: Runtime[] = [{ name: "Deno", options: { worker: deno } }];
   const dir = `${root}npm_test/esm/tests/support`;
   if (!fs.existsSync(`${dir}/content.js`)) return runtimes;
+  await compileForNode("tests/support/ground_worker");
+  runtimes.push({ name: "Node", options: { worker: ["node", `${dir}/ground_worker.js`] } });
+  return runtimes;
+}
+
+/** Compiles a module of the repository into npm_test/, next to what it imports. */
+export async function compileForNode(module: string): Promise<void> {
   const { default: ts } = await import("typescript");
-  const { outputText } = ts.transpileModule(fs.readFileSync(source, "utf8"), {
+  const { outputText } = ts.transpileModule(fs.readFileSync(`${root}${module}.ts`, "utf8"), {
     compilerOptions: {
       target: ts.ScriptTarget.ES2022,
       module: ts.ModuleKind.ESNext,
       rewriteRelativeImportExtensions: true,
     },
   });
-  fs.writeFileSync(`${dir}/ground_worker.js`, outputText);
-  runtimes.push({ name: "Node", options: { worker: ["node", `${dir}/ground_worker.js`] } });
-  return runtimes;
+  const file = `${root}npm_test/esm/${module}.js`;
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, outputText);
 }
 
 /** The highest version of each file in the lines of a journal that say `what`. */

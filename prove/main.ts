@@ -1,8 +1,10 @@
-// Checks the guarantees of the library at length:
+// Proves the guarantees of the library at length:
 //   deno task prove [--short] [--only PART,...] [--soak [MINUTES]]
-// Ends with a table, and a line that sums it up.
+// `network` and `arm64` run only if they are named: they build virtual machines from Debian's
+// packages. Ends with a table and a summary.
 
 import { existsSync } from "node:fs";
+import { proveArm64 } from "./arm64.ts";
 import { proveCluster } from "./cluster.ts";
 import { proveContainers } from "./containers.ts";
 import { proveContention } from "./contention.ts";
@@ -12,6 +14,7 @@ import { proveOrder } from "./order.ts";
 import { proveFuzz } from "./fuzz.ts";
 import { proveInterop } from "./interop.ts";
 import { proveMutants } from "./mutants.ts";
+import { proveNetwork } from "./network.ts";
 import { type Part, root, type Row, type Runtime } from "./part.ts";
 import { provePowerCuts } from "./power_cuts.ts";
 import { proveRaces } from "./races.ts";
@@ -28,6 +31,8 @@ const parts: Record<string, Part> = {
   powerCuts: provePowerCuts,
   cluster: proveCluster,
   containers: proveContainers,
+  network: proveNetwork,
+  arm64: proveArm64,
   soak: proveSoak,
   mutants: proveMutants,
 };
@@ -36,21 +41,27 @@ const short = Deno.args.includes("--short");
 const minutes = Number(Deno.args[Deno.args.indexOf("--soak") + 1]);
 const soak = Deno.args.includes("--soak") ? minutes || 10 : 0;
 const only = Deno.args[Deno.args.indexOf("--only") + 1];
-// `npm test` runs the short form, needs no packages of the system, and has run the tests already.
+// The gate runs the short form, which needs no packages of the system and leaves out tests.
 const longOnly = ["powerCuts", "cluster", "containers", "interop"];
+const onlyNamed = ["network", "arm64"];
 const chosen = Deno.args.includes("--only") ? only!.split(",") : Object.keys(parts).filter(
-  (name) => name === "soak" ? soak > 0 : !short || !longOnly.includes(name),
+  (name) => {
+    if (name === "soak") return soak > 0;
+    return !onlyNamed.includes(name) && (!short || !longOnly.includes(name));
+  },
 );
 
 const runtimes: Runtime[] = [{ name: "Deno", options: {} }];
 const worker = `${root}npm_test/esm/tests/support/worker.js`;
 if (existsSync(worker)) runtimes.push({ name: "Node", options: { worker: ["node", worker] } });
-else console.log("The npm package is not built: Node takes no part.");
+else console.log("The npm package is not built: only Deno takes part.");
 
 const rows: Row[] = [];
 for (const name of chosen) {
   const part = parts[name];
-  if (part === undefined) throw new Error(`There is no part ${name}`);
+  if (part === undefined) {
+    throw new Error(`Expected one of ${Object.keys(parts).join(", ")}, not ${name}`);
+  }
   const started = performance.now();
   const found = await part({ short, soak, runtimes });
   rows.push(...found);

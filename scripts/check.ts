@@ -1,5 +1,6 @@
 // Checks format, lint, types, documentation, imports, links and lists: deno task check
 
+import { pathToFileURL } from "node:url";
 import denoJson from "../deno.json" with { type: "json" };
 import { wrongArrows } from "./lib/arrows.ts";
 import { writeScripts } from "./lib/code_blocks.ts";
@@ -31,7 +32,9 @@ for (
 await steps.run("deno check of the JavaScript in pages", async () => {
   const dir = Deno.makeTempDirSync({ prefix: "aperture-blocks-" });
   const scripts = writeScripts(root, dir).map((name) => `${dir}/${name}`);
-  const importMap = JSON.stringify({ imports: { ...denoJson.imports, ...ownImports() } });
+  const importMap = JSON.stringify({
+    imports: { ...denoJson.imports, ...ownImports(pathToFileURL(root).href) },
+  });
   Deno.writeTextFileSync(`${dir}/imports.json`, importMap);
   // As strict as TypeScript's default, except that JavaScript has no types of parameters.
   const compilerOptions = { strict: true, checkJs: true, noImplicitAny: false };

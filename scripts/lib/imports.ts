@@ -1,6 +1,5 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { pathToFileURL } from "node:url";
 import denoJson from "../../deno.json" with { type: "json" };
 import { root } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
@@ -44,28 +43,31 @@ async function jsrAnswers(): Promise<boolean> {
 }
 
 function writeNpmImports(): void {
-  const imports = ownImports();
-  for (const [name, target] of Object.entries(denoJson.imports)) {
-    if (target.startsWith("npm:")) imports[name] = target;
-  }
-  for (const specifier of stdSpecifiers()) {
-    const file = stdFile(specifier);
-    imports[specifier] = file.startsWith("scripts/")
-      ? `./${file.slice("scripts/".length)}`
-      : `npm:deno-std@^1/${file}`;
-  }
-  const text = `${JSON.stringify({ imports }, undefined, 2)}\n`;
-  // Not in place: several tasks may run at once, and each reads what it needs.
+  const text = `${JSON.stringify({ imports: npmImports() }, undefined, 2)}\n`;
+  // Not in place: several tasks may run concurrently and read it.
   const temp = `${NPM_IMPORTS}.${crypto.randomUUID()}`;
   fs.writeFileSync(temp, text);
   fs.renameSync(temp, NPM_IMPORTS);
 }
 
-/** The package's own specifiers, which lead to the sources. */
-export function ownImports(): Record<string, string> {
+/** An import map for the sources in `base`, with the standard library from `std`. */
+export function npmImports(base = "..", std = "npm:deno-std@^1"): Record<string, string> {
+  const imports = ownImports(base);
+  for (const [name, target] of Object.entries(denoJson.imports)) {
+    if (target.startsWith("npm:")) imports[name] = target;
+  }
+  for (const specifier of stdSpecifiers()) {
+    const file = stdFile(specifier);
+    imports[specifier] = file.startsWith("scripts/") ? `${base}/${file}` : `${std}/${file}`;
+  }
+  return imports;
+}
+
+/** The package's own specifiers, which lead to the sources in `base`. */
+export function ownImports(base: string): Record<string, string> {
   return Object.fromEntries(
     Object.entries(denoJson.exports).map(([name, file]) => {
-      return [denoJson.name + name.slice(1), pathToFileURL(path.join(root, file)).href];
+      return [denoJson.name + name.slice(1), `${base}/${file.slice(2)}`];
     }),
   );
 }

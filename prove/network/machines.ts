@@ -1,0 +1,189 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import { createConnection } from "node:net";
+import { sleep } from "../ground.ts";
+import { libraryTree } from "./tree.ts";
+
+/** A machine: the server, or one of two clients. */
+export type Machine = "server" | "a" | "b";
+
+/** The clients. */
+export const clients = ["a", "b"] as const;
+
+/** A mount of the server's share. */
+export type Share = "nfs42" | "nfs3" | "smb";
+
+/** A runtime in the machines. */
+export type GuestRuntime = "deno" | "node" | "bun";
+
+/** The port on loopback that leads to a machine's ssh. */
+const SSH_PORTS: Readonly<Record<Machine, number>> = { server: 2210, a: 2211, b: 2212 };
+
+/** Network cards beyond the one for ssh. The server has one cable to each client. */
+const CARDS: Readonly<Record<Machine, readonly { wire: string; ip: string; mac: string }[]>> = {
+  server: [
+    { wire: "listen=127.0.0.1:2221", ip: "10.0.1.1", mac: "52:54:00:00:01:01" },
+    { wire: "listen=127.0.0.1:2222", ip: "10.0.2.1", mac: "52:54:00:00:02:01" },
+  ],
+  a: [{ wire: "connect=127.0.0.1:2221", ip: "10.0.1.2", mac: "52:54:00:00:01:02" }],
+  b: [{ wire: "connect=127.0.0.1:2222", ip: "10.0.2.2", mac: "52:54:00:00:02:02" }],
+};
+
+/** How long a machine may take to boot, in milliseconds: 35 s where nothing else runs. */
+const BOOT_TIMEOUT_MS = 300_000;
+
+/**
+ * Three virtual machines under QEMU's software emulation, connected by sockets on loopback. Their
+ * network namespace should be private: the ports are fixed.
+ */
+export class Machines {
+  readonly #image: string;
+  readonly #state: string;
+  readonly #processes = new Map<Machine, ChildProcess>();
+
+  /** `image` is a directory that image.sh filled; `state` is for sockets and logs. */
+  constructor(image: string, state: string) {
+    this.#image = image;
+    this.#state = state;
+  }
+
+  /** Boots all machines, starts the servers and copies the library. */
+  async start(): Promise<void> {
+    for (const machine of ["server", ...clients] as const) {
+      this.#boot(machine);
+      await sleep(1_000); // The server listens for the clients' cables.
+    }
+    await Promise.all((["server", ...clients] as const).map((machine) => this.#ready(machine)));
+    this.run("server", "/opt/guest/serve");
+    for (const client of clients) this.#copyLibrary(client);
+  }
+
+  /** Mounts a share on a client. */
+  mount(client: Machine, share: Share): void {
+    this.run(client, `/opt/guest/mount-share ${share}`);
+  }
+
+  /** Boots a machine again after {@linkcode kill}. */
+  async restart(client: Machine): Promise<void> {
+    this.#boot(client);
+    await this.#ready(client);
+    this.#copyLibrary(client);
+  }
+
+  /** Cuts a machine's power. */
+  async kill(machine: Machine): Promise<void> {
+    const child = this.#processes.get(machine);
+    if (child === undefined) return;
+    child.kill("SIGKILL");
+    while (child.exitCode === null && child.signalCode === null) await sleep(20);
+    this.#processes.delete(machine);
+  }
+
+  /** Pulls a client's network cable, or plugs it in again. */
+  async setCable(client: Machine, state: "up" | "down"): Promise<void> {
+    const socket = createConnection(`${this.#state}/${client}.qmp`);
+    const answer = new Promise<string>((resolve, reject) => {
+      let text = "";
+      socket.on("error", reject);
+      socket.on("data", (chunk) => {
+        text += chunk;
+        if (text.split('"return"').length > 2 || text.includes('"error"')) resolve(text);
+      });
+    });
+    const commands = [
+      { execute: "qmp_capabilities" },
+      { execute: "set_link", arguments: { name: "eth1", up: state === "up" } },
+    ];
+    for (const command of commands) socket.write(`${JSON.stringify(command)}\n`);
+    const text = await answer;
+    socket.destroy();
+    if (text.includes('"error"')) throw new Error(`set_link: ${text}`);
+  }
+
+  /** Runs a shell command in a machine; returns its output and throws if it fails. */
+  run(machine: Machine, script: string, input?: Uint8Array): string {
+    const [file, ...args] = this.#ssh(machine);
+    const { status, stdout, stderr } = spawnSync(file!, [...args, script], {
+      input,
+      timeout: 600_000,
+      maxBuffer: 2 ** 28,
+    });
+    if (status !== 0) throw new Error(`${machine}: ${script}: ${status} ${stderr}`);
+    return String(stdout).trim();
+  }
+
+  /** The command that runs a worker in a machine: for `Child`. */
+  worker(machine: Machine, runtime: GuestRuntime, worker: string): string[] {
+    return [...this.#ssh(machine), `/opt/guest/run ${runtime} ${worker}`];
+  }
+
+  /** Kills all machines. */
+  async stop(): Promise<void> {
+    for (const machine of ["a", "b", "server"] as const) await this.kill(machine);
+  }
+
+  #ssh(machine: Machine): string[] {
+    const options = {
+      StrictHostKeyChecking: "no",
+      UserKnownHostsFile: "/dev/null",
+      ConnectTimeout: "30",
+      ServerAliveInterval: "20",
+    };
+    return [
+      "ssh",
+      "-q",
+      ...["-i", `${this.#image}/id`, "-p", String(SSH_PORTS[machine])],
+      ...Object.entries(options).flatMap(([name, value]) => ["-o", `${name}=${value}`]),
+      "root@127.0.0.1",
+    ];
+  }
+
+  #boot(machine: Machine): void {
+    const kernel = fs.readdirSync(`${this.#image}/kernel/boot`)
+      .find((name) => name.startsWith("vmlinuz-"));
+    const cards = CARDS[machine];
+    const ips = cards.map(({ ip }, i) => `eth${i + 1}=${ip}/24`).join(",");
+    const user = "user,id=n0,restrict=on,net=10.0.99.0/24,dhcpstart=10.0.99.15";
+    const forward = `hostfwd=tcp:127.0.0.1:${SSH_PORTS[machine]}-10.0.99.15:22`;
+    const ownMac = `52:54:00:00:00:0${SSH_PORTS[machine] - 2_209}`;
+    const log = fs.openSync(`${this.#state}/${machine}.qemu`, "a");
+    const child = spawn("qemu-system-x86_64", [
+      ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2G"],
+      ...["-nodefaults", "-display", "none", "-no-reboot"],
+      ...["-serial", `file:${this.#state}/${machine}.log`],
+      ...["-qmp", `unix:${this.#state}/${machine}.qmp,server=on,wait=off`],
+      ...["-kernel", `${this.#image}/kernel/boot/${kernel}`],
+      ...["-initrd", `${this.#image}/initrd.gz`],
+      "-append",
+      `console=ttyS0 quiet panic=-1 mitigations=off vm.host=${machine} vm.ips=${ips}`,
+      ...["-drive", `file=${this.#image}/root.img,format=raw,if=virtio,snapshot=on`],
+      ...["-netdev", `${user},${forward}`],
+      ...["-device", `virtio-net-pci,netdev=n0,id=eth0,mac=${ownMac}`],
+      ...cards.flatMap(({ wire, mac }, i) => [
+        ...["-netdev", `socket,id=n${i + 1},${wire}`],
+        ...["-device", `virtio-net-pci,netdev=n${i + 1},id=eth${i + 1},mac=${mac}`],
+      ]),
+    ], { stdio: ["ignore", log, log] });
+    fs.closeSync(log);
+    this.#processes.set(machine, child);
+  }
+
+  async #ready(machine: Machine): Promise<void> {
+    const end = performance.now() + BOOT_TIMEOUT_MS;
+    for (;;) {
+      try {
+        this.run(machine, "true");
+        return;
+      } catch (error) {
+        if (this.#processes.get(machine)?.exitCode !== null || performance.now() > end) throw error;
+        await sleep(1_000);
+      }
+    }
+  }
+
+  #copyLibrary(client: Machine): void {
+    for (const { into, archive } of libraryTree()) {
+      this.run(client, `mkdir -p ${into} && tar -x -C ${into}`, archive);
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { npmImports } from "../../scripts/lib/imports.ts";
+import { nodeModules } from "../../scripts/lib/setup.mjs";
+import { root } from "../part.ts";
+
+/** Where the library is in a machine. */
+export const TREE = "/opt/tree";
+
+/** A tar archive, and where it is to be extracted. */
+export interface Archive {
+  readonly into: string;
+  readonly archive: Uint8Array;
+}
+
+/**
+ * The sources and the compiled tests with all that they import: what `guest/run` runs. `native` is
+ * the directory with koffi's addon, if the machine needs another one than this machine.
+ */
+export function libraryTree(native: string = nodeModules): Archive[] {
+  const top = fs.readdirSync(root).filter((name) => /^[a-z]+\.(?:ts|json)$/.test(name));
+  const sources = ["internal", "runtime", "tests", "prove/network", "scripts/lib", "npm_test"];
+  const map = fs.mkdtempSync(path.join(os.tmpdir(), "aperture-map-"));
+  const imports = npmImports(TREE, `${TREE}/deno-std`);
+  fs.writeFileSync(path.join(map, "map.json"), JSON.stringify({ imports }));
+  try {
+    return [
+      { into: TREE, archive: tar(root, [...top, ...sources]) },
+      { into: TREE, archive: tar(nodeModules, ["deno-std"]) },
+      { into: TREE, archive: tar(map, ["map.json"]) },
+      { into: `${TREE}/npm_test/node_modules`, archive: tar(native, ["@koromix"]) },
+    ];
+  } finally {
+    fs.rmSync(map, { recursive: true });
+  }
+}
+
+/** Links are followed: those in npm_test/ lead out of the tree. */
+function tar(dir: string, names: readonly string[]): Uint8Array {
+  const args = ["-c", "--dereference", "-C", path.resolve(dir), ...names];
+  const { stdout, stderr, status } = spawnSync("tar", args, { maxBuffer: 2 ** 30 });
+  if (status !== 0) throw new Error(`tar: ${stderr}`);
+  return stdout;
+}
