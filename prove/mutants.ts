@@ -81,7 +81,7 @@ const mutants: readonly Mutant[] = [
     file: "internal/write/stream_writer.ts",
     find: "await this.#discard({ error });\n      throw error;",
     replace: "throw error;",
-    caughtBy: ["write/atomic_file_test.ts", "does not publish after a write has failed"],
+    caughtBy: ["write/atomic_file_test.ts", "rejects after a write has failed"],
   },
   {
     breaks: "lets calls on one path overtake each other",
