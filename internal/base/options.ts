@@ -20,14 +20,15 @@ export type Checks<T> = { readonly [K in keyof Required<T>]: Check };
 export function readOptions<T extends object>(
   options: T | undefined,
   checks: Checks<T>,
+  what = "Options",
 ): T {
   const read: Partial<T> = {};
-  const names = Object.keys(checks) as (keyof T & string)[];
   if (options === undefined) return read as T;
+  const names = Object.keys(checks) as (keyof T & string)[];
   // By the tag: a Map or an AbortSignal has no option as its own property, so none is unknown.
   if (Object.prototype.toString.call(options) !== "[object Object]") {
     throw new TypeError(
-      `Options must be an object such as { ${names[0]}: … }: received ${kindOf(options)}`,
+      `${what} must be an object such as { ${names[0]}: … }: received ${kindOf(options)}`,
     );
   }
   for (const name of Object.keys(options)) {
@@ -69,20 +70,18 @@ export const isSignal: Check = (value, name) => {
 /** Checks for one of the strings `choices`. */
 export function isOneOf(...choices: readonly string[]): Check {
   return (value, name) => {
-    if (typeof value !== "string") {
-      throw new TypeError(`'${name}' must be a string: received ${kindOf(value)}`);
-    }
-    if (!choices.includes(value)) {
-      const all = choices.map((choice) => `"${choice}"`).join(", ");
-      throw new RangeError(`'${name}' must be one of ${all}: received "${value}"`);
-    }
+    const isText = typeof value === "string";
+    if (isText && choices.includes(value)) return;
+    const all = choices.map((choice) => `"${choice}"`).join(" or ");
+    const message = `'${name}' must be ${all}: received ${isText ? `"${value}"` : kindOf(value)}`;
+    throw isText ? new RangeError(message) : new TypeError(message);
   };
 }
 
 /** Checks for a number of milliseconds, which can be Infinity. */
 export const isDuration: Check = (value, name) => {
   if (typeof value !== "number") {
-    throw new TypeError(`'${name}' must be a number: received ${kindOf(value)}`);
+    throw new TypeError(`'${name}' must be a number of milliseconds: received ${kindOf(value)}`);
   }
   if (!(value >= 0)) {
     throw new RangeError(`'${name}' must be 0 milliseconds or more: received ${value}`);
@@ -95,7 +94,8 @@ export const isMode: Check = (value, name) => {
     throw new TypeError(`'${name}' must be a number such as 0o644: received ${kindOf(value)}`);
   }
   if (!Number.isInteger(value) || value < 0 || value > 0o7777) {
-    throw new RangeError(`'${name}' must be an integer from 0 to 0o7777: received ${value}`);
+    const hint = value > 0o7777 ? ". Pass only the permission bits: mode & 0o7777" : "";
+    throw new RangeError(`'${name}' must be an integer from 0 to 0o7777: received ${value}${hint}`);
   }
   // Decimal 644 is 0o1204, with a sticky bit that means nothing on a file.
   if (/^[67][0-7]{2}$/.test(String(value))) {

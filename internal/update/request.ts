@@ -25,7 +25,7 @@ function isLock<T extends object>(checks: Checks<T>): Check {
   return (value, name) => {
     const hold = holdOf(value);
     if (hold?.released) throw new RangeError(`'${name}' must be held: it was released`);
-    if (hold === undefined) readOptions(value as T, checks);
+    if (hold === undefined) readOptions(value as T, checks, `'${name}'`);
     if ((value as { shared?: boolean }).shared) {
       throw new RangeError(`'${name}' must be exclusive: others may hold a shared lock too`);
     }
