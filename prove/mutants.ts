@@ -60,7 +60,7 @@ const mutants: readonly Mutant[] = [
     file: "internal/write/attributes.ts",
     find: "return 0o600 | (mode & 0o700) | others;",
     replace: "return 0o666 | others;",
-    caughtBy: ["write/atomic_write_test.ts", "no wider than the target"],
+    caughtBy: ["write/atomic_write_test.ts", "with a mode no wider than the target"],
   },
   {
     breaks: "leaves the temporary file after a failure",

@@ -25,7 +25,7 @@ type Write = (
   options?: AtomicWriteSyncOptions,
 ) => Promise<void>;
 
-/** Both forms of a write, since all behaviour is to be the same. */
+/** Both forms of a write, which must behave alike. */
 const FORMS: { form: string; write: Write }[] = [
   { form: "atomicWrite", write: atomicWrite },
   {
@@ -87,7 +87,7 @@ for (const { form, write } of FORMS) {
     );
 
     test(
-      `${form}() sets an explicit mode whatever the umask with durability "${durability}"`,
+      `${form}() sets an explicit mode regardless of the umask with durability "${durability}"`,
       () =>
         inTempDir((dir) =>
           withUmask(0o077, async () => {
@@ -102,7 +102,7 @@ for (const { form, write } of FORMS) {
     );
 
     test(
-      `${form}() gives a new file 0o666 less the umask with durability "${durability}"`,
+      `${form}() creates a file with the mode 0o666 minus the umask with durability "${durability}"`,
       () =>
         inTempDir((dir) =>
           withUmask(0o027, async () => {
@@ -114,7 +114,7 @@ for (const { form, write } of FORMS) {
     );
 
     test(
-      `${form}() keeps owner and group where it may with durability "${durability}"`,
+      `${form}() keeps owner and group with durability "${durability}"`,
       () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "file");
@@ -125,18 +125,18 @@ for (const { form, write } of FORMS) {
           const { uid, gid } = fs.statSync(file);
           assertEquals([uid, gid, modeOf(file)], [1234, 4321, 0o6750]);
         }),
-      { skip: !isRoot && "only root may give files away" },
+      { skip: !isRoot && "only root can change owners" },
     );
   }
 
-  test(`${form}() takes a file: URL`, () =>
+  test(`${form}() accepts a file: URL`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "a b%c");
       await write(pathToFileURL(file), "x");
       assertEquals(text(file), "x");
     }));
 
-  test(`${form}() takes views of any kind by their bytes`, () =>
+  test(`${form}() writes the bytes of an ArrayBuffer and of any view`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const buffer = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8).buffer;
@@ -181,7 +181,7 @@ for (const { form, write } of FORMS) {
   );
 
   testWithLinks(
-    `${form}() follows a link in a directory that is reached by a link`,
+    `${form}() follows a relative link in a directory that a link leads to`,
     () =>
       inTempDir(async (dir) => {
         fs.mkdirSync(path.join(dir, "a", "b"), { recursive: true });
@@ -200,15 +200,21 @@ for (const { form, write } of FORMS) {
       assert(fs.lstatSync(path.join(dir, "link")).isSymbolicLink());
     }));
 
-  testWithLinks(`${form}() replaces a link when told to`, () =>
-    inTempDir(async (dir) => {
-      fs.writeFileSync(path.join(dir, "target"), "old");
-      fs.symlinkSync("target", path.join(dir, "link"));
-      await write(path.join(dir, "link"), "new", { symlinks: "replace" });
-      assert(fs.lstatSync(path.join(dir, "link")).isFile());
-      assertEquals([text(path.join(dir, "link")), text(path.join(dir, "target"))], ["new", "old"]);
-      if (!isWindows) assertEquals(modeOf(path.join(dir, "link")), 0o666 & ~umask());
-    }));
+  testWithLinks(
+    `${form}() replaces a link when symlinks is "replace"`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.writeFileSync(path.join(dir, "target"), "old");
+        fs.symlinkSync("target", path.join(dir, "link"));
+        await write(path.join(dir, "link"), "new", { symlinks: "replace" });
+        assert(fs.lstatSync(path.join(dir, "link")).isFile());
+        assertEquals([text(path.join(dir, "link")), text(path.join(dir, "target"))], [
+          "new",
+          "old",
+        ]);
+        if (!isWindows) assertEquals(modeOf(path.join(dir, "link")), 0o666 & ~umask());
+      }),
+  );
 
   const refusals: [string, string, string, (file: string) => void][] = [
     ["a loop of links", "ELOOP", "FilesystemLoop", (file) => fs.symlinkSync("target", file)],
@@ -216,7 +222,7 @@ for (const { form, write } of FORMS) {
     ["a FIFO", "ENOTSUP", "NotSupported", (file) => makeNode(file, "p")],
     ["a device", "ENOTSUP", "NotSupported", (file) => makeNode(file, "c", "1", "3")],
     ["a missing directory", "ENOENT", "NotFound", (file) => fs.rmdirSync(path.dirname(file))],
-    ["a file for a directory", "ENOTDIR", "NotADirectory", (file) => {
+    ["a file in place of a directory", "ENOTDIR", "NotADirectory", (file) => {
       fs.rmdirSync(path.dirname(file));
       fs.writeFileSync(path.dirname(file), "");
     }],
@@ -227,7 +233,7 @@ for (const { form, write } of FORMS) {
         (what === "a device" && !isRoot && "needs root to make one");
       test(
         `${form}() refuses ${what} with ${code}${
-          mode === undefined ? "" : ", an explicit mode given"
+          mode === undefined ? "" : " with an explicit mode"
         }`,
         () =>
           inTempDir(async (dir) => {
@@ -237,8 +243,8 @@ for (const { form, write } of FORMS) {
             const before = snapshot(dir);
             const options = mode === undefined ? {} : { mode };
             const error = await assertRejects(() => write(file, "x", options), Error);
-            const { code: told, target, replaced } = error as Error & Record<string, unknown>;
-            assertEquals({ told, target, replaced }, { told: code, target: file, replaced: false });
+            const facts = error as Error & Record<string, unknown>;
+            assertEquals([facts.code, facts.target, facts.replaced], [code, file, false]);
             if (error.constructor.name !== "Error") assertEquals(error.constructor.name, name);
             assert(error.message.includes(`'${file}'`), error.message);
             assertEquals(snapshot(dir), before);
@@ -254,7 +260,7 @@ for (const { form, write } of FORMS) {
       assertEquals(list(dir), []);
     }));
 
-  test(`${form}() with createNew creates a file`, () =>
+  test(`${form}() creates a file with createNew`, () =>
     inTempDir(async (dir) => {
       await write(path.join(dir, "file"), "x", { createNew: true, durability: "durable" });
       assertEquals([list(dir), text(path.join(dir, "file"))], [["file"], "x"]);
@@ -262,7 +268,7 @@ for (const { form, write } of FORMS) {
     }));
 
   testWithLinks(
-    `${form}() with createNew refuses what is there with EEXIST`,
+    `${form}() throws EEXIST with createNew when the path exists`,
     () =>
       inTempDir(async (dir) => {
         fs.writeFileSync(path.join(dir, "file"), "old");
@@ -283,7 +289,7 @@ for (const { form, write } of FORMS) {
       }),
   );
 
-  test(`${form}() with createNew does not replace what appears before the link`, () =>
+  test(`${form}() does not replace a file that appears before the link with createNew`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       await intercepted(({ name }) => {
@@ -295,7 +301,7 @@ for (const { form, write } of FORMS) {
       assertEquals([list(dir), text(file)], [["file"], "theirs"]);
     }));
 
-  test(`${form}() writes beside a target with a name of 255 bytes`, () =>
+  test(`${form}() replaces a file with a name of 255 bytes`, () =>
     inTempDir(async (dir) => {
       for (const name of ["n".repeat(255), "ü".repeat(127), "𝄞".repeat(63), "€".repeat(85)]) {
         const calls = await recorded(() => write(path.join(dir, name), "x"));
@@ -309,7 +315,7 @@ for (const { form, write } of FORMS) {
     }));
 
   test(
-    `${form}() reports a name that is too long and leaves nothing`,
+    `${form}() throws ENAMETOOLONG and leaves no file`,
     () =>
       inTempDir(async (dir) => {
         for (const options of [{}, { mode: 0o600 }, { createNew: true }]) {
@@ -325,7 +331,7 @@ for (const { form, write } of FORMS) {
   );
 
   testWithLinks(
-    `${form}() does not write to what is planted at the temporary name`,
+    `${form}() does not write through a link that was planted at the temporary name`,
     () =>
       inTempDir(async (dir) => {
         fs.writeFileSync(path.join(dir, "victim"), "precious");
@@ -344,7 +350,7 @@ for (const { form, write } of FORMS) {
   );
 
   test(
-    `${form}() makes a temporary file no wider than the target`,
+    `${form}() creates a temporary file with a mode no wider than the target's`,
     () =>
       inTempDir((dir) =>
         withUmask(0, async () => {
@@ -363,7 +369,7 @@ for (const { form, write } of FORMS) {
   );
 
   test(
-    `${form}() replaces a file of a name that only the kernel understands`,
+    `${form}() resolves .. after a link as the kernel does`,
     () =>
       inTempDir(async (dir) => {
         fs.mkdirSync(path.join(dir, "a", "b"), { recursive: true });
@@ -401,7 +407,7 @@ test("atomicWrite() lets the last call on a path win", () =>
     assertEquals(list(dir), ["file"]);
   }));
 
-test("atomicWrite() does not keep a later call waiting for a source that stalls", () =>
+test("atomicWrite() does not wait for an earlier call whose source stalls", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     let finish!: () => void;
@@ -421,7 +427,7 @@ test("atomicWrite() does not keep a later call waiting for a source that stalls"
     assertEquals([text(file), list(dir)], ["first", ["file"]]);
   }));
 
-test("atomicWriteSync() is not undone by a call of atomicWrite() before it", () =>
+test("atomicWriteSync() takes effect after an earlier atomicWrite()", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const first = atomicWrite(file, content(1, 1_000_000));
@@ -430,7 +436,7 @@ test("atomicWriteSync() is not undone by a call of atomicWrite() before it", () 
     assertEquals([text(file), list(dir)], ["second", ["file"]]);
   }));
 
-test("atomicWrite() lets the other calls on a path land when one fails", () =>
+test("atomicWrite() completes the other calls on a path when one fails", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     let fail = true;
@@ -450,7 +456,7 @@ test("atomicWrite() lets the other calls on a path land when one fails", () =>
     assertEquals(list(dir), ["file"]);
   }));
 
-test("atomicWrite() waits for what goes to the disk, and for nothing that the kernel knows", () =>
+test("atomicWrite() waits for disk access only, not for lookups", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const known = ["lstat", "stat", "readLink", "file.stat"];
@@ -479,7 +485,7 @@ test("atomicWrite() waits for a free file descriptor", () =>
     }
   }));
 
-test("atomicWrite() tries a rename again on Windows only", () =>
+test("atomicWrite() retries a rename on Windows only", () =>
   inTempDir(async (dir) => {
     const { runtime, useRuntime } = await import("../../runtime/mod.ts");
     for (const code of ["EPERM", "EACCES", "EBUSY"]) {
@@ -495,7 +501,7 @@ test("atomicWrite() tries a rename again on Windows only", () =>
     }
   }));
 
-test("atomicWriteSync() throws what it is given to write that is not in memory", () =>
+test("atomicWriteSync() throws a TypeError for a Blob", () =>
   inTempDir((dir) => {
     const error = assertThrows(
       // @ts-expect-error A Blob is for atomicWrite().
