@@ -1,54 +1,53 @@
 /**
  * Keep a value in a JSON file that several programs read and change.
  *
- * {@linkcode updateJson} reads the file, hands its value to a function and writes what that
- * returns, under the directory's lock, so that no change is lost; a reader sees the old file or
- * the new, whole. A file that is empty or corrupt is an error, never a default, and is never
- * overwritten.
+ * {@linkcode updateJson} reads the file, passes its value to a function and atomically writes what
+ * the function returns, under the lock of the file's directory, so no update is lost and readers
+ * never see a partial file. An empty or corrupt file is an error, never a default value, and is
+ * never overwritten.
  *
  * ```ts
  * import { readJson, updateJson } from "@aperture/atomic/json";
- * import { assertEquals } from "@std/assert";
+ * import { deepEqual } from "node:assert/strict";
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${await Deno.makeTempDir()}/settings.json`;
+ * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/settings.json`;
  * await updateJson<{ theme?: string }>(path, (settings = {}) => ({ ...settings, theme: "dark" }));
- * assertEquals(await readJson(path), { theme: "dark" });
+ * deepEqual(await readJson(path), { theme: "dark" });
  * ```
  *
  * @module
  */
 
-import {
-  atomicWrite,
-  type AtomicWriteOptions,
-  atomicWriteSync,
-  type AtomicWriteSyncOptions,
-} from "./atomic.ts";
-import { JsonFileError } from "./internal/json/error.ts";
-import { changeOf, isIndent, textOf, valueOf } from "./internal/json/value.ts";
+import type { AtomicWriteOptions, AtomicWriteSyncOptions } from "./atomic.ts";
+import { atCaller } from "./internal/base/errors.ts";
 import { type Checks, isFunction, readOptions } from "./internal/base/options.ts";
 import { absolutePath } from "./internal/base/paths.ts";
+import { ignoreFailure } from "./internal/base/steps.ts";
+import { JsonFileError } from "./internal/json/error.ts";
+import { changeOf, isIndent, textOf, valueOf } from "./internal/json/value.ts";
+import { readInTurn, readInTurnSync } from "./internal/order/read_turn.ts";
+import { update, updateSync } from "./internal/update/mod.ts";
+import {
+  UPDATE_OPTIONS as ATOMIC_UPDATE_OPTIONS,
+  UPDATE_SYNC_OPTIONS as ATOMIC_UPDATE_SYNC_OPTIONS,
+} from "./internal/update/request.ts";
+import { write, writeSync } from "./internal/write/mod.ts";
 import {
   WRITE_OPTIONS as ATOMIC_WRITE_OPTIONS,
   WRITE_SYNC_OPTIONS as ATOMIC_WRITE_SYNC_OPTIONS,
+  writeRequest,
 } from "./internal/write/request.ts";
-import { readInTurn, readInTurnSync } from "./internal/order/read_turn.ts";
-import { ignoreFailure } from "./internal/base/steps.ts";
-import {
-  atomicUpdate,
-  type AtomicUpdateOptions,
-  atomicUpdateSync,
-  type AtomicUpdateSyncOptions,
-} from "./update.ts";
+import type { AtomicUpdateOptions, AtomicUpdateSyncOptions } from "./update.ts";
 
 export { JsonFileError };
 
 /** Options for {@linkcode readJson} and {@linkcode readJsonSync}. */
 export interface ReadJsonOptions<T> {
   /**
-   * Gets the value of the file and returns it, as it is or made into something else, or throws
-   * when it is not as it must be: the `parse` of a schema, or any function. It must not return a
-   * promise.
+   * Receives the value of the file, and returns it, converts it, or throws if it is invalid: a
+   * schema's `parse`, or any function. It must not return a promise.
    */
   check?: (value: unknown) => T;
 }
@@ -56,17 +55,16 @@ export interface ReadJsonOptions<T> {
 /** How {@linkcode writeJson} and {@linkcode updateJson} write a value. */
 export interface JsonFormatOptions {
   /**
-   * What each level is indented by: a number of spaces from 0 to 10, or a string of at most 10
+   * The indentation of each level: a number of spaces from 0 to 10, or a string of at most 10
    * spaces and tabs. 0 and "" put everything on one line.
    *
-   * By default it is that of the file that {@linkcode updateJson} changes, if it has no more than
-   * 64 characters, else 2.
+   * The default is 2, or for {@linkcode updateJson} the indentation of the existing file, if that
+   * has at most 64 characters.
    */
   indent?: number | string;
   /**
-   * Gets what is about to be written, as it will be read, and throws when it is not as it must
-   * be; what it returns is not used. {@linkcode updateJson} calls it with the value that it has
-   * read too, and hands on what that returns. It must not return a promise.
+   * Receives the value to be written, as it will be read, and throws if it is invalid; the result
+   * is not used. It must not return a promise.
    */
   check?: (value: unknown) => unknown;
 }
@@ -80,9 +78,9 @@ export interface WriteJsonOptions extends AtomicWriteOptions, JsonFormatOptions 
 /** Options for {@linkcode updateJson}. */
 export interface UpdateJsonOptions<T> extends AtomicUpdateOptions, JsonFormatOptions {
   /**
-   * Gets the value of the file and returns what the function is to get, or throws when it is not
-   * as it must be: the `parse` of a schema, or any function. Before the file is written, it is
-   * called with what will be read, and may throw again. It must not return a promise.
+   * Receives the value of the file and returns what `fn` receives, or throws if it is invalid: a
+   * schema's `parse`, or any function. Before the file is written, it also receives the new value,
+   * as it will be read. It must not return a promise.
    */
   check?: (value: unknown) => T;
 }
@@ -94,130 +92,146 @@ export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonF
 }
 
 /**
- * Reads the value of a JSON file, or undefined if there is no file.
+ * Reads the value of a JSON file; undefined if there is no file.
  *
- * It takes no lock and needs none: a file that is replaced atomically is always whole. What this
- * process was told to write to the file before is written first. A byte order mark is skipped.
- * Integers beyond 2^53 are rounded, and numbers beyond 1.8e308 are Infinity, as `JSON.parse()` has
- * it: keep them in strings. The file is read into memory, and parsed without giving up the thread.
+ * It takes no lock: a file that is replaced atomically is always complete. Earlier writes of this
+ * process to the file are completed first. A byte order mark is skipped. Integers beyond 2^53 are
+ * rounded, and numbers beyond 1.8e308 become Infinity, as in `JSON.parse()`: store such values as
+ * strings. The file is read into memory and parsed in one go, which blocks the thread.
  *
  * Requires `--allow-read` permission for the file, and for a symbolic link that leads to it.
  *
- * @typeParam T What `check` returns; without one the value is taken for it unseen.
+ * @typeParam T The result of `check`; without one, the value is assumed to have this type.
  *
  * @param path The file, as a path or a `file:` URL.
  * @param options How to check the value.
- * @throws {TypeError} If an argument is of the wrong type, an option unknown, or `check` returns
+ * @throws {TypeError} If an argument has the wrong type, an option is unknown, or `check` returns
  * a promise.
- * @throws {JsonFileError} If the file is empty or corrupt, or `check` throws.
+ * @throws {JsonFileError} If the file is empty, corrupt or too large, or `check` throws.
  * @throws {Error} If the file cannot be read: the runtime's own error class, with its `code`.
- * @returns A promise of the value, undefined if there is no file.
+ * @returns A promise of the value; undefined if there is no file.
  *
  * @example Usage
  * ```ts
  * import { readJson, writeJson } from "@aperture/atomic/json";
- * import { assertEquals } from "@std/assert";
+ * import { deepEqual, equal } from "node:assert/strict";
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${await Deno.makeTempDir()}/settings.json`;
+ * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/settings.json`;
  * const { theme } = await readJson<{ theme: string }>(path) ?? { theme: "light" };
- * assertEquals(theme, "light");
+ * equal(theme, "light");
  * await writeJson(path, { theme: "dark" });
- * assertEquals(await readJson(path), { theme: "dark" });
+ * deepEqual(await readJson(path), { theme: "dark" });
  * ```
  *
  * @example With a check
  * ```ts
- * import { JsonFileError, readJson } from "@aperture/atomic/json";
- * import { assertRejects } from "@std/assert";
+ * import { readJson } from "@aperture/atomic/json";
+ * import { rejects } from "node:assert/strict";
+ * import { mkdtemp, writeFile } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${await Deno.makeTempDir()}/port.json`;
- * await Deno.writeTextFile(path, '"eighty"');
+ * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/port.json`;
+ * await writeFile(path, '"eighty"');
  * const check = (value: unknown): number => {
- *   if (typeof value !== "number") throw new TypeError("A port must be a number");
+ *   if (typeof value !== "number") throw new TypeError("The port must be a number");
  *   return value;
  * };
- * await assertRejects(() => readJson(path, { check }), JsonFileError, "A port must be a number");
+ * await rejects(readJson(path, { check }), { name: "JsonFileError" });
  * ```
  */
 export async function readJson<T = unknown>(
   path: string | URL | Uint8Array,
   options?: ReadJsonOptions<T>,
 ): Promise<T | undefined> {
-  const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
-  const absolute = absolutePath(path);
-  return valueOf(absolute, (await readInTurn({ path: absolute })).bytes, check);
+  try {
+    const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
+    const absolute = absolutePath(path);
+    return valueOf(absolute, (await readInTurn({ path: absolute })).bytes, check);
+  } catch (error) {
+    throw atCaller(error, readJson);
+  }
 }
 
 /**
- * Reads the value of a JSON file, or undefined if there is no file: the synchronous form of
+ * Reads the value of a JSON file; undefined if there is no file. The synchronous form of
  * {@linkcode readJson}.
  *
  * Requires `--allow-read` permission for the file, and for a symbolic link that leads to it.
  *
- * @typeParam T What `check` returns; without one the value is taken for it unseen.
+ * @typeParam T The result of `check`; without one, the value is assumed to have this type.
  *
  * @param path The file, as a path or a `file:` URL.
  * @param options How to check the value.
- * @throws {TypeError} If an argument is of the wrong type, an option unknown, or `check` returns
+ * @throws {TypeError} If an argument has the wrong type, an option is unknown, or `check` returns
  * a promise.
- * @throws {JsonFileError} If the file is empty or corrupt, or `check` throws.
+ * @throws {JsonFileError} If the file is empty, corrupt or too large, or `check` throws.
  * @throws {Error} If the file cannot be read: the runtime's own error class, with its `code`.
- * @returns The value, undefined if there is no file.
+ * @returns The value; undefined if there is no file.
  *
  * @example Usage
  * ```ts
  * import { readJsonSync } from "@aperture/atomic/json";
- * import { assertEquals } from "@std/assert";
+ * import { equal } from "node:assert/strict";
+ * import { mkdtempSync } from "node:fs";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${Deno.makeTempDirSync()}/settings.json`;
- * assertEquals(readJsonSync(path), undefined);
+ * const path = `${mkdtempSync(`${tmpdir()}/example-`)}/settings.json`;
+ * equal(readJsonSync(path), undefined);
  * ```
  */
 export function readJsonSync<T = unknown>(
   path: string | URL | Uint8Array,
   options?: ReadJsonOptions<T>,
 ): T | undefined {
-  const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
-  const absolute = absolutePath(path);
-  return valueOf(absolute, readInTurnSync({ path: absolute }).bytes, check);
+  try {
+    const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
+    const absolute = absolutePath(path);
+    return valueOf(absolute, readInTurnSync({ path: absolute }).bytes, check);
+  } catch (error) {
+    throw atCaller(error, readJsonSync);
+  }
 }
 
 /**
- * Replaces a file by the JSON of a value, atomically, or creates the file.
+ * Atomically replaces the content of a file with the JSON of a value, or creates the file.
  *
- * It is {@linkcode atomicWrite} of the text, indented by two spaces and with a line break at its
- * end. What is there is not read: to change a part of it use {@linkcode updateJson}.
+ * The text is indented by two spaces and ends with a line break. The existing file is not read: to
+ * change a part of it, use {@linkcode updateJson}.
  *
- * Properties that are undefined are left out, as `JSON.stringify()` does. What that would replace
- * by something else is refused: NaN, Infinity, an invalid Date, a function, undefined in an array,
- * and an object of a class that has no properties of its own and no `toJSON()`, such as a Map, or a
- * promise that was not awaited.
+ * Properties that are undefined are left out, as `JSON.stringify()` does. Values that it would
+ * silently replace are refused: NaN, Infinity, an invalid Date, a function, undefined in an array,
+ * and a class instance without properties or `toJSON()`, such as a Map or a promise that was not
+ * awaited.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
  * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
  * @param path The file, as a path or a `file:` URL.
  * @param value The value.
- * @param options Those of {@linkcode atomicWrite}, and how to check and indent.
- * @throws {TypeError} If an argument is of the wrong type, an option unknown, or JSON cannot hold
- * the value.
- * @throws {RangeError} If an option's value is out of range.
+ * @param options The options of {@linkcode atomicWrite}, and how to check and indent the value.
+ * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
+ * represent the value.
+ * @throws {RangeError} If an option's value is out of range, or the value is too deep or too large.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
  * its `code`.
  * @throws {DOMException} The reason of `signal` when it is aborted.
- * @throws {Error} What `check` throws.
- * @returns A promise that is resolved when the file is in place, as durable as asked for.
+ * @throws {Error} Whatever `check` throws.
+ * @returns A promise that resolves when the file is in place, as durable as requested.
  *
  * @example Usage
  * ```ts
  * import { writeJson } from "@aperture/atomic/json";
- * import { assertEquals } from "@std/assert";
+ * import { equal } from "node:assert/strict";
+ * import { mkdtemp, readFile } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${await Deno.makeTempDir()}/settings.json`;
+ * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/settings.json`;
  * await writeJson(path, { theme: "dark" });
- * assertEquals(await Deno.readTextFile(path), '{\n  "theme": "dark"\n}\n');
+ * equal(await readFile(path, "utf8"), '{\n  "theme": "dark"\n}\n');
  * await writeJson(path, { theme: "dark" }, { indent: 0 });
- * assertEquals(await Deno.readTextFile(path), '{"theme":"dark"}\n');
+ * equal(await readFile(path, "utf8"), '{"theme":"dark"}\n');
  * ```
  */
 export async function writeJson(
@@ -225,35 +239,42 @@ export async function writeJson(
   value: unknown,
   options?: WriteJsonOptions,
 ): Promise<void> {
-  const { check, indent, ...write } = readOptions(options, WRITE_OPTIONS);
-  await atomicWrite(path, textOf(value, { check, indent }), write);
+  try {
+    const { check, indent, ...rest } = readOptions(options, WRITE_OPTIONS);
+    const request = writeRequest(path, rest);
+    await write(request, textOf(request.path, value, { check, indent }));
+  } catch (error) {
+    throw atCaller(error, writeJson);
+  }
 }
 
 /**
- * Replaces a file by the JSON of a value, atomically, or creates the file: the synchronous form
- * of {@linkcode writeJson}.
+ * Atomically replaces the content of a file with the JSON of a value, or creates the file. The
+ * synchronous form of {@linkcode writeJson}.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
  * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
  * @param path The file, as a path or a `file:` URL.
  * @param value The value.
- * @param options Those of {@linkcode atomicWriteSync}, and how to check and indent.
- * @throws {TypeError} If an argument is of the wrong type, an option unknown, or JSON cannot hold
- * the value.
- * @throws {RangeError} If an option's value is out of range.
+ * @param options The options of {@linkcode atomicWriteSync}, and how to check and indent the value.
+ * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
+ * represent the value.
+ * @throws {RangeError} If an option's value is out of range, or the value is too deep or too large.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
  * its `code`.
- * @throws {Error} What `check` throws.
+ * @throws {Error} Whatever `check` throws.
  *
  * @example Usage
  * ```ts
  * import { readJsonSync, writeJsonSync } from "@aperture/atomic/json";
- * import { assertEquals } from "@std/assert";
+ * import { deepEqual } from "node:assert/strict";
+ * import { mkdtempSync } from "node:fs";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${Deno.makeTempDirSync()}/settings.json`;
+ * const path = `${mkdtempSync(`${tmpdir()}/example-`)}/settings.json`;
  * writeJsonSync(path, { theme: "dark" });
- * assertEquals(readJsonSync(path), { theme: "dark" });
+ * deepEqual(readJsonSync(path), { theme: "dark" });
  * ```
  */
 export function writeJsonSync(
@@ -261,144 +282,171 @@ export function writeJsonSync(
   value: unknown,
   options?: WriteJsonSyncOptions,
 ): void {
-  const { check, indent, ...write } = readOptions(options, WRITE_SYNC_OPTIONS);
-  atomicWriteSync(path, textOf(value, { check, indent }), write);
+  try {
+    const { check, indent, ...rest } = readOptions(options, WRITE_SYNC_OPTIONS);
+    const request = writeRequest(path, rest);
+    writeSync(request, textOf(request.path, value, { check, indent }));
+  } catch (error) {
+    throw atCaller(error, writeJsonSync);
+  }
 }
 
 /**
- * Changes the value of a JSON file under its directory's lock: reads it, calls a function with it
- * and atomically writes what that returns.
+ * Changes the value of a JSON file by a function, `fn`, which may run more than once: reads the
+ * file, calls `fn` with the value and atomically writes what it returns, under the lock of the
+ * file's directory.
  *
- * All programs that change the file this way wait for one another, so that no change is lost.
- * If the file is empty or corrupt, or anything throws, it stays as it is. Its indentation, its
- * line breaks, the last one and a byte order mark are kept. If the value that is returned is the
- * one that was read, nothing is written: so the file is left alone.
+ * Programs that change the file this way take turns, so no update is lost; a writer that does not
+ * take the lock is noticed, as described at {@linkcode atomicUpdate}, which also explains links,
+ * the lock and missing directories. If the file is empty or corrupt, or anything throws, the file
+ * stays as it is. Its indentation, line breaks and byte order mark are kept. If `fn` returns an
+ * equal value, nothing is written.
  *
- * It is {@linkcode atomicUpdate} for JSON, and what is said there of links, the lock and missing
- * directories holds here. What JSON cannot hold is refused as by {@linkcode writeJson}; integers
- * beyond 2^53 are rounded when they are read. A number beyond 1.8e308 is read as Infinity: leave all
- * as it is, or put something else in its place.
+ * Values that JSON cannot represent are refused, as by {@linkcode writeJson}. Integers beyond 2^53
+ * are rounded when they are read. A number beyond 1.8e308 is read as Infinity, which cannot be
+ * written: replace it.
  *
  * Requires the permissions of {@linkcode atomicUpdate}: `--allow-read` and `--allow-write` for the
  * directory of the file; for a symbolic link those for the directory of the file that it points to,
  * and `--allow-read` for it.
  *
- * @typeParam T The value that `fn` gets and returns. Without `check` what is read is taken for it
- * unseen.
+ * @typeParam T The type of the value. Without `check`, the value that is read is assumed to have it.
  *
  * @param path The file, as a path or a `file:` URL.
- * @param fn What to do with the value: it gets it, or undefined if there is no file, and returns
- * the new one, or the same one, changed or not.
- * @param options Those of {@linkcode atomicUpdate}, and how to check and indent.
- * @throws {TypeError} If an argument is of the wrong type, an option unknown, or JSON cannot hold
- * what `fn` returns, such as the undefined of a forgotten `return`.
- * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or
- * that of another directory.
- * @throws {JsonFileError} If the file is empty or corrupt, or `check` throws at what it holds.
- * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
+ * @param fn Receives the value, or undefined if there is no file, and returns the new value: another
+ * one, or the same, modified or not.
+ * @param options The options of {@linkcode atomicUpdate}, and how to check and indent the value.
+ * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
+ * represent what `fn` returns, such as the undefined of a forgotten `return`.
+ * @throws {RangeError} If an option's value is out of range, the lock is released, shared or that
+ * of another directory, or the value is too deep or too large.
+ * @throws {JsonFileError} If the file is empty, corrupt or too large, or `check` rejects its value.
+ * @throws {LockTimeoutError} If the lock was not free within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new value was in place.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
- * its `code`.
+ * its `code`. `ESTALE` if others changed the file during ten calls of `fn`.
  * @throws {DOMException} The reason of `signal` when it is aborted.
- * @throws {Error} If the file cannot be read or locked, and what `fn` throws, or `check` at what
- * `fn` returns.
- * @returns A promise that is resolved when the new value is in place.
+ * @throws {Error} If the file cannot be read or locked, and whatever `fn` throws, or `check` for
+ * the new value.
+ * @returns A promise of the new value, as {@linkcode readJson} would return it.
  *
  * @example Usage
  * ```ts
  * import { readJson, updateJson } from "@aperture/atomic/json";
- * import { assertEquals } from "@std/assert";
+ * import { equal } from "node:assert/strict";
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${await Deno.makeTempDir()}/visits.json`;
+ * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/visits.json`;
  * const add = (visits = 0) => visits + 1;
  * await Promise.all([updateJson(path, add), updateJson(path, add)]);
- * assertEquals(await readJson(path), 2);
+ * equal(await readJson(path), 2);
+ * equal(await updateJson(path, add), 3);
  * ```
  *
  * @example With a check
  * ```ts
  * import { updateJson } from "@aperture/atomic/json";
- * import { assertRejects } from "@std/assert";
+ * import { rejects } from "node:assert/strict";
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
  * const check = (value: unknown): { theme: string } => {
  *   const { theme } = Object(value);
  *   if (typeof theme !== "string") throw new TypeError("The theme must be a string");
  *   return { theme };
  * };
- * const path = `${await Deno.makeTempDir()}/settings.json`;
+ * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/settings.json`;
  * await updateJson(path, () => ({ theme: "dark" }), { check });
- * await assertRejects(() => updateJson<unknown>(path, () => ({ theme: 1 }), { check }), TypeError);
+ * await rejects(updateJson<unknown>(path, () => ({ theme: 1 }), { check }), TypeError);
  * ```
  */
 export async function updateJson<T = unknown>(
   path: string | URL | Uint8Array,
   fn: (value: T | undefined) => T | Promise<T>,
   options?: UpdateJsonOptions<T>,
-): Promise<void> {
-  isFunction(fn, "fn");
-  const { check, indent, ...update } = readOptions<UpdateJsonOptions<T>>(options, UPDATE_OPTIONS);
-  const absolute = absolutePath(path);
-  await atomicUpdate(absolute, async (bytes) => {
-    const { value, write } = changeOf<T>(absolute, bytes, { check, indent });
-    return write(await fn(value));
-  }, update);
+): Promise<T> {
+  try {
+    isFunction(fn, "fn");
+    const { check, indent, ...rest } = readOptions<UpdateJsonOptions<T>>(options, UPDATE_OPTIONS);
+    const absolute = absolutePath(path);
+    let value!: T;
+    await update(absolute, async (bytes) => {
+      const change = changeOf(absolute, bytes, { check, indent });
+      const next = change.to(await fn(change.value));
+      value = next.value;
+      return next.text;
+    }, rest);
+    return value;
+  } catch (error) {
+    throw atCaller(error, updateJson);
+  }
 }
 
 /**
- * Changes the value of a JSON file under its directory's lock: the synchronous form of
- * {@linkcode updateJson}.
+ * Changes the value of a JSON file by a function, `fn`, which may run more than once: the
+ * synchronous form of {@linkcode updateJson}.
  *
  * Requires the permissions of {@linkcode atomicUpdate}: `--allow-read` and `--allow-write` for the
  * directory of the file; for a symbolic link those for the directory of the file that it points to,
  * and `--allow-read` for it.
  *
- * @typeParam T The value that `fn` gets and returns. Without `check` what is read is taken for it
- * unseen.
+ * @typeParam T The type of the value. Without `check`, the value that is read is assumed to have it.
  *
  * @param path The file, as a path or a `file:` URL.
- * @param fn What to do with the value: it gets it, or undefined if there is no file, and returns
- * the new one, or the same one, changed or not; not a promise.
- * @param options Those of {@linkcode atomicUpdateSync}, and how to check and indent.
- * @throws {TypeError} If an argument is of the wrong type, an option unknown, or JSON cannot hold
- * what `fn` returns, such as a promise, or the undefined of a forgotten `return`.
- * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or
- * that of another directory.
- * @throws {JsonFileError} If the file is empty or corrupt, or `check` throws at what it holds.
- * @throws {LockTimeoutError} If the lock is not free within its `timeout`.
+ * @param fn Receives the value, or undefined if there is no file, and returns the new value: another
+ * one, or the same, modified or not; not a promise.
+ * @param options The options of {@linkcode atomicUpdateSync}, and how to check and indent the value.
+ * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
+ * represent what `fn` returns, such as a promise, or the undefined of a forgotten `return`.
+ * @throws {RangeError} If an option's value is out of range, the lock is released, shared or that
+ * of another directory, or the value is too deep or too large.
+ * @throws {JsonFileError} If the file is empty, corrupt or too large, or `check` rejects its value.
+ * @throws {LockTimeoutError} If the lock was not free within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new value was in place.
- * @throws {DeadlockError} If this thread holds the lock itself, or on Deno waits for it already.
+ * @throws {DeadlockError} If this thread holds the lock itself, or on Deno already waits for it.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
- * its `code`.
- * @throws {Error} If the file cannot be read or locked, and what `fn` throws, or `check` at what
- * `fn` returns.
+ * its `code`. `ESTALE` if others changed the file during ten calls of `fn`.
+ * @throws {Error} If the file cannot be read or locked, and whatever `fn` throws, or `check` for
+ * the new value.
+ * @returns The new value, as {@linkcode readJsonSync} would return it.
  *
  * @example Usage
  * ```ts
- * import { readJsonSync, updateJsonSync } from "@aperture/atomic/json";
- * import { assertEquals } from "@std/assert";
+ * import { updateJsonSync } from "@aperture/atomic/json";
+ * import { equal } from "node:assert/strict";
+ * import { mkdtempSync } from "node:fs";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${Deno.makeTempDirSync()}/visits.json`;
- * updateJsonSync<number>(path, (visits = 0) => visits + 1);
- * assertEquals(readJsonSync(path), 1);
+ * const path = `${mkdtempSync(`${tmpdir()}/example-`)}/visits.json`;
+ * equal(updateJsonSync<number>(path, (visits = 0) => visits + 1), 1);
  * ```
  */
 export function updateJsonSync<T = unknown>(
   path: string | URL | Uint8Array,
   fn: (value: T | undefined) => T,
   options?: UpdateJsonSyncOptions<T>,
-): void {
-  isFunction(fn, "fn");
-  const { check, indent, ...update } = readOptions<UpdateJsonSyncOptions<T>>(
-    options,
-    UPDATE_SYNC_OPTIONS,
-  );
-  const absolute = absolutePath(path);
-  atomicUpdateSync(absolute, (bytes) => {
-    const { value, write } = changeOf<T>(absolute, bytes, { check, indent });
-    const next = fn(value);
-    ignoreFailure(next); // Of an asynchronous function, whose value is refused.
-    return write(next);
-  }, update);
+): T {
+  try {
+    isFunction(fn, "fn");
+    const { check, indent, ...rest } = readOptions<UpdateJsonSyncOptions<T>>(
+      options,
+      UPDATE_SYNC_OPTIONS,
+    );
+    const absolute = absolutePath(path);
+    let value!: T;
+    updateSync(absolute, (bytes) => {
+      const change = changeOf(absolute, bytes, { check, indent });
+      const returned = fn(change.value);
+      ignoreFailure(returned); // A promise is refused, and nothing else handles its rejection.
+      const next = change.to(returned);
+      value = next.value;
+      return next.text;
+    }, rest);
+    return value;
+  } catch (error) {
+    throw atCaller(error, updateJsonSync);
+  }
 }
 
 const READ_OPTIONS: Checks<ReadJsonOptions<unknown>> = { check: isFunction };
@@ -412,12 +460,12 @@ const WRITE_SYNC_OPTIONS: Checks<WriteJsonSyncOptions> = {
   ...FORMAT_OPTIONS,
 };
 
-const UPDATE_OPTIONS: Checks<UpdateJsonOptions<unknown>> = { ...WRITE_OPTIONS, lock: isAnything };
-
-const UPDATE_SYNC_OPTIONS: Checks<UpdateJsonSyncOptions<unknown>> = {
-  ...WRITE_SYNC_OPTIONS,
-  lock: isAnything,
+const UPDATE_OPTIONS: Checks<UpdateJsonOptions<unknown>> = {
+  ...ATOMIC_UPDATE_OPTIONS,
+  ...FORMAT_OPTIONS,
 };
 
-/** Leaves the check to the function that the option is handed on to. */
-function isAnything(): void {}
+const UPDATE_SYNC_OPTIONS: Checks<UpdateJsonSyncOptions<unknown>> = {
+  ...ATOMIC_UPDATE_SYNC_OPTIONS,
+  ...FORMAT_OPTIONS,
+};

@@ -1,15 +1,20 @@
+import { own } from "../base/errors.ts";
+
 /**
- * A file holds no JSON, or not what `check` accepts. It is left as it is.
+ * A file does not hold JSON, or holds a value that `check` rejects. The file is left as it is.
  *
  * @example Usage
  * ```ts
  * import { JsonFileError, readJson } from "@aperture/atomic/json";
- * import { assertEquals, assertRejects } from "@std/assert";
+ * import { deepEqual, ok } from "node:assert/strict";
+ * import { mkdtemp, writeFile } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${await Deno.makeTempDir()}/settings.json`;
- * await Deno.writeTextFile(path, '{\n  "theme": dark\n}\n');
- * const error = await assertRejects(() => readJson(path), JsonFileError);
- * assertEquals([error.path, error.line, error.column], [path, 2, 12]);
+ * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/settings.json`;
+ * await writeFile(path, '{\n  "theme": dark\n}\n');
+ * const error = await readJson(path).catch((error) => error);
+ * ok(error instanceof JsonFileError);
+ * deepEqual([error.path, error.line, error.column], [path, 2, 12]);
  * ```
  */
 export class JsonFileError extends Error {
@@ -18,19 +23,19 @@ export class JsonFileError extends Error {
   /** The absolute path of the file. */
   readonly path: string;
   /**
-   * The line at which the text stops being JSON, from 1; undefined if the text is JSON, but
-   * nothing that `check` accepts.
+   * The line at which the text stops being JSON, counted from 1; undefined if the text is not UTF-8
+   * or too large, or if it is JSON that `check` rejects.
    */
   readonly line: number | undefined;
-  /** The column in that line, from 1, in UTF-16 code units as most editors count them. */
+  /** The column in that line, counted from 1 in UTF-16 code units, as most editors do. */
   readonly column: number | undefined;
 
   /**
-   * Makes the error for a file.
+   * Creates the error for a file.
    *
    * @param path The absolute path of the file.
    * @param reason What is wrong.
-   * @param options The error that made it known, and where in the text that is.
+   * @param options The original error, and the place in the text.
    */
   constructor(
     path: string,
@@ -43,5 +48,6 @@ export class JsonFileError extends Error {
     this.path = path;
     this.line = line;
     this.column = column;
+    own(this);
   }
 }

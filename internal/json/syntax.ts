@@ -1,11 +1,11 @@
 /**
- * Finds where a text stops being JSON, since engines tell that in different words, or not at all.
- * Undefined if it is JSON.
+ * Finds where a text stops being JSON, which engines report in different words or not at all.
+ * Returns undefined if it is JSON.
  */
 export function findError(text: string): { offset: number; reason: string } | undefined {
   const space = /[ \t\n\r]*/y;
   const scalar = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?/y;
-  // In pieces, so that no engine's stack has to hold one long string.
+  // Piece by piece, since one long string could overflow an engine's stack.
   // deno-lint-ignore no-control-regex
   const piece = /[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
   const open: ("}" | "]")[] = [];
@@ -18,6 +18,9 @@ export function findError(text: string): { offset: number; reason: string } | un
     return matched;
   };
   const fail = (expected: string) => {
+    if (/^\/[/*]/.test(text.slice(offset, offset + 2))) {
+      return { offset, reason: "comments are not JSON" };
+    }
     const found = text.codePointAt(offset);
     const what = found === undefined
       ? "the text ends"
@@ -29,7 +32,7 @@ export function findError(text: string): { offset: number; reason: string } | un
     while (skip(piece));
     if (text[offset] === '"') return void offset++;
     if (text[offset] === "\\") {
-      return { offset, reason: "the escape sequence is not one of JSON's" };
+      return { offset, reason: "the escape sequence is not JSON" };
     }
     return offset < text.length && text[offset] !== "\n" && text[offset] !== "\r"
       ? { offset, reason: "a control character must be escaped in a string" }
@@ -68,7 +71,7 @@ export function findError(text: string): { offset: number; reason: string } | un
     } else if (!skip(scalar)) {
       return fail("a value");
     }
-    // And has ended here.
+    // The value has ended.
     for (;;) {
       skip(space);
       const close = open.at(-1);
@@ -78,8 +81,11 @@ export function findError(text: string): { offset: number; reason: string } | un
       offset++;
     }
     if (text[offset] !== ",") return fail(`',' or '${open.at(-1)}'`);
-    offset++;
+    const comma = offset++;
     skip(space);
+    if (text[offset] === open.at(-1)) {
+      return { offset: comma, reason: "a trailing comma is not JSON" };
+    }
     const error = open.at(-1) === "}" ? name() : undefined;
     if (error !== undefined) return error;
   }

@@ -1,25 +1,25 @@
+import { own } from "../base/errors.ts";
 import { JsonFileError } from "./error.ts";
 import { findError } from "./syntax.ts";
 
-/** JSON of a file: its value, and how it is written down. */
+/** What a JSON file holds: its value, and how that is formatted. */
 export interface JsonText {
   readonly value: unknown;
-  readonly text: string;
   readonly style: JsonStyle;
 }
 
-/** How JSON is written down, but for its value. */
+/** How JSON is formatted. */
 export interface JsonStyle {
-  /** Whether a byte order mark comes first. */
+  /** Whether it begins with a byte order mark. */
   readonly mark: boolean;
-  /** What each level is indented by; empty for all on one line. */
+  /** The indentation of each level; empty to put everything on one line. */
   readonly indent: string;
   readonly lineBreak: "\n" | "\r\n";
-  /** Whether a line break comes last. */
+  /** Whether it ends with a line break. */
   readonly lastBreak: boolean;
 }
 
-/** The style of a file that has none yet. */
+/** The style of a new file. */
 export const DEFAULT_STYLE: JsonStyle = {
   mark: false,
   indent: "  ",
@@ -29,8 +29,11 @@ export const DEFAULT_STYLE: JsonStyle = {
 
 const MARK = "\ufeff";
 
-/** What is longer is no indent: each line of what is written would begin with it. */
+/** A longer run of white space is not indentation: each written line would begin with it. */
 const MAX_INDENT_CHARS = 64;
+
+/** A value nested deeper than this goes through the replacer, which finds cycles. */
+const MAX_PLAIN_DEPTH = 500;
 
 /** Reads JSON from the bytes of the file at `path`. */
 export function parseJson(bytes: Uint8Array, path: string): JsonText {
@@ -42,93 +45,162 @@ export function parseJson(bytes: Uint8Array, path: string): JsonText {
     value = JSON.parse(body);
   } catch (cause) {
     const error = findError(body);
-    // Without one it is JSON, but nested deeper than the engine can go.
+    // Otherwise it is JSON, but too deep or too large for the engine.
     throw error === undefined
       ? new JsonFileError(path, (cause as Error).message, { cause })
       : new JsonFileError(path, error.reason, { cause, ...placeOf(body, error.offset) });
   }
-  return { value, text, style: styleOf(body, mark) };
+  return { value, style: styleOf(body, mark) };
 }
 
 /**
- * Writes JSON in a style.
+ * The JSON of a value for the file at `path`, indented, before {@linkcode withStyle}.
  *
- * @throws {TypeError} If JSON cannot hold the value.
+ * @throws {TypeError} If JSON cannot represent the value.
+ * @throws {RangeError} If it is too deep or too large for the engine.
  */
-export function stringifyJson(value: unknown, style: JsonStyle): string {
-  const { mark, indent, lineBreak, lastBreak } = style;
-  let text = write(value, indent);
-  // JSON has no line breaks inside of its strings.
-  if (lineBreak !== "\n") text = text.replaceAll("\n", lineBreak);
+export function stringifyJson(value: unknown, indent: string, path: string): string {
+  let text: string | undefined;
+  try {
+    // The replacer takes several times as long.
+    text = stringify(value, indent, isPlain(value, 0) ? undefined : lossless(path));
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw own(new RangeError(`Cannot write '${path}' as JSON: ${cause.message}`, { cause }));
+  }
+  // The result for undefined, and for an object whose toJSON() returns it.
+  if (text === undefined) {
+    throw refusal(path, "the value is undefined; pass null for an empty value");
+  }
+  return text;
+}
+
+/**
+ * The JSON of a value that was read from the file at `path`; undefined if it cannot be written,
+ * as 1e999, which is read as Infinity.
+ */
+export function stringifyRead(value: unknown, indent: string, path: string): string | undefined {
+  try {
+    const text = stringify(value, indent);
+    // JSON.stringify() writes null for Infinity.
+    if (!text.includes("null") || isPlain(value, 0)) return text;
+    return stringifyJson(value, indent, path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Completes JSON that is already indented. */
+export function withStyle(body: string, { mark, lineBreak, lastBreak }: JsonStyle): string {
+  // JSON has no line breaks inside its strings.
+  const text = lineBreak === "\n" ? body : body.replaceAll("\n", lineBreak);
   return (mark ? MARK : "") + text + (lastBreak ? lineBreak : "");
 }
 
-/**
- * Whether a value is the one of a text that is JSON, with or without a byte order mark.
- *
- * @throws {TypeError} If JSON cannot hold the value, but for an Infinity: the text may have 1e999.
- */
-export function isValueOf(text: string, value: unknown): boolean {
-  return comparable(value) === comparable(parseText(text));
+type Replacer = (this: unknown, key: string, value: unknown) => unknown;
+
+function stringify(value: unknown, indent: string, replacer?: Replacer): string {
+  // JSON.stringify() truncates a longer indent.
+  if (indent.length <= 10) return JSON.stringify(value, replacer, indent);
+  const text = JSON.stringify(value, replacer, "\t");
+  return text?.replaceAll(/^\t+/gm, (tabs) => indent.repeat(tabs.length));
 }
 
-/** The value of a text that is JSON, with or without a byte order mark. */
-export function parseText(text: string): unknown {
-  return JSON.parse(text.startsWith(MARK) ? text.slice(1) : text);
-}
-
-function write(value: unknown, indent: string): string {
-  // JSON.stringify() cuts an indent that is longer.
-  const isLong = indent.length > 10;
-  const text: string | undefined = JSON.stringify(value, refuseLoss, isLong ? "\t" : indent);
-  // JSON.stringify() returns it for undefined, and for what has a toJSON() that does.
-  if (text === undefined) {
-    throw new TypeError("JSON cannot hold undefined: return or pass null for an empty value");
-  }
-  return isLong ? text.replaceAll(/^\t+/gm, (tabs) => indent.repeat(tabs.length)) : text;
-}
-
-/** A text that is the same for the same values. An Infinity is a string in it, unlike all strings. */
-function comparable(value: unknown): string | undefined {
-  return JSON.stringify(value, function (this: unknown, key, part: unknown) {
-    if (part === Infinity || part === -Infinity) return `${part}`;
-    const held = refuseLoss.call(this, key, part);
-    return typeof held === "string" ? `"${held}` : held;
-  });
-}
-
-/** A replacer that throws where JSON.stringify() would write something else without a word. */
-function refuseLoss(this: unknown, key: string, value: unknown): unknown {
+/** Whether JSON.stringify() represents all of a value: one of literals, arrays and plain objects. */
+function isPlain(value: unknown, depth: number): boolean {
   switch (typeof value) {
     case "string":
     case "boolean":
-      return value;
+      return true;
     case "number":
-      if (!Number.isFinite(value)) throw unholdable(key, `${value}`, "null");
-      return value;
+      return Number.isFinite(value);
     case "object": {
-      if (value === null && isInvalidDate((this as Record<string, unknown>)[key])) {
-        throw unholdable(key, "an invalid Date", "null");
+      if (value === null) return true;
+      if (depth === MAX_PLAIN_DEPTH || "toJSON" in value) return false;
+      if (Array.isArray(value)) {
+        for (let i = 0; i < value.length; i++) if (!isPlain(value[i], depth + 1)) return false;
+        return true;
       }
-      if (value === null || Array.isArray(value)) return value;
       const prototype = Object.getPrototypeOf(value);
-      if (prototype === null || prototype === Object.prototype) return value;
-      // A plain object of another realm is one too.
-      if (Object.getPrototypeOf(prototype) === null) return value;
-      // JSON.stringify() unboxes only what this returns: NaN would get past it.
-      const bare: unknown = isBoxed(value) ? value.valueOf() : value;
-      if (typeof bare !== "object") return refuseLoss.call(this, key, bare);
-      if (Object.keys(value).length > 0) return value;
-      // A Map, a Set, a Promise that was not awaited.
-      throw unholdable(key, `a ${value.constructor?.name || "class instance"}`, "{}");
+      if (prototype !== null && prototype !== Object.prototype) return false;
+      for (const key in value) {
+        const part: unknown = value[key as keyof typeof value];
+        if (part !== undefined && !isPlain(part, depth + 1)) return false;
+      }
+      return true;
     }
-    case "undefined":
-      // Left out of an object, as everywhere.
-      if (Array.isArray(this)) throw unholdable(key, "undefined", "null");
-      return value;
     default:
-      throw unholdable(key, `a ${typeof value}`, typeof value === "bigint" ? undefined : "nothing");
+      return false;
   }
+}
+
+/** A replacer that throws where JSON.stringify() would silently write something else. */
+function lossless(path: string): Replacer {
+  /** The objects around the current value, outermost first, each with its key in the one before. */
+  const around: { object: unknown; key: string }[] = [];
+
+  const check = (holder: unknown, key: string, value: unknown): void => {
+    const refuse = (what: string, instead: string) => {
+      const where = placeIn([...around, { object: undefined, key }]);
+      return refusal(path, `${what}${where && ` at '${where}'`} ${instead}`);
+    };
+    const omitted = Array.isArray(holder) ? "would become null" : "would be left out";
+    switch (typeof value) {
+      case "string":
+      case "boolean":
+        return;
+      case "number":
+        if (!Number.isFinite(value)) throw refuse(`${value}`, "would become null");
+        return;
+      case "bigint":
+        throw refuse("a bigint", "is not JSON: convert it to a string or a number");
+      case "undefined":
+        // Left out of an object, as JSON.stringify() is known to do.
+        if (Array.isArray(holder)) throw refuse("undefined", omitted);
+        return;
+      case "object":
+        break;
+      default:
+        throw refuse(`a ${typeof value}`, omitted);
+    }
+    if (value === null) {
+      if (!isInvalidDate((holder as Record<string, unknown>)[key])) return;
+      throw refuse("an invalid Date", "would become null");
+    }
+    if (around.some(({ object }) => object === value)) {
+      throw refuse("a reference to an object around it", "is not JSON");
+    }
+    if (Array.isArray(value)) return;
+    const prototype = Object.getPrototypeOf(value);
+    // The second is a plain object too, of another realm.
+    if (prototype === null || Object.getPrototypeOf(prototype) === null) return;
+    // JSON.stringify() unboxes what this returns, and would write null for a boxed NaN.
+    const bare: unknown = isBoxed(value) ? value.valueOf() : value;
+    if (typeof bare !== "object") return check(holder, key, bare);
+    if (Object.keys(value).length > 0) return;
+    // A Map, a Set, or a Promise that was not awaited.
+    throw refuse(`a ${value.constructor?.name || "class instance"}`, "would become {}");
+  };
+
+  return function (key, value) {
+    while (around.length > 0 && around.at(-1)!.object !== this) around.pop();
+    check(this, key, value);
+    if (typeof value === "object" && value !== null) around.push({ object: value, key });
+    return value;
+  };
+}
+
+/** Where a value is, such as `users[0].scores[2]`; empty for the whole. */
+function placeIn(parts: readonly { object: unknown; key: string }[]): string {
+  return parts.slice(1).map(({ key }, i) => {
+    if (Array.isArray(parts[i]!.object)) return `[${key}]`;
+    if (!/^[\p{L}_$][\p{L}\p{N}_$]*$/u.test(key)) return `[${JSON.stringify(key)}]`;
+    return i === 0 ? key : `.${key}`;
+  }).join("");
+}
+
+function refusal(path: string, reason: string): TypeError {
+  return own(new TypeError(`Cannot write '${path}' as JSON: ${reason}`));
 }
 
 function isInvalidDate(value: unknown): boolean {
@@ -139,22 +211,16 @@ function isBoxed(value: object): boolean {
   return /^\[object (Number|Boolean|String|BigInt)\]$/.test(Object.prototype.toString.call(value));
 }
 
-function unholdable(key: string, what: string, becomes: string | undefined): TypeError {
-  const where = key === "" ? "" : ` at '${key}'`;
-  const loss = becomes === undefined ? "" : `: it would become ${becomes}`;
-  return new TypeError(`JSON cannot hold ${what}${where}${loss}`);
-}
-
 function styleOf(body: string, mark: boolean): JsonStyle {
   const lineBreak = body.includes("\r\n") ? "\r\n" : "\n";
   const lastBreak = body.endsWith("\n");
-  // Not by one pattern, which would backtrack: quadratic time for a long run of white space.
+  // Not with one pattern, which would backtrack: quadratic time for a long run of white space.
   const value = body.trimStart();
   const first = value.slice(1).trimStart();
   if (!/^[[{]/.test(value) || /^[\]}]/.test(first)) {
     return { ...DEFAULT_STYLE, mark, lineBreak, lastBreak };
   }
-  // What is between the outermost brace or bracket and the first thing in it.
+  // Between the outermost brace or bracket and the first thing in it.
   const gap = value.slice(1, value.length - first.length);
   const line = gap.lastIndexOf("\n") + 1;
   const found = line === 0 ? "" : gap.slice(line);
@@ -167,36 +233,12 @@ function decode(bytes: Uint8Array, path: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
-    const offset = invalidUtf8At(bytes);
-    if (offset === undefined) {
-      throw new JsonFileError(path, "the text is longer than a string can be", { cause });
-    }
-    const before = new TextDecoder().decode(bytes.subarray(0, offset));
-    const place = placeOf(before, before.length);
-    throw new JsonFileError(path, "the text is not UTF-8", { cause, ...place });
+    const reason = "the text is not UTF-8, or is longer than a string can be";
+    throw new JsonFileError(path, reason, { cause });
   }
 }
 
-/** The offset of the first byte that is not part of UTF-8. */
-function invalidUtf8At(bytes: Uint8Array): number | undefined {
-  // One for all: to make one takes longer than to decode a character.
-  const decoder = new TextDecoder("utf-8", { fatal: true });
-  for (let i = 0; i < bytes.byteLength;) {
-    const byte = bytes[i]!;
-    const length = byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
-    if (length > 1) {
-      try {
-        decoder.decode(bytes.subarray(i, i + length));
-      } catch {
-        return i;
-      }
-    }
-    i += length;
-  }
-  return undefined;
-}
-
-/** Line and column, both from 1, the column in UTF-16 units as editors count. */
+/** Line and column, both counted from 1, the column in UTF-16 units as editors count. */
 function placeOf(text: string, offset: number): { line: number; column: number } {
   let line = 1;
   let start = 0;

@@ -1,0 +1,65 @@
+import {
+  readJson,
+  readJsonSync,
+  updateJson,
+  updateJsonSync,
+  writeJson,
+  writeJsonSync,
+} from "../../json.ts";
+
+/** Makes what a synchronous form throws a rejection. */
+function later<A extends unknown[], R>(fn: (...args: A) => R): (...args: A) => Promise<R> {
+  return (...args) => new Promise((resolve) => resolve(fn(...args)));
+}
+
+/** Both forms of the JSON functions, with the signatures of the asynchronous ones. */
+export const forms: {
+  suffix: string;
+  read: typeof readJson;
+  write: typeof writeJson;
+  update: typeof updateJson;
+  readName: string;
+  writeName: string;
+  updateName: string;
+}[] = [
+  { suffix: "", read: readJson, write: writeJson, update: updateJson },
+  {
+    suffix: "Sync",
+    read: later(readJsonSync) as typeof readJson,
+    write: later(writeJsonSync) as typeof writeJson,
+    update: later(updateJsonSync) as unknown as typeof updateJson,
+  },
+].map((form) => ({
+  ...form,
+  readName: `readJson${form.suffix}()`,
+  writeName: `writeJson${form.suffix}()`,
+  updateName: `updateJson${form.suffix}()`,
+}));
+
+/** Texts that are not JSON, and the place and reason that an error names. */
+export const CORRUPT: [text: string, line: number, column: number, reason: string][] = [
+  ["", 1, 1, "the file is empty"],
+  [" \n\t", 2, 2, "the file is empty"],
+  ['{"a": 1', 1, 8, "expected ',' or '}' but the text ends"],
+  ['{\n  "a": 1,\n}\n', 2, 9, "a trailing comma is not JSON"],
+  ["[1 , ]", 1, 4, "a trailing comma is not JSON"],
+  ['{\r\n  "a": 1\r\n  "b": 2\r\n}', 3, 3, "expected ',' or '}' but found '\"'"],
+  ["{a: 1}", 1, 2, "expected a name or '}' but found 'a'"],
+  ['{"a" 1}', 1, 6, "expected ':' but found '1'"],
+  ["[,1]", 1, 2, "expected a value but found ','"],
+  ["[1 2]", 1, 4, "expected ',' or ']' but found '2'"],
+  ["[01]", 1, 3, "expected ',' or ']' but found '1'"],
+  ["{}{}", 1, 3, "expected the end but found '{'"],
+  ["// Settings\n{}", 1, 1, "comments are not JSON"],
+  ['{\n  "a": 1, /* b */\n  "c": 2\n}', 2, 11, "comments are not JSON"],
+  ['{\n  "a": 1 // one\n}', 2, 10, "comments are not JSON"],
+  ["[1, // one\n]", 1, 5, "comments are not JSON"],
+  ["[1 / 2]", 1, 4, "expected ',' or ']' but found '/'"],
+  ['"é𝄞" x', 1, 7, "expected the end but found 'x'"],
+  ['["tab\tin it"]', 1, 6, "a control character must be escaped in a string"],
+  ['"a\\x"', 1, 3, "the escape sequence is not JSON"],
+  ['["open\n]', 1, 7, "the string does not end"],
+  ["undefined", 1, 1, "expected a value but found 'u'"],
+  ["\0\0\0\0", 1, 1, "expected a value but found '\\u0000'"],
+  ["<<<<<<< HEAD\n{}\n", 1, 1, "expected a value but found '<'"],
+];
