@@ -138,6 +138,7 @@ function isPlain(value: unknown, depth: number): boolean {
 function lossless(path: string): Replacer {
   /** The objects around the current value, outermost first, each with its key in the one before. */
   const around: { object: unknown; key: string }[] = [];
+  const objects = new Set<unknown>();
 
   const check = (holder: unknown, key: string, value: unknown): void => {
     const refuse = (what: string, instead: string) => {
@@ -167,9 +168,7 @@ function lossless(path: string): Replacer {
       if (!isInvalidDate((holder as Record<string, unknown>)[key])) return;
       throw refuse("an invalid Date", "would become null");
     }
-    if (around.some(({ object }) => object === value)) {
-      throw refuse("a reference to an object around it", "is not JSON");
-    }
+    if (objects.has(value)) throw refuse("a reference to an object around it", "is not JSON");
     if (Array.isArray(value)) return;
     const prototype = Object.getPrototypeOf(value);
     // The second is a plain object too, of another realm.
@@ -183,9 +182,14 @@ function lossless(path: string): Replacer {
   };
 
   return function (key, value) {
-    while (around.length > 0 && around.at(-1)!.object !== this) around.pop();
+    while (around.length > 0 && around.at(-1)!.object !== this) {
+      objects.delete(around.pop()!.object);
+    }
     check(this, key, value);
-    if (typeof value === "object" && value !== null) around.push({ object: value, key });
+    if (typeof value === "object" && value !== null) {
+      around.push({ object: value, key });
+      objects.add(value);
+    }
     return value;
   };
 }
