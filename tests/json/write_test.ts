@@ -129,7 +129,11 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
       const content = "[".repeat(100_000) + "]".repeat(100_000);
       fs.writeFileSync(file, content);
       const message = `Cannot write '${file}' as JSON: `;
-      await assertRejects(() => write(file, JSON.parse(content)), RangeError, message);
+      await assertRejects(
+        () => write(file, JSON.parse(content), { indent: 0 }),
+        RangeError,
+        message,
+      );
       await assertRejects(() => update(file, (value) => value), RangeError, message);
       assertEquals(text(file), content);
     }));
