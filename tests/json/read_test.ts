@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/as
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { JsonFileError, readJson } from "../../json.ts";
-import { inTempDir, list, text } from "../support/dir.ts";
+import { inTempDir, text } from "../support/dir.ts";
 import { CORRUPT, forms } from "../support/json_forms.ts";
 import { isWindows, test } from "../support/test.ts";
 

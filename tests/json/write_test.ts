@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { runInNewContext } from "node:vm";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { forms } from "../support/json_forms.ts";
-import { test } from "../support/test.ts";
+import { isBun, test } from "../support/test.ts";
 
 for (const { read, write, update, readName, writeName, updateName } of forms) {
   test(`${writeName} indents by two spaces and ends with a line break by default`, () =>
@@ -123,18 +123,18 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
       assertEquals(fs.readdirSync(dir), []);
     }));
 
-  test(`${writeName} and ${updateName} name the file when a value is too deep`, () =>
-    inTempDir(async (dir) => {
-      const file = path.join(dir, "file");
-      const content = "[".repeat(100_000) + "]".repeat(100_000);
-      fs.writeFileSync(file, content);
-      const message = `Cannot write '${file}' as JSON: `;
-      await assertRejects(
-        () => write(file, JSON.parse(content), { indent: 0 }),
-        RangeError,
-        message,
-      );
-      await assertRejects(() => update(file, (value) => value), RangeError, message);
-      assertEquals(text(file), content);
-    }));
+  test(
+    `${writeName} and ${updateName} name the file when a value is too deep`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        const content = "[".repeat(20_000) + "]".repeat(20_000);
+        fs.writeFileSync(file, content);
+        const message = `Cannot write '${file}' as JSON: `;
+        await assertRejects(() => write(file, JSON.parse(content)), RangeError, message);
+        await assertRejects(() => update(file, (value) => value), RangeError, message);
+        assertEquals(text(file), content);
+      }),
+    { skip: isBun && "Bun can write it" },
+  );
 }
