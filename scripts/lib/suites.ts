@@ -25,7 +25,7 @@ const OLD_NODE = "data:text/javascript," + encodeURIComponent(
 );
 
 /** How many tests had each outcome. */
-interface Result {
+export interface Result {
   passed: number;
   failed: number;
   skipped: number;
@@ -180,12 +180,13 @@ async function run({ name, command, args, env = {} }: Suite): Promise<Result> {
   console.log(`\n=== ${name} (${seconds} s)\n${errors}${output}`);
   const result = counts(errors! + output!);
   // A runner that crashed or ran nothing has failed, whatever it counted.
-  if (result.failed === 0 && (!success || result.passed === 0)) result.failed = 1;
+  const ran = result.passed + result.skipped > 0;
+  if (result.failed === 0 && !(success && ran)) result.failed = 1;
   return result;
 }
 
 /** Reads the counts that Deno, Node, Bun and {@linkcode Checklist} print at their end. */
-function counts(output: string): Result {
+export function counts(output: string): Result {
   // deno-lint-ignore no-control-regex
   const plain = output.replace(/\x1b\[[0-9;]*m/g, "");
   const count = (pattern: RegExp) => {

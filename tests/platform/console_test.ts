@@ -1,0 +1,40 @@
+/** Ctrl-C in a console of Windows, which scripts/wine/console.c types. */
+import { assertEquals } from "@std/assert";
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { DirLock } from "../../mod.ts";
+import { inTempDir } from "../support/dir.ts";
+import { isDeno, test } from "../support/test.ts";
+// Imported to have it compiled; it does nothing then.
+import "../../cli.ts";
+
+const typist = process.env.APERTURE_CONSOLE_PROGRAM;
+const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+const cli = fileURLToPath(new URL(`../../cli.${extension}`, import.meta.url));
+const more: string[] = JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]");
+
+/** What the command runs: it answers Ctrl-C in its own time. */
+const PROGRAM = `import process from "node:process";
+  process.on("SIGINT", () => setTimeout(() => { console.log("ended"); process.exit(5); }, 200));
+  setInterval(() => {}, 1000);
+  console.log("ready");`;
+
+test(
+  "aperture-atomic lock lets its command end in its own way after Ctrl-C in a console",
+  () =>
+    inTempDir(async (dir) => {
+      const self = isDeno
+        ? [process.execPath, "run", "-A", "--quiet", ...more]
+        : [process.execPath];
+      const program = isDeno
+        ? [process.execPath, "eval", PROGRAM]
+        : [process.execPath, "--input-type=module", "-e", PROGRAM];
+      const args = [...self, cli, "lock", dir, "--", ...program];
+      const { stdout, stderr } = spawnSync(typist!, args, { encoding: "utf8", timeout: 50_000 });
+      const lines = stdout.split(/\r?\n/).filter(Boolean);
+      assertEquals(lines, ["ready", "ended", "exit 5"], stderr);
+      (await DirLock.tryAcquire(dir))!.release();
+    }),
+  { skip: typist === undefined && "needs a console of Windows and APERTURE_CONSOLE_PROGRAM" },
+);
