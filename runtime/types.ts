@@ -107,6 +107,8 @@ export interface Runtime {
   cwdOf(drive: string): string | undefined;
   /** Blocks this thread. */
   sleep(milliseconds: number): void;
+  /** Whether {@linkcode Runtime.openLock} refuses symbolic links, and never waits for a FIFO. */
+  readonly refusesLinkedLocks: boolean;
   /** Opens an existing lock file. */
   openLock(path: string, access: "read-write" | "read"): LockFile;
   /**

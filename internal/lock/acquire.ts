@@ -50,7 +50,7 @@ type Attempt<T> = (request: LockRequest, candidate: LockCandidate) => Steps<T | 
 /** Attempts to take the lock until the file that was locked is the one at the path. */
 function* untilCurrent<T>(request: LockRequest, attempt: Attempt<T>): Steps<T> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const candidate = yield* LockCandidate.find(request);
+    const candidate = yield* LockCandidate.find(request, tries === 0);
     try {
       const result = yield* attempt(request, candidate);
       if (result !== "replaced") return result;

@@ -4,7 +4,7 @@ import { codeOf, failedWith } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
 import type { Steps } from "../base/steps.ts";
 import { identity, lockFailure, lockFileId, pathStillIs, tryLock } from "./file.ts";
-import { type Hold, hold } from "./queue.ts";
+import { type Hold, hold, isIdle } from "./queue.ts";
 import type { LockRequest } from "./request.ts";
 
 /** What opening another user's lock file for writing fails with. */
@@ -17,14 +17,30 @@ export class LockCandidate {
   readonly #request: LockRequest;
   #file: LockFile | undefined;
 
-  private constructor(request: LockRequest, id: string) {
+  private constructor(request: LockRequest, id: string, file: LockFile | undefined) {
     this.#request = request;
     this.id = id;
+    this.#file = file;
   }
 
-  /** Finds the lock file, and creates it if it is missing. No descriptor stays open. */
-  static *find(request: LockRequest): Steps<LockCandidate> {
-    return new LockCandidate(request, yield* lockFileId(request));
+  /**
+   * Finds the lock file, and creates it if it is missing.
+   *
+   * @param open Whether to open it without a look at it, if this thread has no other use for locks
+   * now. Taking the lock then proves that it is a regular file at the path. Otherwise no descriptor
+   * is open afterwards, since the call may have to wait in the queue.
+   */
+  static *find(request: LockRequest, open: boolean): Steps<LockCandidate> {
+    const { path } = request;
+    if (open && runtime.refusesLinkedLocks && isIdle()) {
+      try {
+        const file = runtime.openLock(path, "read-write");
+        return new LockCandidate(request, identity(path, file), file);
+      } catch {
+        // The look at the file shows why.
+      }
+    }
+    return new LockCandidate(request, yield* lockFileId(request), undefined);
   }
 
   /** Takes the lock if it is free. */

@@ -89,6 +89,11 @@ export function isUnclaimed(id: string, shared: boolean): boolean {
   return queue === undefined || queue.waiters.first === undefined && hasRoomFor(queue, shared);
 }
 
+/** Whether this thread neither holds a lock nor waits for one. */
+export function isIdle(): boolean {
+  return shared().queues.size === 0;
+}
+
 function findQueue(id: string): Queue | undefined {
   return shared().queues.get(id);
 }

@@ -78,6 +78,8 @@ export const denoRuntime: Runtime = {
   // Deno.env.get() throws for a name with "=", and would prompt for any name.
   cwdOf: () => undefined,
   sleep: sleepSync,
+  // Deno opens nothing without following links.
+  refusesLinkedLocks: false,
   openLock: (path, access) => {
     return lockFile(path, Deno.openSync(path, { read: true, write: access === "read-write" }));
   },

@@ -11,9 +11,11 @@ const SHARED = 1, EXCLUSIVE = 2, NON_BLOCKING = 4, UNLOCK = 8;
 /** Opens lock files with the same locks as Deno: flock(2). */
 export function unixLocks({ flock }: UnixCalls): Runtime["openLock"] {
   const { EAGAIN } = os.constants.errno;
+  const { O_RDWR, O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
   return (path, access) => {
     // A raw descriptor, since a FileHandle closes itself when it is garbage-collected.
-    const descriptor = fs.openSync(path, access === "read-write" ? "r+" : "r");
+    const flags = (access === "read-write" ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK;
+    const descriptor = fs.openSync(path, flags);
     const failure = (errno: number) => systemError(errorName(errno), errno, "flock", path);
     return {
       id: statOf(descriptor).id,

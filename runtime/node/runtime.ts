@@ -107,6 +107,9 @@ export const nodeRuntime: Runtime = {
   // cmd.exe passes it on in such a variable, and the C library of Windows keeps it there.
   cwdOf: (drive) => process.env[`=${drive.toUpperCase()}`],
   sleep: sleepSync,
+  get refusesLinkedLocks() {
+    return !isWindows();
+  },
   openLock,
   refreshDir,
   lockHolders: holdersOf,

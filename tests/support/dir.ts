@@ -4,9 +4,12 @@ import { tmpdir } from "node:os";
 import * as path from "node:path";
 import process from "node:process";
 
-/** Calls `fn` with a new directory, which is removed after it. */
-export async function inTempDir<T>(fn: (dir: string) => T | Promise<T>): Promise<T> {
-  const dir = fs.realpathSync(fs.mkdtempSync(path.join(tmpdir(), "aperture-")));
+/** Calls `fn` with a new directory below `parent`, which is removed afterwards. */
+export async function inTempDir<T>(
+  fn: (dir: string) => T | Promise<T>,
+  parent: string = tmpdir(),
+): Promise<T> {
+  const dir = fs.realpathSync(fs.mkdtempSync(path.join(parent, "aperture-")));
   try {
     return await fn(dir);
   } finally {

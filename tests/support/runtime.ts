@@ -50,6 +50,7 @@ function wrap(real: Runtime, hook: Hook): Runtime {
   return {
     ...real,
     windows: real.windows,
+    refusesLinkedLocks: real.refusesLinkedLocks,
     foldsNames: real.foldsNames,
     async: wrapFileSystem(real.async, "async", hook),
     sync: wrapFileSystem(real.sync, "sync", hook) as SyncFileSystem,
