@@ -123,11 +123,15 @@ for (const { form, acquire } of FORMS) {
       await assertRejects(() => acquire(dir), Error, "not a regular file");
     }));
 
-  test(`DirLock.${form}() refuses a lock file that is a FIFO, without waiting for a writer`, () =>
-    inTempDir(async (dir) => {
-      spawnSync("mkfifo", [path.join(dir, LOCK_FILE_NAME)]);
-      await assertRejects(() => within(acquire(dir)), Error, "not a regular file");
-    }), { skip: isWindows && "there are no FIFOs on Windows" });
+  test(
+    `DirLock.${form}() refuses a lock file that is a FIFO, without waiting for a writer`,
+    () =>
+      inTempDir(async (dir) => {
+        spawnSync("mkfifo", [path.join(dir, LOCK_FILE_NAME)]);
+        await assertRejects(() => within(acquire(dir)), Error, "not a regular file");
+      }),
+    { skip: isWindows && "there are no FIFOs on Windows" },
+  );
 
   test(`DirLock.${form}() reports what is no directory`, () =>
     inTempDir(async (root) => {
