@@ -154,6 +154,7 @@ test(
           const data = [
             "x",
             new Uint8Array([120]),
+            ["x"],
             new Blob(["x"]),
             body(),
             (async function* () {
@@ -177,6 +178,7 @@ test(
         isAtomicWriteError: () => assertEquals(lib.isAtomicWriteError(new Error()), false),
         isTempName: () => assert(lib.isTempName(".a.0123456789abcdef.tmp")),
         sweepTempFiles: () => lib.sweepTempFiles(dir, { olderThan: 0 }),
+        sweepTempFilesSync: () => lib.sweepTempFilesSync(dir, { olderThan: 0 }),
         async DirLock() {
           const lock = await lib.DirLock.acquire(dir);
           const waiting = lib.DirLock.acquire(dir, { timeout: 5_000 });
