@@ -1,5 +1,5 @@
 // Runs the tests on more versions, in test runners and in bundles: deno task test:matrix [NAME...]
-//   NAME  node, deno, bun, package, jest, vitest, pnpm or bundlers; all if there is none
+//   NAME  node, deno, bun, package, jest, vitest, pnpm, bundlers or site; all if there is none
 // Ends with a line that sums them up.
 
 import { build, bun, version } from "./lib/commands.ts";
@@ -44,6 +44,7 @@ const parts: Record<string, () => Promise<Suite[]>> = {
   vitest: () => Promise.resolve([script("vitest")]),
   pnpm: () => Promise.resolve([script("pnpm")]),
   bundlers: () => Promise.resolve([script("bundlers")]),
+  site: () => Promise.resolve([script("site")]),
 };
 
 const suites: Suite[] = [];

@@ -14,6 +14,9 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
  */
 const tools = join(root, "scripts", "tools");
 
+/** Where the documentation's site and its tools are described. */
+export const site = join(root, "scripts", "site");
+
 /** Where npm installs the tool chain. */
 export const nodeModules = join(tools, "node_modules");
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitepress";
 
@@ -11,7 +11,7 @@ export default defineConfig({
   description: "Atomic file writes and crash-safe directory locks for Deno, Node.js and Bun.",
   base: process.env.SITE_BASE ?? "/atomic/",
   cleanUrls: true,
-  lastUpdated: false,
+  head: [["link", { rel: "icon", type: "image/svg+xml", href: icon("⚛") }]],
   // The pages of docs/ and the API reference, which scripts/site.ts generates, as one tree.
   srcDir: root,
   srcExclude: ["!(docs|scripts)/**", "*.md", "scripts/!(site)/**", "scripts/*.md"],
@@ -23,6 +23,7 @@ export default defineConfig({
   cacheDir: "./.vitepress/cache",
   markdown: {
     anchor: { slugify },
+    languageAlias: { gitignore: "ini" },
     config(markdown) {
       renderMermaid(markdown);
       linkToRepository(markdown);
@@ -35,7 +36,18 @@ export default defineConfig({
       { text: version, link: `${repository}/blob/main/CHANGELOG.md` },
     ],
     outline: [2, 3],
-    search: { provider: "local" },
+    search: {
+      provider: "local",
+      options: {
+        miniSearch: {
+          searchOptions: {
+            // A person who searches for an error code wants its explanation before the API.
+            boostDocument: (page) =>
+              page.includes("troubleshooting") ? 3 : page.includes("/api/") ? 0.3 : 1,
+          },
+        },
+      },
+    },
     socialLinks: [{ icon: "github", link: repository }],
     sidebar: [
       section("Start", {
@@ -76,7 +88,12 @@ export default defineConfig({
         "Several machines": "/platforms/several-machines",
         "Power cuts": "/platforms/power-cuts",
       }),
-      section("Reference", { "API": "/api/" }),
+      {
+        text: "API",
+        link: "/api/",
+        collapsed: true,
+        items: ["mod/functions", "mod/classes", "json/functions"].flatMap(apiPages),
+      },
     ],
   },
   vite: {
@@ -89,6 +106,21 @@ export default defineConfig({
 
 function section(text, pages) {
   return { text, items: Object.entries(pages).map(([text, link]) => ({ text, link })) };
+}
+
+/** The pages of a folder of the API reference. */
+function apiPages(folder) {
+  const dir = `${root}scripts/site/api/${folder}`;
+  return readdirSync(dir).sort().map((name) => {
+    const text = name.replace(".md", "");
+    return { text, link: `/api/${folder}/${text}` };
+  });
+}
+
+function icon(character) {
+  const text = `<text y="0.9em" font-size="90">${character}</text>`;
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">${text}</svg>`;
+  return `data:image/svg+xml,${encodeURIComponent(svg)}`;
 }
 
 /** The anchors that GitHub gives headings, so that one link works in both places. */

@@ -1,0 +1,27 @@
+// Builds the documentation's site and opens it in headless Chromium: deno run -A scripts/matrix/site.ts
+// Chromium is /usr/bin/chromium, or what CHROMIUM names.
+
+import { must, output } from "../lib/commands.ts";
+import { importArgs } from "../lib/imports.ts";
+import { root, site } from "../lib/setup.mjs";
+import { Checklist } from "../lib/checklist.ts";
+
+const steps = new Checklist();
+await steps.run("the site is built", async () => {
+  await must(Deno.execPath(), [
+    "run",
+    "-A",
+    ...await importArgs(),
+    `${root}/scripts/site.ts`,
+    "build",
+  ]);
+});
+// playwright-core does not run on Deno.
+const results = await output("node", [`${site}/browse.mjs`], root);
+for (const line of results.split("\n")) {
+  const { name, error } = JSON.parse(line);
+  await steps.run(name, () => {
+    if (error !== undefined) throw new Error(error);
+  });
+}
+Deno.exit(steps.end());

@@ -1,0 +1,12 @@
+// Builds or serves the documentation's site: deno task docs:build|docs:dev
+// The pages are those of docs/; TypeDoc adds the API reference. A dead link fails the build.
+
+import { must } from "./lib/commands.ts";
+import { setUp, site } from "./lib/setup.mjs";
+
+const [command] = Deno.args;
+if (command !== "build" && command !== "dev") throw new Error("Expected build or dev");
+setUp(site);
+const bin = `${site}/node_modules/.bin`;
+await must(`${bin}/typedoc`, ["--options", `${site}/typedoc.json`]);
+await must(`${bin}/vitepress`, [command, site]);
