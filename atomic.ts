@@ -21,24 +21,21 @@
 import { atCaller } from "./internal/base/errors.ts";
 import { type Checks, isBoolean, isDuration, readOptions } from "./internal/base/options.ts";
 import { absolutePath } from "./internal/base/paths.ts";
-import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, writeRequest } from "./internal/write/request.ts";
+import {
+  type AtomicWriteOptions,
+  type AtomicWriteSyncOptions,
+  type Durability,
+  WRITE_OPTIONS,
+  WRITE_SYNC_OPTIONS,
+  writeRequest,
+} from "./internal/write/request.ts";
 import { run, runSync } from "./internal/base/steps.ts";
 import { StreamWriter } from "./internal/write/stream_writer.ts";
 import { sweep, type SweepRequest } from "./internal/write/sweep.ts";
 import { isTempName as isTemp } from "./internal/write/temp_name.ts";
 import { write, writeSync } from "./internal/write/mod.ts";
 
-/**
- * What a completed write survives.
- *
- * - `"none"`: the death of the process. After a power cut the target may be the
- *   old content, the new, or an empty or torn file.
- * - `"consistent"`: a power cut leaves the old content or the new, whole. The
- *   file is synced (`fsync(2)`) before it is renamed.
- * - `"durable"`: a power cut leaves the new content. The directory is synced
- *   after the rename too, where the file system can do that.
- */
-export type Durability = "none" | "consistent" | "durable";
+export type { AtomicWriteOptions, AtomicWriteSyncOptions, Durability };
 
 /** A piece of content. A string is written as UTF-8, a view as the bytes that it covers. */
 export type AtomicChunk = string | ArrayBuffer | ArrayBufferView;
@@ -65,68 +62,6 @@ export type AtomicData =
   | Blob
   | ReadableStream<Uint8Array>
   | AsyncIterable<AtomicChunk>;
-
-/** Options for {@linkcode atomicWriteSync}. */
-export interface AtomicWriteSyncOptions {
-  /**
-   * What the write survives once it is done.
-   *
-   * @default {"consistent"}
-   */
-  durability?: Durability;
-  /**
-   * Permission bits of the new file, an integer from 0 to 0o7777, not subject to
-   * the umask. On Windows it means nothing.
-   *
-   * By default the file keeps the permission bits of the one that it replaces; a new
-   * file has 0o666 less the umask. Owner and group of the file replaced are kept in
-   * any case where the process may set them. Where it may not, the group gets no more
-   * than others have, and set-id bits are dropped.
-   */
-  mode?: number;
-  /**
-   * Fail with `EEXIST` when there is anything at the path, a dangling link
-   * included, and never replace it. The file system must have hard links.
-   *
-   * @default {false}
-   */
-  createNew?: boolean;
-  /**
-   * What to do when the path is a symbolic link: write the file that it points to,
-   * which a dangling link has not got yet, or put a regular file in its place.
-   *
-   * @default {"follow"}
-   */
-  symlinks?: "follow" | "replace";
-  /**
-   * Make the directory of the file, and its parents, where they are missing.
-   *
-   * @default {false}
-   */
-  parents?: boolean;
-  /**
-   * What to do with a file that cannot be replaced because it is a mount point, as one
-   * that is mounted into a container is: `"in-place"` copies the new content over it.
-   *
-   * It is then **not atomic**: readers may see a mixture. The new content is on the disk
-   * before, as `.{name}.{16 hexadecimal digits}.kept` beside the file, and stays there if
-   * the copy fails or the process is killed; the error's `temp` names it.
-   *
-   * What `mode` does not grant is taken from group and others before the copy, what it
-   * adds is given after it. Who may not take it away gets `EPERM`, and nothing is copied;
-   * who may not give it leaves the file with less. A copy that fails leaves only what both
-   * modes grant. Who has the file open already can read on.
-   *
-   * By default such a write fails with `EBUSY`.
-   */
-  fallback?: "in-place";
-}
-
-/** Options for {@linkcode atomicWrite} and {@linkcode AtomicFile.open}. */
-export interface AtomicWriteOptions extends AtomicWriteSyncOptions {
-  /** Gives up the write, up to the moment of the rename. */
-  signal?: AbortSignal;
-}
 
 /** Options for {@linkcode sweepTempFiles} and {@linkcode sweepTempFilesSync}. */
 export interface SweepOptions {
@@ -309,7 +244,12 @@ export function atomicWriteSync(
   data: AtomicDataSync,
   options?: AtomicWriteSyncOptions,
 ): void {
-  writeSync(writeRequest(path, readOptions(options, WRITE_SYNC_OPTIONS)), data);
+  const request = writeRequest(path, readOptions(options, WRITE_SYNC_OPTIONS));
+  try {
+    writeSync(request, data);
+  } catch (error) {
+    throw atCaller(error, atomicWriteSync);
+  }
 }
 
 /**

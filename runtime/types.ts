@@ -65,8 +65,8 @@ export interface FileSystem {
   rename(from: string, to: string): Awaitable<void>;
   link(from: string, to: string): Awaitable<void>;
   remove(path: string): Awaitable<void>;
-  /** Creates a directory and its missing parents. */
-  ensureDir(path: string): Awaitable<void>;
+  /** `mkdir(2)`: the parent must exist. */
+  mkdir(path: string): Awaitable<void>;
   syncDir(path: string): Awaitable<void>;
 }
 

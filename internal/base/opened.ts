@@ -1,9 +1,8 @@
-import { runtime } from "../../runtime/mod.ts";
 import type { Awaitable, FileSystem } from "../../runtime/types.ts";
 import { throwIfAborted } from "./abort.ts";
 import { clock } from "./clock.ts";
 import { codeOf } from "./errors.ts";
-import { pause, type Steps } from "./steps.ts";
+import { call, pause, type Steps } from "./steps.ts";
 
 /** How long an operation waits for file descriptors in all. */
 const MAX_WAIT_MS = 60_000;
@@ -31,10 +30,10 @@ export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T
   for (let pauseMs = 1;; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
     let isSync = false;
     try {
-      return (yield (fs) => {
-        isSync = fs === runtime.sync;
+      return yield* call((fs, sync) => {
+        isSync = sync;
         return open(fs);
-      }) as T;
+      });
     } catch (error) {
       if (!lacksDescriptors(error)) throw error;
       const leftMs = (isSync ? MAX_SYNC_WAIT_MS : MAX_WAIT_MS) - descriptors.waitedMs;

@@ -2,21 +2,14 @@ import { runtime } from "../../runtime/mod.ts";
 import type { Awaitable, FileSystem } from "../../runtime/types.ts";
 import { onAbort } from "./abort.ts";
 import { clock } from "./clock.ts";
-import {
-  BLOCKING_PATIENCE,
-  type DescriptorPauses,
-  descriptorPauses,
-  lacksDescriptors,
-  PATIENCE,
-} from "./descriptors.ts";
 
-/** A file call, of the form that it is handed. */
-export type Call = (fs: FileSystem) => unknown;
+/** A file call, made with the file system that it is given: the asynchronous or the synchronous. */
+export type Call = (fs: FileSystem, isSync: boolean) => unknown;
 
 /**
- * Policy as a sequence of file calls: written once, as a generator, and carried out by
- * {@linkcode run} or {@linkcode runSync}, which hand each call the file system of their form.
- * Others know this as a trampoline, or (redux-saga, gensync) as yielding effects.
+ * Policy as a sequence of file calls, written once as a generator. {@linkcode run} and
+ * {@linkcode runSync} execute it and pass each call the asynchronous or the synchronous file
+ * system. Also known as a trampoline, or (in redux-saga and gensync) as yielding effects.
  *
  * ```ts ignore
  * function* move(from: string, to: string): Steps<number> {
@@ -29,82 +22,43 @@ export type Call = (fs: FileSystem) => unknown;
  */
 export type Steps<T> = Generator<Call, T, unknown>;
 
-/** A file call whose result is wanted: `yield*` it. To yield one as it is costs less. */
-export function* call<T>(make: (fs: FileSystem) => Awaitable<T>): Steps<T> {
+/** `yield*` it for a call's result. If the result is not needed, `yield` the call: it is cheaper. */
+export function* call<T>(make: (fs: FileSystem, isSync: boolean) => Awaitable<T>): Steps<T> {
   return (yield make) as T;
 }
 
-/** A pause, which the signal ends early; it blocks the thread where the steps run synchronously. */
+/** Waits, blocking the thread if the steps run synchronously. The signal ends the wait early. */
 export function pause(milliseconds: number, signal?: AbortSignal): Steps<void> {
-  return call((fs) =>
-    fs === runtime.sync ? runtime.sleep(milliseconds) : sleep(milliseconds, signal)
-  );
+  return call((_, isSync) => isSync ? runtime.sleep(milliseconds) : sleep(milliseconds, signal));
 }
 
-/** What is thrown into steps that somebody else has taken over. */
-export class TakenOver {
-  /** What the call under way returned, if it did not fail: a file that nobody else could close. */
-  readonly result: unknown;
-
-  constructor(result: unknown) {
-    this.result = result;
-  }
-}
-
-/**
- * Carries out `steps`, waiting for the promise of each call.
- *
- * @param signal Ends a wait for descriptors.
- * @param takenOver Asked after each wait; the steps end with a {@linkcode TakenOver} then.
- */
-export async function run<T>(
-  steps: Steps<T>,
-  signal?: AbortSignal,
-  takenOver: () => boolean = () => false,
-): Promise<T> {
-  let pauses: DescriptorPauses | undefined;
-  let told = false;
+/** Executes `steps`, awaiting each call that returns a promise. */
+export async function run<T>(steps: Steps<T>): Promise<T> {
   let step = steps.next();
   while (!step.done) {
     let result: unknown;
-    let failed = false;
     try {
-      result = step.value(runtime.async);
-      // What is there already is not awaited: a turn of the event loop costs more than the call.
+      result = step.value(runtime.async, false);
+      // Awaiting a plain value would cost a turn of the event loop, more than the call itself.
       if (isPromise(result)) result = await result;
     } catch (error) {
-      [failed, result] = [true, error];
+      step = steps.throw(error);
+      continue;
     }
-    if (failed && lacksDescriptors(result)) {
-      const pause = (pauses ??= descriptorPauses(PATIENCE))();
-      if (pause > 0 && !signal?.aborted) {
-        await sleep(pause, signal);
-        if (!signal?.aborted && !takenOver()) continue;
-      }
-      if (signal?.aborted) result = signal.reason;
-    }
-    if (!told && takenOver()) {
-      told = true; // Once: what the steps do to clean up must not be cut short too.
-      step = steps.throw(new TakenOver(failed ? undefined : result));
-    } else step = failed ? steps.throw(result) : steps.next(result);
+    step = steps.next(result);
   }
   return step.value;
 }
 
-/** Carries out `steps` without giving up the thread. */
+/** Executes `steps` without yielding to the event loop. */
 export function runSync<T>(steps: Steps<T>): T {
-  let pauses: DescriptorPauses | undefined;
   let step = steps.next();
   while (!step.done) {
     let result: unknown;
     try {
-      result = step.value(runtime.sync);
+      result = step.value(runtime.sync, true);
     } catch (error) {
-      const pause = lacksDescriptors(error)
-        ? (pauses ??= descriptorPauses(BLOCKING_PATIENCE))()
-        : 0;
-      if (pause > 0) runtime.sleep(pause);
-      else step = steps.throw(error);
+      step = steps.throw(error);
       continue;
     }
     step = steps.next(result);
@@ -125,13 +79,13 @@ export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void>
   });
 }
 
-/** Keeps a promise that is refused from ending the program when it fails. */
+/** Keeps a promise that is rejected as an argument from ending the program when it fails. */
 export function ignoreFailure(value: unknown): void {
   const { then } = Object(value) as { then?: unknown };
   if (typeof then === "function") Promise.resolve(value).catch(() => {});
 }
 
-/** Whether a call's result has to be waited for. */
+/** Whether a call's result has to be awaited. */
 export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
   return typeof (value as { then?: unknown } | undefined)?.then === "function";
 }

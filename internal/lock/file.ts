@@ -1,7 +1,7 @@
 import { runtime } from "../../runtime/mod.ts";
 import type { FileInfo, LockFile, OpenFile } from "../../runtime/types.ts";
+import { makeDirectories } from "../base/directories.ts";
 import { codeOf, failedWith, own, withContext } from "../base/errors.ts";
-import { missingDirectories } from "../base/missing_directories.ts";
 import { opened } from "../base/opened.ts";
 import type { Steps } from "../base/steps.ts";
 import type { LockRequest } from "./request.ts";
@@ -123,8 +123,7 @@ function* create(request: LockRequest): Steps<void> {
     if (code === "EEXIST") return;
     if (code !== "ENOENT") throw lockFailure(error, path);
     try {
-      request.createdDirs.push(...missingDirectories(dir));
-      runtime.sync.ensureDir(dir);
+      request.createdDirs.push(...yield* makeDirectories(dir));
     } catch (error) {
       throw lockFailure(error, path);
     }

@@ -1,9 +1,10 @@
 import { runtime } from "../../runtime/mod.ts";
 import type { FileInfo } from "../../runtime/types.ts";
 import { codeOf, withContext } from "../base/errors.ts";
+import { opened } from "../base/opened.ts";
 import { pathKey } from "../base/paths.ts";
-import { call, run, runSync, type Steps } from "../base/steps.ts";
-import { queueKey, type TakeOver, takeTurn, takeTurnSync, type Turn } from "./path_queue.ts";
+import { call, runSync, type Steps } from "../base/steps.ts";
+import { finishTurnsSync, queueKey, takeTurn } from "./path_queue.ts";
 
 /**
  * A later change that keeps the size may leave a modification time of this age as it is: times of
@@ -29,17 +30,15 @@ export interface FileVersion {
 }
 
 /** Reads a file when the earlier calls on its path are done. */
-export async function readInTurn(request: ReadRequest): Promise<FileVersion> {
-  const turn = new ReadTurn(request.path, request.signal);
-  await takeTurn(queueKey(request), turn);
-  return turn.version;
+export function readInTurn(request: ReadRequest): Promise<FileVersion> {
+  const { signal } = request;
+  return takeTurn(queueKey(request), { steps: () => read(request), signal });
 }
 
 /** The synchronous form of {@linkcode readInTurn}: completes the earlier calls itself. */
 export function readInTurnSync(request: ReadRequest): FileVersion {
-  const turn = new ReadTurn(request.path, undefined);
-  takeTurnSync(queueKey(request), turn);
-  return turn.version;
+  finishTurnsSync(queueKey(request));
+  return runSync(read(request));
 }
 
 /** Whether the file at a path is still the version that was read. */
@@ -56,65 +55,19 @@ export function isCurrent({ info, copy }: FileVersion, path: string): boolean {
 
 /** Waits for the earlier calls on a path. */
 export async function waitForTurn(path: string, signal: AbortSignal | undefined): Promise<void> {
-  await takeTurn(pathKey(path), new EmptyTurn(signal));
+  await takeTurn(pathKey(path), { steps: nothing, signal });
 }
 
 /** Completes the earlier calls on a path with synchronous calls. */
 export function waitForTurnSync(path: string): void {
-  takeTurnSync(pathKey(path), new EmptyTurn(undefined));
+  finishTurnsSync(pathKey(path));
 }
 
-class EmptyTurn implements Turn {
-  readonly merge: string | undefined = undefined;
-  readonly counted: boolean = false;
-  readonly asyncOnly: boolean = false;
-  readonly signal: AbortSignal | undefined;
-
-  constructor(signal: AbortSignal | undefined) {
-    this.signal = signal;
-  }
-
-  carryOut(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  carryOutSync(): void {}
-
-  takeOver(): TakeOver {
-    return "unfinished";
-  }
-
-  readonly isFinished: boolean = true;
-
-  failure(error: Error): unknown {
-    return error;
-  }
-
-  finish(): Promise<void> {
-    return Promise.resolve();
-  }
-}
-
-class ReadTurn extends EmptyTurn {
-  readonly #path: string;
-  version: FileVersion = { bytes: null };
-
-  constructor(path: string, signal: AbortSignal | undefined) {
-    super(signal);
-    this.#path = path;
-  }
-
-  override async carryOut(): Promise<void> {
-    this.version = await run(read(this.#path), this.signal);
-  }
-
-  override carryOutSync(): void {
-    this.version = runSync(read(this.#path));
-  }
-}
+function* nothing(): Steps<void> {}
 
 /** Reads a regular file: reading a FIFO would block until something writes to it. */
-function* read(path: string): Steps<FileVersion> {
+function* read({ path, signal }: ReadRequest): Steps<FileVersion> {
+  const opener = { signal, descriptors: { waitedMs: 0 } };
   try {
     // Before the content, so that a change in between is noticed.
     const info = yield* call((fs) => fs.stat(path));
@@ -122,7 +75,7 @@ function* read(path: string): Steps<FileVersion> {
     if (info.kind === "directory") throw runtime.error("EISDIR", "Is a directory", path);
     if (info.kind !== "file") throw runtime.error("ENOTSUP", "Is not a regular file", path);
     const isRecent = Math.abs(Date.now() - info.mtime) < MTIME_GRANULARITY_MS;
-    const bytes = yield* call((fs) => fs.readFile(path));
+    const bytes = yield* opened(opener, (fs) => fs.readFile(path));
     return { bytes, info, copy: isRecent ? bytes.slice() : undefined };
   } catch (error) {
     if (codeOf(error) === "ENOENT") return { bytes: null };

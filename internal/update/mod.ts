@@ -25,7 +25,8 @@ import {
   waitForTurnSync,
 } from "../order/read_turn.ts";
 import { write, writeSync } from "../write/mod.ts";
-import { failure, type WriteRequest, writeRequest } from "../write/request.ts";
+import { failure } from "../write/errors.ts";
+import { type WriteRequest, writeRequest } from "../write/request.ts";
 import { findTarget } from "../write/target.ts";
 import type { UpdateOptions } from "./request.ts";
 
@@ -191,7 +192,7 @@ function inTurn({ path, signal }: WriteRequest): Steps<void> {
 
 /** A step with two forms that is not a file call. */
 function either<T>(async: () => Promise<T>, sync: () => T): Steps<T> {
-  return call((fs) => fs === runtime.sync ? sync() : async());
+  return call((_, isSync) => isSync ? sync() : async());
 }
 
 /** Which file of the lock's directory it is, whatever path leads to that directory. */
@@ -226,7 +227,7 @@ function* change(
       // It may be in another directory, whose lock is not held.
       if (path !== target) throw stale(request, "The file became a link to another file");
       // With `createNew`, link(2) refuses a file that another writer created.
-      hasChanged = !request.createNew && !isCurrent(version, path);
+      hasChanged = request.existing !== "refuse" && !isCurrent(version, path);
       if (hasChanged) throw stale(request, "Another writer changed the file while 'fn' ran");
     };
     const createdDirs = [...hold.createdDirs];
@@ -256,7 +257,7 @@ function isInMemory(data: unknown): boolean {
 /** The file to be changed, links followed. */
 function targetOf(request: WriteRequest): string {
   try {
-    return findTarget(request.path, request.createNew ? "none" : request.symlinks).path;
+    return findTarget(request.path, request.existing).path;
   } catch (error) {
     throw withContext(error, `Cannot update '${request.path}'`);
   }

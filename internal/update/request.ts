@@ -1,10 +1,10 @@
 import { ACQUIRE_OPTIONS, ACQUIRE_SYNC_OPTIONS } from "../lock/request.ts";
 import { holdOf } from "../lock/queue.ts";
 import { type Check, type Checks, readOptions } from "../base/options.ts";
-import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, type WriteOptions } from "../write/request.ts";
+import { type AtomicWriteOptions, WRITE_OPTIONS, WRITE_SYNC_OPTIONS } from "../write/request.ts";
 
 /** The options of an update, as callers give them: a held lock, or options to acquire one. */
-export interface UpdateOptions extends WriteOptions {
+export interface UpdateOptions extends AtomicWriteOptions {
   lock?: object;
 }
 

@@ -1,21 +1,22 @@
+import { untilAborted } from "../base/abort.ts";
+import { opened, type Opener } from "../base/opened.ts";
 import { kindOf } from "../base/options.ts";
+import type { Steps } from "../base/steps.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
 
 /** The most bytes written by one call, so that a write can be aborted between two calls. */
 export const SLICE_BYTES: number = 16 * 1024 * 1024;
-/** Node 20 ends the process when a slice of a Blob begins beyond this (nodejs/node#52585). */
+/** A larger Blob is streamed, so that it is never held in memory as a whole. */
 const MAX_BLOB_BYTES = 2 ** 31 - 1;
 
 /** Content in memory, as it was when the write was called. */
 export interface Content {
   readonly length: number;
   /**
-   * At most {@linkcode SLICE_BYTES} from `start` on; a Blob's come as a promise. Throws a TypeError
-   * if some are no longer there, so that a shorter file is never published.
+   * At most {@linkcode SLICE_BYTES} from `start` on. Throws a TypeError if some are no longer there,
+   * so that a shorter file is never published.
    */
-  slice(start: number): Uint8Array | Promise<Uint8Array>;
-  /** Whether the bytes come as a promise. */
-  readonly isBlob: boolean;
+  slice(start: number): Uint8Array;
 }
 
 /** Content of a string or bytes, which can be read any number of times; undefined for other data. */
@@ -56,24 +57,17 @@ export function isBlob(data: unknown): data is Blob {
   return typeof arrayBuffer === "function" && typeof size === "number";
 }
 
-/** Content of a Blob that has a size; undefined for one that must be streamed and for other data. */
-export function blobContentOf(data: unknown): Content | undefined {
-  if (!isBlob(data)) return undefined;
-  const [blob, length] = [data, data.size];
-  // In Bun the size of a pipe is infinite, and that of an S3 file is NaN.
-  if (!(length >= 0 && length <= MAX_BLOB_BYTES)) return undefined;
-  return {
-    length,
-    isBlob: true,
-    async slice(start) {
-      const end = Math.min(length, start + SLICE_BYTES);
-      // The whole Blob if possible: only then does Bun report a file that has grown or is missing.
-      const part = start === 0 && end === length ? blob : blob.slice(start, end);
-      const bytes = new Uint8Array(await part.arrayBuffer());
-      if (bytes.byteLength !== end - start) throw notWhole(bytes.byteLength, end - start);
-      return bytes;
-    },
-  };
+/** Whether a Blob can be read as a whole. In Bun the size of a pipe is infinite, of S3 it is NaN. */
+export function isReadable({ size }: Blob): boolean {
+  return size >= 0 && size <= MAX_BLOB_BYTES;
+}
+
+/** Reads a Blob, which may be backed by a file, and may stall. */
+export function* readBlob(opener: Opener, blob: Blob): Steps<Content> {
+  const read = async () => new Uint8Array(await blob.arrayBuffer());
+  const bytes = yield* opened(opener, () => untilAborted(read(), opener.signal));
+  if (bytes.byteLength !== blob.size) throw notWhole(bytes.byteLength, blob.size);
+  return bytesContent(bytes);
 }
 
 /** One chunk, of the iterable `source` if given; throws a TypeError if it is not a chunk. */
@@ -93,7 +87,6 @@ export function bytesContent(bytes: Uint8Array): Content {
   const bufferLength = bytes.buffer.byteLength;
   return {
     length,
-    isBlob: false,
     slice(start) {
       if (bytes.buffer.byteLength !== bufferLength) throw notWhole(bytes.byteLength, length);
       if (start === 0 && length <= SLICE_BYTES) return bytes;
@@ -106,7 +99,6 @@ export function bytesContent(bytes: Uint8Array): Content {
 
 /** Encoded when it is written: most of the versions that wait on one path never are. */
 class TextContent implements Content {
-  readonly isBlob: boolean = false;
   readonly #text: string;
   #bytes: Uint8Array | undefined;
 

@@ -1,72 +1,61 @@
+import { dirname } from "@std/path/dirname";
 import { runtime } from "../../runtime/mod.ts";
 import type { OpenFile } from "../../runtime/types.ts";
-import { ATTRIBUTE_REFUSALS } from "./attributes.ts";
-import { codeOf, failedWith } from "../base/errors.ts";
-import { untrackTemp } from "./exit_cleanup.ts";
-import { failure, type WriteRequest } from "./request.ts";
-import { type Call, call, type Steps } from "../base/steps.ts";
+import { codeOf } from "../base/errors.ts";
+import { opened } from "../base/opened.ts";
+import { call, type Steps } from "../base/steps.ts";
+import { failure } from "./errors.ts";
+import type { WriteRequest } from "./request.ts";
 import type { Found } from "./target.ts";
-import type { TempFile } from "./temp_file.ts";
+import { closeQuietly, type TempFile } from "./temp_file.ts";
 import { keptPath } from "./temp_name.ts";
 
 const COPY_BYTES = 1024 * 1024;
 
-/**
- * Copies a finished temporary file over a target that cannot be replaced, since it is a mount
- * point. While it copies, the new content is on the disk too, under a name that is neither swept
- * nor removed at exit. What fails before leaves the target as it was, and nothing is kept.
- */
-export function* copyInPlace(
-  request: WriteRequest,
+/** Whether a rename failed because its target is a mount point that may be copied over. */
+export function mayCopyInPlace(
+  { fallback, mode }: WriteRequest,
+  error: unknown,
   temp: TempFile,
-  target: Found,
-): Steps<void> {
+  { path, info }: Found,
+): boolean {
+  // On Windows, EBUSY means that another program has the file open.
+  if (fallback === undefined || info === undefined || runtime.windows) return false;
+  if (mode !== undefined && mode !== info.mode) return false;
+  const code = codeOf(error);
+  return code === "EBUSY" || (code === "EXDEV" && dirname(temp.path) === dirname(path));
+}
+
+/**
+ * Copies a finished temporary file over a target that cannot be replaced. Until the copy is done,
+ * the new content is also on the disk under a name that is neither swept nor removed at exit. A
+ * failure before the copy leaves the target as it was, and keeps nothing.
+ */
+export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Found): Steps<void> {
   const kept = keptPath(target.path);
-  const mode = runtime.windows ? undefined : request.mode;
   const open: OpenFile[] = [];
-  let restore: Call | undefined;
-  let step = "open";
+  let step = "open target";
   try {
-    const to = yield* call((fs) => fs.openExisting(target.path, "write"));
+    const to = yield* opened(request, (fs) => fs.openExisting(target.path, "write"));
     open.push(to);
-    const before = to.stat();
-    // A link that somebody put there meanwhile would have led us to another file.
-    if (before.id !== target.info?.id) {
+    const { id, mode } = to.stat();
+    // A link that was put there after the target was inspected would lead to another file.
+    if (id !== target.info?.id) {
       throw runtime.error("ESTALE", "Was replaced by another file", target.path);
     }
-    const from = yield* openToRead(temp.path);
+    const from = yield* opened(request, (fs) => fs.openExisting(temp.path, "read"));
     open.push(from);
     step = "fsync";
-    if (!temp.synced) yield () => from.sync();
-    // Before the copy, or who may read the old content only could read the new. Its owner keeps
-    // all rights until then: Deno has to open it again to change its mode.
-    const narrow = mode === undefined ? before.mode : before.mode & (mode | 0o700);
-    if (narrow !== before.mode) {
-      restore = () => to.chmod(before.mode);
-      step = "chmod";
-      yield () => to.chmod(narrow);
-      step = "fsync"; // Or a power cut may leave new content with the old mode.
-      yield () => to.sync();
-    }
+    if (!temp.isSynced) yield () => from.sync();
     request.verify?.(target.path);
-    // Last before the copy, or each write that fails would leave one more such file. Until here a
-    // kill leaves the old content, and a temporary file to sweep.
+    // Last before the copy, or each failed write would leave a kept file behind. A process that is
+    // killed before this leaves the old content, and a temporary file to sweep.
     step = "rename";
-    yield (fs) => fs.rename(temp.path, kept);
-    restore = undefined;
+    yield* temp.publish(kept);
     step = "copy";
-    untrackTemp(temp.path);
     yield* copy(from, to, target.path);
-    // A write takes the set-id bits away, of who is not root.
-    const after = mode ?? (before.mode & 0o6000 ? before.mode : undefined);
-    if (after !== undefined) {
-      try {
-        yield () => to.chmod(after);
-      } catch (error) {
-        // As for a replacement: group and others have no more rights than were asked for.
-        if (!failedWith(error, ATTRIBUTE_REFUSALS)) throw error;
-      }
-    }
+    // A write clears the set-id bits, unless the process is root.
+    if (mode & 0o6000) yield () => to.chmod(mode);
     yield () => to.sync();
     while (open.length > 0) {
       const file = open.shift()!;
@@ -75,39 +64,12 @@ export function* copyInPlace(
     try {
       yield (fs) => fs.remove(kept);
     } catch {
-      // It is a copy only by now, and all is in place: nothing to fail for.
+      // The copy is complete; failing to remove the leftover is harmless.
     }
   } catch (error) {
-    try {
-      if (restore !== undefined) yield restore;
-    } catch {
-      // It has fewer rights than before, and the first error is the one to tell.
-    }
-    for (const file of open) {
-      try {
-        yield () => file.close();
-      } catch {
-        // The descriptor is gone all the same, close(2), and the first error is the one to tell.
-      }
-    }
+    for (const file of open) yield* closeQuietly(file);
     throw failure(error, request, step, step === "copy" ? { temp: kept } : {});
   }
-}
-
-/** Opens the finished temporary file, whose mode may forbid even its owner to read it. */
-function* openToRead(path: string): Steps<OpenFile> {
-  try {
-    return yield* call((fs) => fs.openExisting(path, "read"));
-  } catch (error) {
-    if (codeOf(error) !== "EACCES") throw error;
-  }
-  const file = yield* call((fs) => fs.openExisting(path, "write"));
-  try {
-    yield () => file.chmod(0o600);
-  } finally {
-    yield () => file.close();
-  }
-  return yield* call((fs) => fs.openExisting(path, "read"));
 }
 
 function* copy(from: OpenFile, to: OpenFile, path: string): Steps<void> {
@@ -120,7 +82,7 @@ function* copy(from: OpenFile, to: OpenFile, path: string): Steps<void> {
       const rest = buffer.subarray(offset, read);
       try {
         const written = yield* call(() => to.write(rest));
-        if (written === 0) throw runtime.error("EIO", "No bytes were taken", path);
+        if (written === 0) throw runtime.error("EIO", "No bytes were written", path);
         offset += written;
       } catch (error) {
         if (codeOf(error) !== "EINTR") throw error;
@@ -128,6 +90,6 @@ function* copy(from: OpenFile, to: OpenFile, path: string): Steps<void> {
     }
     length += read;
   }
-  // Last: a reader of the old content finds it longer than before, but not empty.
+  // Last: until then, a reader of the old content finds the file too long, but never empty.
   yield () => to.truncate(length);
 }

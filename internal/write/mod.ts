@@ -1,14 +1,15 @@
-import { blobContentOf, contentOf, contentOfChunks } from "./content.ts";
 import { kindOf } from "../base/options.ts";
-import { Replacement } from "./replacement.ts";
+import { contentOf, contentOfChunks, isBlob, isReadable } from "./content.ts";
+import { replace, replaceSync } from "./replacement.ts";
 import type { WriteRequest } from "./request.ts";
 import { replaceFrom, sourceOf } from "./source.ts";
 
 /** Starts a write. Data in memory joins the queue immediately, a source when it has ended. */
 export function write(request: WriteRequest, data: unknown): Promise<void> {
-  const content = contentOf(data) ?? contentOfChunks(data) ?? blobContentOf(data);
-  if (content === undefined) return replaceFrom(sourceOf(data), request);
-  return new Replacement(request, content).write();
+  const content = contentOf(data) ?? contentOfChunks(data);
+  if (content !== undefined) return replace(request, { content });
+  if (isBlob(data) && isReadable(data)) return replace(request, { blob: data });
+  return replaceFrom(sourceOf(data), request);
 }
 
 /** Writes synchronously. */
@@ -20,5 +21,5 @@ export function writeSync(request: WriteRequest, data: unknown): void {
         `received ${kindOf(data)}`,
     );
   }
-  new Replacement(request, content).writeSync();
+  replaceSync(request, content);
 }

@@ -1,246 +1,231 @@
 import { dirname } from "@std/path/dirname";
 import { runtime } from "../../runtime/mod.ts";
 import { throwIfAborted } from "../base/abort.ts";
-import type { Content } from "./content.ts";
-import { syncDirectories } from "./directories.ts";
-import { codeOf } from "../base/errors.ts";
-import { untrackTemp } from "./exit_cleanup.ts";
-import { copyInPlace } from "./in_place.ts";
-import { failure, step, type WriteRequest } from "./request.ts";
-import { type Call, run, runSync, type Steps } from "../base/steps.ts";
-import { moveAside } from "./take_over.ts";
-import { inspectTarget, type Target, withParents } from "./target.ts";
-import {
-  abandonTemp,
-  append,
-  closeTemp,
-  createTemp,
-  createWhole,
-  discardTemp,
-  setAttributesAndSync,
-  type TempFile,
-} from "./temp_file.ts";
-import { queueKey, type TakeOver, takeTurn, takeTurnSync, type Turn } from "../order/path_queue.ts";
-import { retryRefused } from "../base/retry.ts";
+import { failedWith } from "../base/errors.ts";
+import { opened } from "../base/opened.ts";
+import { runSync, type Steps } from "../base/steps.ts";
+import { finishTurnsSync, queueKey, takeTurn, type Turn } from "../order/path_queue.ts";
+import { type Content, readBlob } from "./content.ts";
+import { failure } from "./errors.ts";
+import { copyInPlace, mayCopyInPlace } from "./in_place.ts";
+import type { WriteRequest } from "./request.ts";
+import { inSlot } from "./slots.ts";
+import { prepareTarget, type Target } from "./target.ts";
+import { TempFile } from "./temp_file.ts";
 
-/** How long Windows is asked to rename over a target that others have open, in milliseconds. */
+/** How long Windows refuses to rename over a target that others have open, at most. */
 const RENAME_RETRY_MS = 8_000;
 
-/** One go at a replacement; another one begins when a synchronous call takes over. */
+/** A file system that cannot sync a directory fails with one of these. */
+const UNSYNCABLE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
+
+/** A file system without hard links fails with one of these: FAT and exFAT with EPERM, on Linux. */
+const LINK_REFUSALS = new Set(["EPERM", "ENOSYS", "EOPNOTSUPP"]);
+
+/** A temporary file that was written before its turn, for the target as it was then. */
+export interface Draft {
+  readonly temp: TempFile;
+  readonly target: Target;
+}
+
+/** Where the new content comes from: one of the three. */
+interface Data {
+  readonly content?: Content;
+  readonly blob?: Blob;
+  readonly draft?: Draft;
+}
+
+/** One execution of a turn's steps. A synchronous call on the path may begin another one. */
 interface Attempt {
-  state: "writing" | "publishing" | "copying" | "landed";
-  takenOver: boolean;
-  /** Tells a wait for the bytes of a Blob that they are not wanted any more. */
-  readonly cut: AbortController | undefined;
-  /** Why it has failed, while it removes what it has begun. */
+  state: "writing" | "publishing" | "copying" | "published";
+  /** Why it failed, while it still cleans up. */
   failure?: { readonly error: unknown };
   temp?: TempFile;
   target?: Target;
 }
 
-/** A file that is to be replaced, by content in memory or by a temporary file that is written. */
-export class Replacement implements Turn {
-  readonly #request: WriteRequest;
-  readonly #content: Content | undefined;
-  /** Written and sealed, and not this replacement's to discard while it may be taken over. */
-  #written: { readonly temp: TempFile; readonly target: Target } | undefined;
-  #attempt!: Attempt;
-  /** Those that were begun with asynchronous calls, each cut short but the last. */
-  readonly #begun: Promise<void>[] = [];
-  #wasTakenOver = false;
-  #finished: Promise<void> | undefined;
+/** Replaces a file when its turn has come, and waits until the new content is durable. */
+export function replace(request: WriteRequest, data: Data): Promise<void> {
+  return takeTurn(queueKey(request), new Replacement(request, data));
+}
 
-  constructor(
-    request: WriteRequest,
-    content: Content | undefined,
-    written?: { temp: TempFile; target: Target },
-  ) {
+/** The synchronous form of {@linkcode replace}. */
+export function replaceSync(request: WriteRequest, content: Content): void {
+  const replacement = new Replacement(request, { content });
+  try {
+    finishTurnsSync(queueKey(request));
+  } catch (error) {
+    throw failure(error, request, "take over");
+  }
+  runSync(replacement.steps());
+  runSync(replacement.finish());
+}
+
+class Replacement implements Turn<void> {
+  readonly #request: WriteRequest;
+  readonly #data: Data;
+  #attempt: Attempt | undefined;
+
+  constructor(request: WriteRequest, data: Data) {
     this.#request = request;
-    this.#content = content;
-    this.#written = written;
+    this.#data = data;
   }
 
   get merge(): string | undefined {
-    const { path, durability, mode, createNew, symlinks, parents, fallback, verify } =
-      this.#request;
-    if (createNew || verify !== undefined || this.#content === undefined) return undefined;
-    return `${durability}|${mode}|${symlinks}|${parents}|${fallback}|${path}`;
-  }
-
-  get counted(): boolean {
-    return this.#content !== undefined;
-  }
-
-  get asyncOnly(): boolean {
-    return this.#written === undefined && this.#content!.isBlob;
+    const { path, durability, mode, existing, parents, fallback, verify } = this.#request;
+    if (existing === "refuse" || verify !== undefined || this.#data.draft !== undefined) {
+      return undefined;
+    }
+    return `${durability}|${mode}|${existing}|${parents}|${fallback}|${path}`;
   }
 
   get signal(): AbortSignal | undefined {
     return this.#request.signal;
   }
 
-  carryOut(): Promise<void> {
-    const attempt = this.#attempt = newAttempt(this.asyncOnly);
-    const isTakenOver = () => attempt.takenOver;
-    const underWay = run(this.#steps(attempt), this.#request.signal, isTakenOver);
-    this.#begun.push(underWay);
-    return underWay;
-  }
-
-  carryOutSync(): void {
-    runSync(this.#steps(this.#attempt = newAttempt(false)));
-  }
-
-  failure(error: Error): unknown {
-    return failure(error, this.#request, "take over");
-  }
-
-  takeOver(): TakeOver {
-    const attempt = this.#attempt;
-    this.#wasTakenOver = true;
-    if (attempt.failure !== undefined) return attempt.failure;
-    if (attempt.state === "copying") {
-      const message = "Another write is copying over it in place, which cannot be cut short";
-      throw failure(
-        runtime.error("EBUSY", message, this.#request.path),
-        this.#request,
-        "take over",
-      );
+  takeOver(): void {
+    const { path } = this.#request;
+    if (this.#data.blob !== undefined) {
+      const message = "A Blob is being written to the path, which a synchronous call cannot read";
+      throw runtime.error("EBUSY", `${message}: await that write first`, path);
     }
-    // Whether its mode was changed by now is not known.
-    if (this.#written !== undefined) this.#written.temp.attributes = undefined;
-    const landed = attempt.state === "landed" || this.#hasLanded(attempt);
-    attempt.takenOver = true;
-    attempt.cut?.abort();
-    return landed ? "landed" : "unfinished";
-  }
-
-  /** Whether a rename or link has happened that may still be on its way; if not, it will not. */
-  #hasLanded({ state, temp, target }: Attempt): boolean {
-    if (state !== "publishing") return false;
-    const aside = runSync(moveAside(this.#request, temp!, target!));
-    if (typeof aside !== "string") this.#written = { temp: aside, target: target! };
-    return aside === "landed";
-  }
-
-  /** Takes its turn, and waits until the new content is as durable as asked for. */
-  async write(): Promise<void> {
-    try {
-      const carriedOut = await takeTurn(queueKey(this.#request), this);
-      if (!carriedOut.isFinished) await carriedOut.finish();
-    } finally {
-      if (this.#wasTakenOver) await this.#cleanedUp();
+    if (this.#attempt?.state === "copying") {
+      const message = "Another write is copying over the file in place, which cannot be cut short";
+      throw runtime.error("EBUSY", `${message}: await that write first`, path);
     }
   }
 
-  /** Carries it out now. */
-  writeSync(): void {
-    takeTurnSync(queueKey(this.#request), this);
-    if (this.#request.durability === "durable") runSync(this.#syncSteps());
+  *steps(): Steps<void> {
+    const earlier = this.#attempt;
+    if (earlier?.failure !== undefined) throw earlier.failure.error;
+    if (earlier?.state === "published") return;
+    const { content, blob } = this.#data;
+    const attempt: Attempt = this.#attempt = { state: "writing", ...earlier };
+    if (attempt.state === "publishing") return yield* this.#complete(attempt);
+    const bytes = blob === undefined ? content : yield* readBlob(this.#request, blob);
+    yield* inSlot(this.#request.signal, () => this.#write(attempt, bytes));
   }
 
-  get isFinished(): boolean {
-    return this.#request.durability !== "durable" && !this.#wasTakenOver;
-  }
-
-  finish(): Promise<void> {
-    return this.#finished ??= this.#cleanedUp().then(() => run(this.#syncSteps()));
-  }
-
-  /** Waits until what was taken over has removed what it had begun, or has failed to. */
-  async #cleanedUp(): Promise<void> {
-    await Promise.allSettled(this.#begun);
-  }
-
-  *#syncSteps(): Steps<void> {
-    if (this.#request.durability !== "durable") return;
-    const { path, createdDirs } = this.#attempt.target!;
-    const { createdDirs: before = [] } = this.#request;
-    yield* syncDirectories(this.#request, path, [...createdDirs, ...before]);
-  }
-
-  *#steps(attempt: Attempt): Steps<void> {
+  /**
+   * Gets the rename onto the disk: the directory that the file is in, not one with a link to it,
+   * and the parent of each created directory, since that is where its name is.
+   */
+  *finish(): Steps<void> {
     const request = this.#request;
-    // A copy, since who takes over has one of its own: a handle is good for one form of calls.
-    let temp: TempFile | undefined = this.#written && { ...this.#written.temp };
+    if (request.durability !== "durable" || runtime.windows) return;
+    const { path, createdDirs } = this.#attempt!.target!;
+    const named = [path, ...createdDirs, ...request.createdDirs ?? []];
+    yield* inSlot(undefined, function* () {
+      for (const directory of new Set(named.map((path) => dirname(path)))) {
+        try {
+          yield* opened(request, (fs) => fs.syncDir(directory));
+        } catch (error) {
+          if (failedWith(error, UNSYNCABLE)) continue;
+          throw failure(error, request, "fsync directory", { replaced: true });
+        }
+      }
+    });
+  }
+
+  *#write(attempt: Attempt, content: Content | undefined): Steps<void> {
+    const [request, { draft }] = [this.#request, this.#data];
+    const check = () => this.#check(attempt);
+    let temp = draft?.temp;
     try {
-      throwIfAborted(request.signal);
-      const target = attempt.target = this.#asSeen(
-        yield* withParents(request, inspectTarget(request)),
-      );
-      throwIfAborted(request.signal);
-      const inOneCall = runtime.async.writeNew !== undefined && request.durability === "none";
-      if (inOneCall) temp ??= yield* createWhole(request, target, this.#content!);
-      attempt.temp = temp ??= yield* createTemp(request, target);
-      if (temp.file !== undefined) {
-        yield* append(request, temp, this.#content!, attempt.cut?.signal);
+      check();
+      const target = attempt.target = this.#asSeen(yield* prepareTarget(request));
+      check();
+      if (content !== undefined) {
+        temp = yield* TempFile.createWhole(request, target, content);
+        if (temp === undefined) {
+          temp = yield* TempFile.create(request, target);
+          yield* temp.append(content, check);
+        }
       }
-      yield* setAttributesAndSync(request, temp, target.attributes);
-      yield* closeTemp(request, temp);
-      yield* this.#publish(attempt, temp, target);
+      attempt.temp = temp!;
+      yield* temp!.finish(target.attributes, check);
+      yield* this.#publish(attempt, temp!, target);
     } catch (error) {
-      // Told to who takes over now: what is left of it is on its way to be removed.
-      if (!attempt.takenOver) attempt.failure = { error };
-      if (temp !== undefined) {
-        // Who has taken over goes on with what was written.
-        const goesOn = attempt.takenOver && temp.path === this.#written?.temp.path;
-        yield* goesOn ? abandonTemp(temp) : discardTemp(temp);
-      }
+      const isCurrent = attempt === this.#attempt;
+      if (isCurrent) attempt.failure = { error };
+      // The attempt that took over uses the same draft.
+      if (temp !== undefined && (isCurrent || draft === undefined)) yield* temp.discard();
       throw error;
     }
-    untrackTemp(temp.path);
   }
 
-  /** If the target has gone since its replacement was begun, its mode and owner count still. */
+  /** If the target has been removed since the draft was begun, the draft keeps its mode and owner. */
   #asSeen(now: Target): Target {
-    const seen = this.#written?.target;
+    const seen = this.#data.draft?.target;
     if (seen === undefined) return now;
     const attributes = now.info === undefined ? seen.attributes : now.attributes;
     return { ...now, attributes, createdDirs: [...now.createdDirs, ...seen.createdDirs] };
   }
 
-  /** Puts the new content in the target's place. Nothing comes between the checks and the call. */
+  /** Puts the new content in the target's place. */
   *#publish(attempt: Attempt, temp: TempFile, target: Target): Steps<void> {
-    const request = this.#request;
-    request.verify?.(target.path);
-    throwIfAborted(request.signal);
     attempt.state = "publishing";
-    if (request.createNew) {
-      // Unlike a rename, a link does not replace what somebody put there meanwhile.
-      yield* step(request, "link", (fs) => fs.link(temp.path, target.path));
-      attempt.state = "landed";
-      yield* discardTemp(temp);
-      return;
-    }
     try {
-      const rename: Call = (fs) => fs.rename(temp.path, target.path);
-      if (runtime.windows) yield* this.#renameWithRetry(rename, target);
-      else yield rename;
+      yield* this.#move(attempt, temp, target);
     } catch (error) {
-      if (!this.#mayCopy(error, temp, target)) throw failure(error, request, "rename");
+      if (!mayCopyInPlace(this.#request, error, temp, target)) throw error;
+      this.#check(attempt);
       attempt.state = "copying";
-      yield* copyInPlace(request, temp, target);
+      yield* copyInPlace(this.#request, temp, target);
     }
-    attempt.state = "landed";
+    attempt.state = "published";
+    yield* temp.discard();
   }
 
-  #renameWithRetry(rename: Call, { path, info }: Target): Steps<void> {
+  /** The call that takes effect. Nothing may come between it and the check of the lock. */
+  *#move(attempt: Attempt, temp: TempFile, { path, info }: Target): Steps<void> {
+    const request = this.#request;
+    const check = () => {
+      this.#check(attempt);
+      request.verify?.(path);
+    };
+    check();
     // Windows never replaces a read-only file.
     const isReadOnly = info !== undefined && (info.mode & 0o200) === 0;
-    return retryRefused(isReadOnly ? 0 : RENAME_RETRY_MS, rename, () => {
-      this.#request.verify?.(path);
-      throwIfAborted(this.#request.signal);
-    });
+    const isNew = request.existing === "refuse";
+    try {
+      if (isNew) yield* temp.link(path);
+      else yield* temp.publish(path, isReadOnly ? 0 : RENAME_RETRY_MS, check);
+    } catch (error) {
+      const unsupported = isNew && failedWith(error, LINK_REFUSALS)
+        ? runtime.error(
+          "ENOTSUP",
+          "The file system lacks hard links, which `createNew` needs",
+          path,
+        )
+        : undefined;
+      throw failure(unsupported ?? error, request, isNew ? "link" : "rename");
+    }
   }
 
-  #mayCopy(error: unknown, temp: TempFile, target: Target): boolean {
-    if (this.#request.fallback === undefined || target.info === undefined) return false;
-    const code = codeOf(error);
-    return code === "EBUSY" ||
-      (code === "EXDEV" && dirname(temp.path) === dirname(target.path));
+  /**
+   * Completes an attempt whose rename or link is in flight and may already have happened: the call
+   * is made again, and if that fails, the file shows whether the first one took effect.
+   */
+  *#complete(attempt: Attempt): Steps<void> {
+    const { temp, target } = attempt as Required<Attempt>;
+    try {
+      yield* this.#publish(attempt, temp, target);
+    } catch (error) {
+      const own = runtime.sync.lstat(temp.path);
+      // Without the temporary file, the call in flight can no longer take effect.
+      yield* temp.discard();
+      const now = runtime.sync.lstat(target.path);
+      const isPublished = own === undefined
+        ? now !== undefined && now.id !== target.info?.id && this.#request.existing !== "refuse"
+        : now?.id === own.id;
+      if (!isPublished) throw error;
+    }
   }
-}
 
-function newAttempt(isBlob: boolean): Attempt {
-  return { state: "writing", takenOver: false, cut: isBlob ? new AbortController() : undefined };
+  /** Throws if the attempt is to go no further. */
+  #check(attempt: Attempt): void {
+    if (attempt !== this.#attempt) throw new Error("A synchronous call has taken over");
+    throwIfAborted(this.#request.signal);
+  }
 }

@@ -1,22 +1,79 @@
-import type { Awaitable, FileSystem } from "../../runtime/types.ts";
-import { withContext } from "../base/errors.ts";
+import type { Opener } from "../base/opened.ts";
 import { type Checks, isBoolean, isMode, isOneOf, isSignal } from "../base/options.ts";
 import { absolutePath, type PathArgument } from "../base/paths.ts";
-import type { Steps } from "../base/steps.ts";
 
-/** The options of a write, as callers give them. */
-export interface WriteOptions {
-  durability?: "none" | "consistent" | "durable";
+/** What a completed write survives. */
+export type Durability = "none" | "consistent" | "durable";
+
+/** Options for {@linkcode atomicWriteSync}. */
+export interface AtomicWriteSyncOptions {
+  /**
+   * What the write survives once it is done.
+   *
+   * - `"none"`: the death of the process. After a power cut the file may hold the old content, the
+   *   new content, or be empty or torn.
+   * - `"consistent"`: a power cut too: the file then holds the old content or the new content,
+   *   complete. The new content is synced (`fsync(2)`) before the rename.
+   * - `"durable"`: as `"consistent"`, and the new content is there after a power cut. The directory
+   *   is synced after the rename too, where the file system supports it.
+   *
+   * @default {"consistent"}
+   */
+  durability?: Durability;
+  /**
+   * Permission bits of the new file, from 0 to 0o7777: exactly these, whatever the umask is.
+   *
+   * Code that used `fs.writeFile(path, data, { mode: 0o644 })` and relied on a umask of 077 must
+   * pass `0o600`. By default, a file that is replaced keeps its permission bits, and a new one gets
+   * `0o666` minus the umask. Ignored on Windows.
+   *
+   * In either case, a file that is replaced keeps its owner and group if the process may set them.
+   * If it may not, the group gets no more rights than others have, and set-id bits are dropped.
+   */
   mode?: number;
+  /**
+   * Fail with `EEXIST` if anything exists at the path, even a dangling link. Requires a file system
+   * with hard links, and fails with `ENOTSUP` on others, such as FAT and exFAT.
+   *
+   * @default {false}
+   */
   createNew?: boolean;
+  /**
+   * What to do if the path is a symbolic link: `"follow"` writes the file that it points to, which
+   * may not exist yet; `"replace"` puts a regular file in the link's place.
+   *
+   * @default {"follow"}
+   */
   symlinks?: "follow" | "replace";
+  /**
+   * Create the file's directory and its parents if they are missing.
+   *
+   * @default {false}
+   */
   parents?: boolean;
+  /**
+   * What to do if the file cannot be replaced because it is a mount point, such as a single file
+   * that is mounted into a container. `"in-place"` copies the new content over it; by default the
+   * write fails with `EBUSY`. Without effect on Windows, which has no such mounts.
+   *
+   * The copy is **not atomic**: readers may see a mixture of old and new content. Before it starts,
+   * the new content is on the disk as `.{name}.{16 hexadecimal digits}.kept` next to the file. It
+   * stays there if the copy fails or the process is killed; the error's `temp` has its path.
+   *
+   * The copy does not change the mode of a mounted file: if `mode` differs from it, the write fails
+   * with `EBUSY`. Use `chmod` first.
+   */
   fallback?: "in-place";
+}
+
+/** Options for {@linkcode atomicWrite} and {@linkcode AtomicFile.open}. */
+export interface AtomicWriteOptions extends AtomicWriteSyncOptions {
+  /** Gives up the write, up to the moment of the rename. */
   signal?: AbortSignal;
 }
 
-/** The options of a write that is synchronous. */
-export const WRITE_SYNC_OPTIONS: Checks<Omit<WriteOptions, "signal">> = {
+/** Checks of the options of a synchronous write. */
+export const WRITE_SYNC_OPTIONS: Checks<AtomicWriteSyncOptions> = {
   durability: isOneOf("none", "consistent", "durable"),
   mode: isMode,
   createNew: isBoolean,
@@ -25,30 +82,32 @@ export const WRITE_SYNC_OPTIONS: Checks<Omit<WriteOptions, "signal">> = {
   fallback: isOneOf("in-place"),
 };
 
-/** The options of a write. */
-export const WRITE_OPTIONS: Checks<WriteOptions> = { ...WRITE_SYNC_OPTIONS, signal: isSignal };
+/** Checks of the options of a write. */
+export const WRITE_OPTIONS: Checks<AtomicWriteOptions> = {
+  ...WRITE_SYNC_OPTIONS,
+  signal: isSignal,
+};
 
-/** A call to write, checked. */
-export interface WriteRequest {
+/** A validated call to write. */
+export interface WriteRequest extends Opener {
   /** Absolute. */
   readonly path: string;
-  readonly durability: "none" | "consistent" | "durable";
+  readonly durability: Durability;
   readonly mode: number | undefined;
-  readonly createNew: boolean;
-  readonly symlinks: "follow" | "replace";
+  /** What to do with what is at the path: a link is followed or replaced; anything is refused. */
+  readonly existing: "follow" | "replace" | "refuse";
   readonly parents: boolean;
   readonly fallback: "in-place" | undefined;
-  readonly signal: AbortSignal | undefined;
-  /** Throws if the lock is lost under which the content was made. */
+  /** Throws if the lock under which the content was made has been lost. */
   readonly verify?: (path: string) => void;
-  /** Directories that were made for it before, which are to be as durable as the file. */
+  /** Directories that were created for the lock, and must become as durable as the file. */
   readonly createdDirs?: readonly string[];
-  /** The path of the call, in whose queue the write is: a link to {@linkcode WriteRequest.path}. */
+  /** The path of the call, whose queue the write joins: a link to {@linkcode WriteRequest.path}. */
   readonly calledAs?: string;
 }
 
-/** What a call asks for, from options that were read. */
-export function writeRequest(path: PathArgument, options: WriteOptions): WriteRequest {
+/** The request of a call, from options that were read. */
+export function writeRequest(path: PathArgument, options: AtomicWriteOptions): WriteRequest {
   const {
     durability = "consistent",
     mode,
@@ -59,36 +118,16 @@ export function writeRequest(path: PathArgument, options: WriteOptions): WriteRe
     signal,
   } = options;
   if (createNew && fallback !== undefined) {
-    throw new RangeError("'fallback' goes with a file that is there, 'createNew' with none");
+    throw new RangeError("'fallback' and 'createNew' cannot be combined");
   }
-  const absolute = absolutePath(path);
-  return { path: absolute, durability, mode, createNew, symlinks, parents, fallback, signal };
-}
-
-/** A call whose failure fails the request. */
-export function* step<T>(
-  request: WriteRequest,
-  name: string,
-  make: (fs: FileSystem) => Awaitable<T>,
-): Steps<T> {
-  try {
-    return (yield make) as T;
-  } catch (error) {
-    throw failure(error, request, name);
-  }
-}
-
-/** The error of a step, with what an {@linkcode AtomicWriteError} tells. */
-export function failure(
-  error: unknown,
-  { path }: WriteRequest,
-  step: string,
-  facts: { replaced?: boolean; temp?: string } = {},
-): unknown {
-  return withContext(error, `Cannot write '${path}' (${step})`, {
-    step,
-    target: path,
-    replaced: false,
-    ...facts,
-  });
+  return {
+    path: absolutePath(path),
+    durability,
+    mode,
+    existing: createNew ? "refuse" : symlinks,
+    parents,
+    fallback,
+    signal,
+    descriptors: { waitedMs: 0 },
+  };
 }

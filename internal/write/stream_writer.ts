@@ -1,18 +1,11 @@
 import { onAbort, throwIfAborted } from "../base/abort.ts";
 import { bytesContent, chunkOf, type Content } from "./content.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
-import { Replacement } from "./replacement.ts";
+import { replace } from "./replacement.ts";
 import type { WriteRequest } from "./request.ts";
 import { run } from "../base/steps.ts";
-import { inspectTarget, type Target, withParents } from "./target.ts";
-import {
-  append,
-  createTemp,
-  discardTemp,
-  setAside,
-  setAttributesAndSync,
-  type TempFile,
-} from "./temp_file.ts";
+import { prepareTarget, type Target } from "./target.ts";
+import { TempFile } from "./temp_file.ts";
 
 /** A replacement whose content comes in chunks. It takes its turn when the content is complete. */
 export class StreamWriter {
@@ -44,11 +37,16 @@ export class StreamWriter {
   /** Inspects the target, and creates the temporary file. */
   static async open(request: WriteRequest): Promise<StreamWriter> {
     throwIfAborted(request.signal);
-    const target = await run(withParents(request, inspectTarget(request)), request.signal);
+    const target = await run(prepareTarget(request));
     throwIfAborted(request.signal);
-    const temp = await run(createTemp(request, target), request.signal);
-    if (request.signal?.aborted) await run(discardTemp(temp));
-    throwIfAborted(request.signal);
+    const temp = await run(TempFile.create(request, target));
+    try {
+      await run(temp.identify());
+      throwIfAborted(request.signal);
+    } catch (error) {
+      await run(temp.discard());
+      throw error;
+    }
     return new StreamWriter(request, target, temp);
   }
 
@@ -109,10 +107,9 @@ export class StreamWriter {
         this.#mustBeOpen("commit");
         const [request, temp, target] = [this.#request, this.#temp, this.#target];
         await this.#append(bytesContent(rest), rest);
-        await run(append(request, temp, bytesContent(this.#buffer.flush())), request.signal);
-        await run(setAttributesAndSync(request, temp, target.attributes), request.signal);
-        await run(setAside(request, temp));
-        await new Replacement(request, undefined, { temp, target }).write();
+        await this.#appendToFile(bytesContent(this.#buffer.flush()));
+        await run(temp.finish(target.attributes));
+        await replace(request, { draft: { temp, target } });
         this.#end("committed");
       })
     );
@@ -153,10 +150,13 @@ export class StreamWriter {
   async #append(content: Content, bytes: Uint8Array): Promise<void> {
     content.slice(0); // Throws if bytes are missing.
     if (this.#buffer.add(bytes)) return;
-    const [request, temp] = [this.#request, this.#temp];
-    await run(append(request, temp, bytesContent(this.#buffer.flush())), request.signal);
+    await this.#appendToFile(bytesContent(this.#buffer.flush()));
     content.slice(0);
-    if (!this.#buffer.add(bytes)) await run(append(request, temp, content), request.signal);
+    if (!this.#buffer.add(bytes)) await this.#appendToFile(content);
+  }
+
+  #appendToFile(content: Content): Promise<void> {
+    return run(this.#temp.append(content, () => throwIfAborted(this.#request.signal)));
   }
 
   /** Runs `work` after all earlier calls. */
@@ -189,7 +189,7 @@ export class StreamWriter {
     if (this.#state !== "open") return;
     this.#failure ??= failure;
     this.#end("discarded");
-    await run(discardTemp(this.#temp));
+    await run(this.#temp.discard());
   }
 
   #end(state: "committed" | "discarded"): void {

@@ -1,4 +1,5 @@
 import { codeOf, withContext } from "../base/errors.ts";
+import { opened } from "../base/opened.ts";
 import { joinPath } from "../base/paths.ts";
 import { call, type Steps } from "../base/steps.ts";
 import { isTempName } from "./temp_name.ts";
@@ -40,7 +41,7 @@ export function* sweep({ dir, before, recursive }: SweepRequest): Steps<string[]
 
 function* namesIn(directory: string, mustExist: boolean): Steps<string[]> {
   try {
-    return yield* call((fs) => fs.readDir(directory));
+    return yield* opened({ descriptors: { waitedMs: 0 } }, (fs) => fs.readDir(directory));
   } catch (error) {
     if (!mustExist && SKIPPED.has(codeOf(error) ?? "")) return [];
     throw withContext(error, `Cannot sweep '${directory}'`);

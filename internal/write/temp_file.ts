@@ -1,6 +1,10 @@
 import { runtime } from "../../runtime/mod.ts";
 import type { OpenFile } from "../../runtime/types.ts";
-import { throwIfAborted, untilAborted } from "../base/abort.ts";
+import { codeOf, failedWith } from "../base/errors.ts";
+import { opened } from "../base/opened.ts";
+import { retryRefused } from "../base/retry.ts";
+import { sharedState } from "../base/shared_state.ts";
+import { call, type Steps } from "../base/steps.ts";
 import {
   areSame,
   ATTRIBUTE_REFUSALS,
@@ -10,221 +14,255 @@ import {
   setAttributes,
 } from "./attributes.ts";
 import { type Content, SLICE_BYTES } from "./content.ts";
-import { codeOf, failedWith } from "../base/errors.ts";
-import { trackTemp, untrackTemp } from "./exit_cleanup.ts";
-import { failure, step, type WriteRequest } from "./request.ts";
-import { call, type Steps, TakenOver } from "../base/steps.ts";
+import { failure, step } from "./errors.ts";
+import type { WriteRequest } from "./request.ts";
 import type { Target } from "./target.ts";
 import { tempPath } from "./temp_name.ts";
-import { retryRefused } from "../base/retry.ts";
 
-/** How long Windows is asked to move or remove a file that a scanner has open, in milliseconds. */
-export const TEMP_RETRY_MS = 1_000;
+/** How long Windows refuses to remove a file that a scanner has open, at most. */
+const REMOVE_RETRY_MS = 1_000;
 
-/** More names that are taken, of 64 random bits each, are no accident. */
+/** More collisions, of 64 random bits each, are not an accident. */
 const MAX_NAMES = 16;
 
-/** Codes that a call which opens and writes owes to the write: open(2) hardly ever has them. */
-const OF_WRITES = new Set(["EDQUOT", "EFBIG", "EIO", "ENOSPC"]);
+/** Codes of a call that opens and writes which mean that the write failed: open(2) rarely has them. */
+const WRITE_FAILURES = new Set(["EDQUOT", "EFBIG", "EIO", "ENOSPC"]);
 
-/** A temporary sibling on its way to replace its target. */
-export interface TempFile {
-  readonly path: string;
-  file: OpenFile | undefined;
-  /** Which file it is; told when it is closed before its turn, for {@linkcode reopen}. */
-  id: string | undefined;
-  /** What it has been made like. */
-  attributes: Attributes | undefined;
-  synced: boolean;
-}
-
-/** Creates a temporary file beside `target`. */
-export function* createTemp(
-  request: WriteRequest,
-  { path: target, attributes }: Target,
-): Steps<TempFile> {
-  const mode = firstMode(attributes);
-  for (let names = 1;; names++) {
-    const temp = newTemp(target);
-    try {
-      temp.file = (yield (fs) => fs.create(temp.path, mode)) as OpenFile;
-      return temp;
-    } catch (error) {
-      if (error instanceof TakenOver && error.result !== undefined) {
-        temp.file = error.result as OpenFile;
-        yield* discardTemp(temp);
+/** The paths of temporary files that exist, for all copies of the library. */
+const unfinished = sharedState("unfinished/3", () => {
+  const paths = new Set<string>();
+  runtime.onExit(() => {
+    for (const path of paths) {
+      try {
+        runtime.sync.remove(path);
+      } catch {
+        // It does not exist yet, or is left for sweepTempFiles().
       }
-      untrackTemp(temp.path); // It is another's, or is not there.
-      if (codeOf(error) !== "EEXIST" || names === MAX_NAMES) throw failure(error, request, "open");
     }
-  }
-}
+  });
+  return paths;
+});
 
 /**
- * Creates and writes a temporary file in one call, where the platform has one and nothing is to
- * be done to the file after it. Undefined if it has to be done step by step.
+ * A temporary file next to its target. It is removed when the program ends, unless it was published
+ * or discarded.
  */
-export function* createWhole(
-  request: WriteRequest,
-  { path: target, attributes }: Target,
-  content: Content,
-): Steps<TempFile | undefined> {
-  const { mode, owner } = attributes;
-  if (content.isBlob || content.length > SLICE_BYTES) return undefined;
-  if (mode !== undefined && mode !== firstMode(attributes)) return undefined;
-  const temp = newTemp(target);
-  const bytes = content.slice(0) as Uint8Array;
-  try {
-    yield (fs) => fs.writeNew!(temp.path, bytes, mode);
+export class TempFile {
+  readonly #request: WriteRequest;
+  #path: string;
+  /** Where the file is even if a link on {@linkcode TempFile.path} is re-pointed, if known. */
+  #realPath: string | undefined;
+  /** Open from the creation until {@linkcode TempFile.finish}. */
+  #file: OpenFile | undefined;
+  #id: string | undefined;
+  #attributes: Attributes | undefined;
+  #isSynced = false;
+
+  private constructor(request: WriteRequest, target: Target) {
+    this.#request = request;
+    this.#path = tempPath(target.path);
+    unfinished().add(this.#path);
+  }
+
+  /** Creates an empty file. */
+  static *create(request: WriteRequest, target: Target): Steps<TempFile> {
+    const mode = firstMode(target.attributes);
+    for (let names = 1;; names++) {
+      const temp = new TempFile(request, target);
+      try {
+        temp.#file = yield* opened(request, (fs) => fs.create(temp.#path, mode));
+        return temp;
+      } catch (error) {
+        temp.#forget(); // The file belongs to another program, or does not exist.
+        if (codeOf(error) !== "EEXIST" || names === MAX_NAMES) {
+          throw failure(error, request, "open");
+        }
+      }
+    }
+  }
+
+  /**
+   * Creates and writes a file in one call, if the platform has one and nothing is to be done to the
+   * file after it; undefined otherwise.
+   */
+  static *createWhole(
+    request: WriteRequest,
+    target: Target,
+    content: Content,
+  ): Steps<TempFile | undefined> {
+    const { mode, owner } = target.attributes;
+    if (runtime.async.writeNew === undefined || request.durability !== "none") return undefined;
+    if (content.length > SLICE_BYTES) return undefined;
+    if (mode !== undefined && mode !== firstMode(target.attributes)) return undefined;
+    const bytes = content.slice(0);
+    const temp = new TempFile(request, target);
+    try {
+      yield* opened(request, (fs) => fs.writeNew!(temp.#path, bytes, mode));
+      content.slice(content.length);
+    } catch (error) {
+      if (codeOf(error) === "EEXIST") {
+        temp.#forget(); // It belongs to another program.
+        return undefined;
+      }
+      yield* temp.discard();
+      if (mode !== undefined && failedWith(error, ATTRIBUTE_REFUSALS)) return undefined;
+      throw failure(error, request, failedWith(error, WRITE_FAILURES) ? "write" : "open");
+    }
+    temp.#attributes = target.attributes;
+    if (owner === undefined) return temp;
+    try {
+      const now = yield* step(request, "lstat", (fs) => fs.lstat(temp.#path));
+      if (now !== undefined && isSameOwner(now, owner) && now.mode === mode) return temp;
+    } catch (error) {
+      yield* temp.discard();
+      throw error;
+    }
+    yield* temp.discard();
+    return undefined;
+  }
+
+  get path(): string {
+    return this.#path;
+  }
+
+  get isSynced(): boolean {
+    return this.#isSynced;
+  }
+
+  /**
+   * Remembers which file it is, because it will be published later: it may have to be opened again,
+   * and a link to its directory may be re-pointed.
+   */
+  *identify(): Steps<void> {
+    this.#id = (yield* step(this.#request, "fstat", () => this.#file!.stat())).id;
+    try {
+      this.#realPath = runtime.realPath(this.#path);
+      unfinished().add(this.#realPath);
+    } catch {
+      // A permission may be missing. Only a re-pointed link would make a difference.
+    }
+  }
+
+  /** Appends all of `content`, however few bytes each call writes. `check` runs between calls. */
+  *append(content: Content, check: () => void): Steps<void> {
+    const [request, file] = [this.#request, this.#file!];
+    for (let offset = 0; offset < content.length;) {
+      check();
+      const bytes = content.slice(offset);
+      let written: number;
+      try {
+        written = (yield () => file.write(bytes)) as number;
+      } catch (error) {
+        if (codeOf(error) === "EINTR") continue; // Nothing was written, and Deno does not retry.
+        throw failure(error, request, "write");
+      }
+      content.slice(offset); // Don't report a detached buffer as a disk error.
+      if (written === 0) {
+        throw failure(runtime.error("EIO", "No bytes were written", this.#path), request, "write");
+      }
+      offset += written;
+    }
+    // A buffer that was detached during the last call may not have been written.
     content.slice(content.length);
-  } catch (error) {
-    if (codeOf(error) === "EEXIST") {
-      untrackTemp(temp.path); // Another's file, not to be removed.
-      return undefined;
-    }
-    yield* discardTemp(temp);
-    if (mode !== undefined && failedWith(error, ATTRIBUTE_REFUSALS)) return undefined;
-    throw failure(error, request, failedWith(error, OF_WRITES) ? "write" : "open");
   }
-  temp.attributes = attributes;
-  if (owner === undefined) return temp;
-  try {
-    const now = yield* step(request, "lstat", (fs) => fs.lstat(temp.path));
-    if (now !== undefined && isSameOwner(now, owner) && now.mode === mode) return temp;
-  } catch (error) {
-    yield* discardTemp(temp);
-    throw error;
-  }
-  yield* discardTemp(temp);
-  return undefined;
-}
 
-/**
- * Writes all of `content`, however few bytes each call takes.
- *
- * @param takenOver Ends the wait for a Blob's bytes, which may never come.
- */
-export function* append(
-  request: WriteRequest,
-  temp: TempFile,
-  content: Content,
-  takenOver?: AbortSignal,
-): Steps<void> {
-  const file = temp.file!;
-  // Of a missing file Bun makes an empty Blob, which cannot be read.
-  if (content.isBlob && content.length === 0) yield () => content.slice(0);
-  for (let offset = 0; offset < content.length;) {
-    throwIfAborted(request.signal);
-    const bytes = content.isBlob
-      ? yield* readBlob(content, offset, [request.signal, takenOver])
-      : content.slice(offset) as Uint8Array;
-    let written: number;
+  /**
+   * Sets owner and mode, syncs as durability requires, and closes the file. What is done already is
+   * not repeated, so that it costs nothing if the target did not change.
+   */
+  *finish(attributes: Attributes, check: () => void = () => {}): Steps<void> {
+    const request = this.#request;
+    const isChanged = !areSame(this.#attributes, attributes);
+    const needsSync = request.durability !== "none" && (isChanged || !this.#isSynced);
+    const isReopened = this.#file === undefined;
+    if (isReopened && !isChanged && !needsSync) return;
+    const file = this.#file ?? (yield* this.#reopen());
     try {
-      written = (yield () => file.write(bytes)) as number;
+      check();
+      // Before the sync, which gets them onto the disk too.
+      if (isChanged) yield () => setAttributes(request, file, attributes);
+      this.#attributes = attributes;
+      // Once: after a failed fsync the kernel may forget what it could not write, and the next one
+      // succeeds without it (https://lwn.net/Articles/752063/).
+      if (needsSync) yield* step(request, "fsync", () => file.sync());
+      this.#isSynced = needsSync;
     } catch (error) {
-      if (codeOf(error) === "EINTR") continue; // Nothing was written; Deno does not try again.
-      throw failure(error, request, "write");
+      if (isReopened) yield* closeQuietly(file);
+      throw error;
     }
-    // Bytes that have gone since are none that a disk does not take.
-    if (!content.isBlob) content.slice(offset);
-    if (written === 0) {
-      throw failure(runtime.error("EIO", "No bytes were taken", temp.path), request, "write");
-    }
-    offset += written;
+    this.#file = undefined;
+    // Some file systems report a full disk only here.
+    yield* step(request, "close", () => file.close());
   }
-  // Once more after the last call: bytes that went while it ran may not have been written.
-  if (!content.isBlob) content.slice(content.length);
-}
 
-/** Bytes of a Blob, which is read anew when one of a file found no descriptor left. */
-function readBlob(
-  content: Content,
-  offset: number,
-  signals: (AbortSignal | undefined)[],
-): Steps<Uint8Array> {
-  const read = async () => await content.slice(offset);
-  return call(() => signals.reduce((bytes, signal) => untilAborted(bytes, signal), read()));
-}
+  /** Moves the file to `path`. Windows may refuse that for `retryMs`; `check` runs between tries. */
+  *publish(path: string, retryMs = 0, check: () => void = () => {}): Steps<void> {
+    yield* this.#reach((from) => retryRefused(retryMs, (fs) => fs.rename(from, path), check));
+    this.#forget();
+  }
 
-/** Sets owner and mode, and gets the file onto the disk; what is done already is not done again. */
-export function* setAttributesAndSync(
-  request: WriteRequest,
-  temp: TempFile,
-  attributes: Attributes,
-): Steps<void> {
-  const isChanged = !areSame(temp.attributes, attributes);
-  const needsSync = request.durability !== "none" && (isChanged || !temp.synced);
-  if (!isChanged && !needsSync) return;
-  if (temp.file === undefined) yield* reopen(request, temp);
-  const file = temp.file!;
-  // Before the sync, which is what gets them onto the disk too.
-  if (isChanged) yield () => setAttributes(request, file, attributes);
-  // Once: after a failed fsync the kernel may forget what it could not write, and the
-  // next one succeeds without it (https://lwn.net/Articles/752063/).
-  if (needsSync) yield* step(request, "fsync", () => file.sync());
-  temp.attributes = attributes;
-  temp.synced = needsSync;
-}
+  /** Gives the file a second name. Unlike a rename, that never replaces an existing file. */
+  link(path: string): Steps<void> {
+    return this.#reach((from) => call((fs) => fs.link(from, path)));
+  }
 
-/** Opens a file that was closed before its turn, and by then has to be made like another one. */
-function* reopen(request: WriteRequest, temp: TempFile): Steps<void> {
-  // Its mode may forbid its owner the one or the other.
-  for (const access of ["read", "write"] as const) {
+  /** Closes and removes the file. It never fails, because that would hide the first error. */
+  *discard(): Steps<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    if (file !== undefined) yield* closeQuietly(file);
+    if (!unfinished().has(this.#path)) return;
     try {
-      temp.file = (yield (fs) => fs.openExisting(temp.path, access)) as OpenFile;
-      break;
-    } catch (error) {
-      if (error instanceof TakenOver) temp.file = error.result as OpenFile | undefined;
-      if (codeOf(error) !== "EACCES" || access === "write") throw failure(error, request, "open");
+      yield* this.#reach((path) => retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path)));
+    } catch {
+      // It was never created, or is left for sweepTempFiles().
     }
+    this.#forget();
   }
-  if (temp.file!.stat().id === temp.id) return;
-  const error = runtime.error("ESTALE", "The temporary file was replaced", temp.path);
-  throw failure(error, request, "open");
+
+  /** Opens a finished file again, because its target has changed. */
+  *#reopen(): Steps<OpenFile> {
+    const request = this.#request;
+    const open = (access: "read" | "write") => {
+      return this.#reach((path) => opened(request, (fs) => fs.openExisting(path, access)));
+    };
+    let file: OpenFile;
+    try {
+      file = yield* open("read");
+    } catch (error) {
+      // Its mode may forbid its owner to read it, but allow to write.
+      if (codeOf(error) !== "EACCES") throw failure(error, request, "open");
+      file = yield* open("write");
+    }
+    if (file.stat().id === this.#id) return file;
+    yield* closeQuietly(file);
+    const error = runtime.error("ESTALE", "The temporary file was replaced", this.#path);
+    throw failure(error, request, "open");
+  }
+
+  /** Makes a call on the file, wherever it is if a link to its directory was re-pointed. */
+  *#reach<T>(make: (path: string) => Steps<T>): Steps<T> {
+    try {
+      return yield* make(this.#path);
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT" || this.#realPath === undefined) throw error;
+    }
+    unfinished().delete(this.#path);
+    this.#path = this.#realPath;
+    return yield* make(this.#path);
+  }
+
+  #forget(): void {
+    unfinished().delete(this.#path);
+    if (this.#realPath !== undefined) unfinished().delete(this.#realPath);
+  }
 }
 
-/** Closes a file before its turn, so that it can be opened again. */
-export function* setAside(request: WriteRequest, temp: TempFile): Steps<void> {
-  temp.id = (yield* step(request, "fstat", () => temp.file!.stat())).id;
-  yield* closeTemp(request, temp);
-}
-
-/** Closes the file; some file systems tell only now that the disk is full. */
-export function* closeTemp(request: WriteRequest, temp: TempFile): Steps<void> {
-  const file = temp.file;
-  temp.file = undefined;
-  if (file === undefined) return;
+/** Closes a file if it does not matter whether that fails: the descriptor is freed, close(2). */
+export function* closeQuietly(file: OpenFile): Steps<void> {
   try {
     yield () => file.close();
-  } catch (error) {
-    throw failure(error, request, "close");
-  }
-}
-
-/** Removes what there is of a temporary file. It never fails, or it would hide the first error. */
-export function* discardTemp(temp: TempFile): Steps<void> {
-  yield* abandonTemp(temp);
-  try {
-    yield* retryRefused(TEMP_RETRY_MS, (fs) => fs.remove(temp.path));
   } catch {
-    // It was not created, or is left for sweepTempFiles().
+    // An earlier error is reported.
   }
-  untrackTemp(temp.path);
-}
-
-/** Closes the file for who does not care any more whether that fails. */
-export function* abandonTemp(temp: TempFile): Steps<void> {
-  const file = temp.file;
-  temp.file = undefined;
-  try {
-    if (file !== undefined) yield () => file.close();
-  } catch {
-    // The descriptor is gone all the same, close(2).
-  }
-}
-
-function newTemp(target: string): TempFile {
-  const path = tempPath(target);
-  trackTemp(path);
-  return { path, file: undefined, id: undefined, attributes: undefined, synced: false };
 }

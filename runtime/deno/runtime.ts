@@ -1,4 +1,3 @@
-import { ensureDir, ensureDirSync } from "@std/fs/ensure-dir";
 import * as nodeFs from "node:fs";
 import process from "node:process";
 import { codeOf, fileId, info, infoAt, isWindows } from "./stat.ts";
@@ -33,7 +32,7 @@ export const denoRuntime: Runtime = {
     rename: (from, to) => Deno.rename(from, to),
     link: (from, to) => Deno.link(from, to).catch(refuse),
     remove: (path) => Deno.remove(path),
-    ensureDir: (path) => ensureDir(path),
+    mkdir: (path) => Deno.mkdir(path),
     syncDir: async (path) => {
       const directory = await Deno.open(path);
       try {
@@ -53,7 +52,7 @@ export const denoRuntime: Runtime = {
     rename: (from, to) => Deno.renameSync(from, to),
     link: (from, to) => refusing(() => Deno.linkSync(from, to)),
     remove: (path) => Deno.removeSync(path),
-    ensureDir: (path) => ensureDirSync(path),
+    mkdir: (path) => Deno.mkdirSync(path),
     syncDir: (path) => {
       const directory = Deno.openSync(path);
       try {

@@ -1,5 +1,4 @@
 import * as fs from "node:fs";
-import { dirname } from "node:path";
 import process from "node:process";
 import { refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
@@ -36,11 +35,7 @@ export const nodeRuntime: Runtime = {
       return isWindows() ? linked.catch(noLinks) : linked;
     },
     remove: (path) => settled((done) => fs.unlink(path, done)),
-    ensureDir: async (path) => {
-      const outermost = outermostMissing(path);
-      if (outermost !== undefined) await fs.promises.mkdir(outermost).catch(acceptExisting);
-      await fs.promises.mkdir(path, { recursive: true });
-    },
+    mkdir: (path) => settled((done) => fs.mkdir(path, done)),
     syncDir: async (path) => {
       // `node --permission` forbids fsync, but Node up to 24 allows that of a FileHandle.
       const directory = isRestricted()
@@ -74,15 +69,7 @@ export const nodeRuntime: Runtime = {
       }
     },
     remove: (path) => fs.unlinkSync(path),
-    ensureDir: (path) => {
-      const outermost = outermostMissing(path);
-      try {
-        if (outermost !== undefined) fs.mkdirSync(outermost);
-      } catch (error) {
-        acceptExisting(error);
-      }
-      fs.mkdirSync(path, { recursive: true });
-    },
+    mkdir: (path) => fs.mkdirSync(path),
     syncDir: (path) => {
       const descriptor = fs.openSync(path, "r");
       try {
@@ -123,21 +110,6 @@ export const nodeRuntime: Runtime = {
 function codeOf({ code, errno }: { code?: unknown; errno?: unknown }): string | undefined {
   if (typeof code !== "string") return undefined;
   return code.startsWith("Unknown system error") ? errorName(-Number(errno)) ?? code : code;
-}
-
-/**
- * The outermost missing directory of a path. It is created on its own, since Node's `recursive`
- * loops forever where mkdir(2) fails with ENOENT although the parent exists, as in /proc.
- */
-function outermostMissing(path: string): string | undefined {
-  let outermost: string | undefined;
-  for (let at = path; !fs.existsSync(at) && at !== outermost; at = dirname(at)) outermost = at;
-  return outermost;
-}
-
-/** Another program may have created the directory in the meantime. */
-function acceptExisting(error: unknown): void {
-  if (codeOf(error as NodeJS.ErrnoException) !== "EEXIST") throw error;
 }
 
 /** On Windows, a mode without the owner's write bit would make the file permanently read-only. */

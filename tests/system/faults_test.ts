@@ -245,7 +245,7 @@ test("atomicWrite() names the target and the step in its error", () =>
       if (name === "rename") throw systemError("EIO");
     }, async () => {
       const error = await atomicWrite(file, "x").catch((error) => error);
-      assertEquals(error.message, `Cannot write '${file}' (rename): EIO: injected`);
+      assertEquals(error.message, `Cannot write '${file}': EIO: injected`);
       assertEquals([error.step, error.target, error.replaced], ["rename", file, false]);
       assert(error.stack.includes(error.message));
     });

@@ -189,17 +189,17 @@ for (const [what, calls] of broken) {
 }
 
 /** The state that all copies of the module share: a queue for each path. */
-function turns(): { queues: Map<string, unknown> } {
+function turns(): Map<string, unknown> {
   const [key] = Object.getOwnPropertySymbols(globalThis)
     .filter(({ description }) => description?.startsWith("@aperture/atomic/turns/"));
   if (key === undefined) throw new Error("There are no queues");
-  return (globalThis as unknown as Record<symbol, { queues: Map<string, unknown> }>)[key]!;
+  return (globalThis as unknown as Record<symbol, Map<string, unknown>>)[key]!;
 }
 
 test("the model finds a library whose calls do not meet in one queue", () =>
   inTempDir(async (dir) => {
     await atomicWrite(path.join(dir, "file"), "There are queues from now on.");
-    const { queues } = turns();
+    const queues = turns();
     queues.get = () => undefined;
     try {
       assert(await findWrong(library, from(1, 300)) !== undefined);

@@ -1,0 +1,52 @@
+import { onAbort } from "../base/abort.ts";
+import { LinkedList } from "../base/linked_list.ts";
+import { sharedState } from "../base/shared_state.ts";
+import type { Steps } from "../base/steps.ts";
+
+/**
+ * More at a time are not faster, since Node has 4 threads for file calls and Deno 32, and would
+ * compete for file descriptors.
+ */
+const MAX_CONCURRENT_WRITES = 64;
+
+const slots = sharedState("slots/1", () => ({ used: 0, waiting: new LinkedList<() => void>() }));
+
+/** Runs steps that write or sync while fewer than 64 others do. Synchronous steps never wait. */
+export function* inSlot(signal: AbortSignal | undefined, steps: () => Steps<void>): Steps<void> {
+  let isSync = false;
+  yield (_, sync) => {
+    isSync = sync;
+    return sync ? undefined : enter(signal);
+  };
+  try {
+    yield* steps();
+  } finally {
+    if (!isSync) leave();
+  }
+}
+
+function enter(signal: AbortSignal | undefined): Promise<void> | undefined {
+  const { used, waiting } = slots();
+  if (used < MAX_CONCURRENT_WRITES) {
+    slots().used++;
+    return undefined;
+  }
+  return new Promise((resolve, reject) => {
+    const place = waiting.push(() => {
+      stopListening();
+      resolve();
+    });
+    const stopListening = onAbort(signal, () => {
+      waiting.remove(place);
+      stopListening();
+      reject(signal!.reason);
+    });
+  });
+}
+
+/** Passes the slot on to the one that has waited longest. */
+function leave(): void {
+  const next = slots().waiting.shift();
+  if (next === undefined) slots().used--;
+  else next();
+}

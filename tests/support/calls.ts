@@ -1,0 +1,60 @@
+/** Helpers for tests of several calls on one path. */
+import * as fs from "node:fs";
+import { content, numberOf } from "./content.ts";
+import { intercepted } from "./runtime.ts";
+
+/** Content that takes so long to write that a later call would win if nothing kept the order. */
+export const slow = (number: number): Uint8Array => content(number, 3_000_000);
+/** Content that is written quickly. */
+export const quick = (number: number): Uint8Array => content(number, 10);
+/** The number of the content in a file. */
+export const numberIn = (file: string): number => numberOf(fs.readFileSync(file));
+
+/** `"ok"`, or the code of the error, of each call. */
+export async function outcomes(calls: Promise<unknown>[]): Promise<string[]> {
+  return (await Promise.allSettled(calls)).map((result) =>
+    result.status === "fulfilled" ? "ok" : result.reason.code ?? result.reason.name
+  );
+}
+
+/** A call that is awaited later, unless something fails before. */
+export function begun<T>(call: Promise<T>): Promise<T> {
+  call.catch(() => {});
+  return call;
+}
+
+/** A stream that ends when `finish` is called. */
+export function held(text: string): { source: AsyncIterable<string>; finish: () => void } {
+  let finish!: () => void;
+  const finished = new Promise<void>((resolve) => finish = resolve);
+  return {
+    finish,
+    source: (async function* () {
+      yield text;
+      await finished;
+    })(),
+  };
+}
+
+/**
+ * Calls `write`, and `sync` in the middle of it: before its call number `at`, or once that call is
+ * in flight. Returns the number of calls.
+ */
+export async function during(
+  at: number,
+  isInFlight: boolean,
+  write: () => Promise<unknown>,
+  sync: () => void,
+): Promise<number> {
+  let index = 0;
+  let done: Promise<void> | undefined;
+  const calls = await intercepted(({ form }) => {
+    if (form !== "async" || index++ !== at) return;
+    if (isInFlight) done = begun(Promise.resolve().then(sync));
+    else sync();
+  }, async () => {
+    await write();
+    await done;
+  });
+  return calls.filter(({ form }) => form === "async").length;
+}
