@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { atomicUpdateSync, atomicWrite, atomicWriteSync, isAtomicWriteError } from "../../mod.ts";
 import { begun } from "../support/calls.ts";
-import { blobOf, content } from "../support/content.ts";
+import { blobOf } from "../support/content.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { intercepted, systemError } from "../support/runtime.ts";
 import { test } from "../support/test.ts";
@@ -54,8 +54,9 @@ for (const state of ["waits", "is being read", "is being written"] as const) {
         await Promise.all([first, write]);
       });
       for (const error of refused) assertEquals((error as { code?: string }).code, "EBUSY");
-      assert(isAtomicWriteError(refused[0]));
-      assertEquals([refused[0].step, refused[0].target], ["take over", file]);
+      const [error] = refused;
+      assert(isAtomicWriteError(error));
+      assertEquals([error.step, error.target], ["take over", file]);
       assertEquals([refused.length, text(file), list(dir)], [2, "blob", ["file"]]);
     }));
 }

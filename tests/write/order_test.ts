@@ -361,17 +361,19 @@ testWithLinks(
     }),
 );
 
-test("atomicUpdate() lets its function write the file", () =>
+test("atomicUpdate() calls its function again when that has written the file", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
-    await atomicUpdate(file, async () => {
+    const seen: (string | null)[] = [];
+    await atomicUpdate(file, async (bytes) => {
+      seen.push(bytes && new TextDecoder().decode(bytes));
+      if (bytes !== null) return "outer";
       await atomicWrite(file, "inner");
-      assertEquals(text(file), "inner");
       atomicWriteSync(file, "sync");
       assertEquals(text(file), "sync");
       return "outer";
     });
-    assertEquals(text(file), "outer");
+    assertEquals([seen, text(file)], [[null, "sync"], "outer"]);
   }));
 
 test("atomicWrite() with an aborted signal does not wait for earlier calls", () =>

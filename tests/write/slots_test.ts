@@ -8,7 +8,7 @@ import { begun, held } from "../support/calls.ts";
 import { blobOf, content } from "../support/content.ts";
 import { onPlatform } from "../support/fake.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
-import { mostTemps, temps, writes } from "../support/temps.ts";
+import { mostTemps, temps } from "../support/temps.ts";
 import { isWindows, test } from "../support/test.ts";
 import { within } from "../support/within.ts";
 

@@ -261,12 +261,6 @@ const aborts: [string, (options: AtomicWriteOptions, file: string) => Promise<vo
       })(),
       options,
     )],
-  ["of a Blob that stalls", (options, file) =>
-    atomicWrite(
-      file,
-      Object.assign(blobOf(whole), { arrayBuffer: () => new Promise<never>(() => {}) }),
-      options,
-    )],
 ];
 for (const [what, write] of aborts) {
   test(`atomicWrite() ends a write ${what} when aborted`, () =>
