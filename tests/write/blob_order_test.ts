@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows }
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { atomicUpdateSync, atomicWrite, atomicWriteSync, isAtomicWriteError } from "../../mod.ts";
-import { begun } from "../support/calls.ts";
+import { begun } from "./calls.ts";
 import { blobOf } from "../support/content.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { intercepted, systemError } from "../support/runtime.ts";

@@ -11,7 +11,7 @@ import {
   atomicWriteSync,
   isTempName,
 } from "../../mod.ts";
-import { begun, held, numberIn, outcomes, quick, slow } from "../support/calls.ts";
+import { begun, held, numberIn, outcomes, quick, slow } from "./calls.ts";
 import { blobOf, content, numberOf } from "../support/content.ts";
 import { inTempDir, list, openDescriptors, text } from "../support/dir.ts";
 import { intercepted, recorded, type SeamCall, systemError } from "../support/runtime.ts";

@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { AtomicFile, atomicWrite } from "../../mod.ts";
 import { assertBlocks } from "../support/blocks.ts";
-import { begun, held } from "../support/calls.ts";
+import { begun, held } from "./calls.ts";
 import { blobOf, content } from "../support/content.ts";
 import { onPlatform } from "../support/fake.ts";
 import { inTempDir, list, text } from "../support/dir.ts";

@@ -9,7 +9,7 @@ import {
   atomicWriteSync,
   isAtomicWriteError,
 } from "../../mod.ts";
-import { begun, during, numberIn, outcomes, quick, slow } from "../support/calls.ts";
+import { begun, during, numberIn, outcomes, quick, slow } from "./calls.ts";
 import { content } from "../support/content.ts";
 import { inTempDir, list, openDescriptors, text } from "../support/dir.ts";
 import { intercepted, systemError } from "../support/runtime.ts";

@@ -1,7 +1,7 @@
 /** Helpers for tests of several calls on one path. */
 import * as fs from "node:fs";
-import { content, numberOf } from "./content.ts";
-import { intercepted } from "./runtime.ts";
+import { content, numberOf } from "../support/content.ts";
+import { intercepted } from "../support/runtime.ts";
 
 /** Content that takes so long to write that a later call would win if nothing kept the order. */
 export const slow = (number: number): Uint8Array => content(number, 3_000_000);
