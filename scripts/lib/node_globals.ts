@@ -18,15 +18,19 @@ const NODE_GLOBALS: ReadonlyMap<string, string> = new Map([
 export function importNodeGlobals(fileName: string, text: string): string {
   const source = ts.createSourceFile(fileName, text, ts.ScriptTarget.Latest, true);
   const used = new Set<string>();
+  const imported = new Set<string>();
   const visit = (node: ts.Node): void => {
     if (ts.isTypeNode(node)) return;
-    if (ts.isIdentifier(node) && NODE_GLOBALS.has(node.text) && isReference(node)) {
+    if (ts.isImportSpecifier(node)) imported.add(node.name.text);
+    else if (ts.isIdentifier(node) && NODE_GLOBALS.has(node.text) && isReference(node)) {
       used.add(node.text);
     }
     ts.forEachChild(node, visit);
   };
   visit(source);
-  const imports = [...used].sort().map((name) => NODE_GLOBALS.get(name));
+  const imports = [...used].filter((name) => !imported.has(name)).sort().map((name) =>
+    NODE_GLOBALS.get(name)
+  );
   const start = text.startsWith("#!") ? text.indexOf("\n") + 1 : 0;
   return text.slice(0, start) + imports.map((line) => `${line}\n`).join("") + text.slice(start);
 }
