@@ -1,6 +1,6 @@
 // Builds the npm package: deno task build:npm [--tests | --compare]
-// With dnt where JSR answers, elsewhere with TypeScript alone; both give the same files, which
-// rollup joins to a few.
+// With dnt if JSR answers, otherwise with TypeScript alone. Both give the same modules, which rollup
+// joins into a few files.
 //   --tests    builds the library with its tests into npm_test/ instead
 //   --compare  builds with TypeScript alone too, and fails unless dnt's files are the same
 
@@ -11,7 +11,7 @@ import { joinModules } from "./lib/join.ts";
 import { extraFiles, packageJson } from "./lib/package.ts";
 import { root } from "./lib/setup.mjs";
 import { link, transpilePackage, transpileTests } from "./lib/transpile.ts";
-import { differences } from "./lib/trees.ts";
+import { differences, filesOf } from "./lib/trees.ts";
 
 Deno.chdir(root);
 if (Deno.args.includes("--tests")) {
@@ -34,9 +34,16 @@ function empty(dir: string): void {
   fs.rmSync(`${root}/${dir}`, { recursive: true, force: true });
 }
 
-/** Joins what was compiled, and adds what no compiler writes. */
+/** Joins the compiled modules, and adds the files that the compilers do not write. */
 async function complete(outDir: string): Promise<void> {
   await joinModules(outDir);
+  for (const file of filesOf(outDir).filter((name) => name.endsWith(".d.ts"))) {
+    const text = fs.readFileSync(`${outDir}/${file}`, "utf8");
+    // Not in the sources: JSR refuses such directives.
+    if (/\bSymbol\.(d|asyncD)ispose\b/.test(text)) {
+      fs.writeFileSync(`${outDir}/${file}`, `/// <reference lib="esnext.disposable" />\n${text}`);
+    }
+  }
   fs.writeFileSync(`${outDir}/package.json`, `${JSON.stringify(packageJson, undefined, 2)}\n`);
   for (const file of extraFiles) {
     if (fs.existsSync(file)) fs.copyFileSync(file, `${outDir}/${file}`);

@@ -1,10 +1,10 @@
-// Packs npm/, installs the tarball in an empty project and uses it as its users do:
+// Packs npm/, installs the tarball in an empty project and uses it as users do:
 // deno run -A scripts/smoke_npm.ts
 
 import * as fs from "node:fs";
 import { writeScripts } from "./lib/code_blocks.ts";
 import { packageJson } from "./lib/package.ts";
-import { Project, tool, useProgram } from "./lib/project.ts";
+import { Project, tool, typesProgram, useProgram } from "./lib/project.ts";
 import { root, setUp } from "./lib/setup.mjs";
 import { Checklist, expect } from "./lib/checklist.ts";
 
@@ -15,7 +15,7 @@ const { name } = packageJson;
 const subpaths = Object.keys(packageJson.exports).filter((path) => path !== "./package.json")
   .map((path) => name + path.slice(1));
 
-await steps.run("the package has what it names, and nothing that is only for tests", () => {
+await steps.run("the package has the files that it names, and no test files", () => {
   const named = JSON.stringify(packageJson).matchAll(/"(?:\.\/)?((?:esm|script)\/[^"]+)"/g);
   const wanted = ["CHANGELOG.md", "LICENSE", "README.md", ...[...named].map(([, path]) => path!)];
   expect(wanted.filter((path) => !project.files.includes(path)), []);
@@ -37,7 +37,7 @@ await steps.run("publint", async () => {
 });
 await steps.run("attw", () => project.run("node", [tool("attw"), project.tarball]));
 await steps.run("npm publish --dry-run", async () => {
-  // A name of its own, since npm refuses the version that is already there.
+  // With a tag of its own, since npm refuses a version that is already published.
   await project.run("npm", ["publish", "--dry-run", "--tag", "dry-run", project.tarball]);
 });
 await steps.run(
@@ -45,7 +45,7 @@ await steps.run(
   () => project.install("typescript@5.9", "@types/node@22"),
 );
 const installed = `${project.dir}/node_modules/${name}`;
-await steps.run("nothing in it needs import.meta", () => {
+await steps.run("no file uses import.meta", () => {
   const users = project.files.filter((path) =>
     path.endsWith(".js") && fs.readFileSync(`${installed}/${path}`, "utf8").includes("import.meta")
   );
@@ -73,8 +73,8 @@ await steps.run(
   () => used("node", "--no-experimental-global-webcrypto", "use.mjs"),
 );
 await steps.run("the command", async () => {
-  const said = await project.run("npx", ["--no-install", "aperture-atomic", "--version"]);
-  expect(said.includes(packageJson.version), true);
+  const version = await project.run("npx", ["--no-install", "aperture-atomic", "--version"]);
+  expect(version.includes(packageJson.version), true);
 });
 await steps.run("use on Bun", () => used(tool("bun"), "use.mjs"));
 await steps.run("use in node -e", () => used("node", "-e", useProgram("cjs")));
@@ -85,7 +85,7 @@ await steps.run(
 await steps.run(
   "use from a symbolic link, as in pnpm's node_modules",
   async () => {
-    // npm's own linked layout: koffi is beside the package and not at the top.
+    // npm's linked layout: koffi is next to the package and not at the top.
     const store = `${project.dir}/store/node_modules`;
     fs.mkdirSync(`${store}/@aperture`, { recursive: true });
     fs.renameSync(installed, `${store}/${name}`);
@@ -124,26 +124,9 @@ console.log((await cjs.DirLock.tryAcquire("both")).shared);
   expect(await project.run("node", ["both.mjs"]), "null\nEDEADLK\nfalse");
 });
 
-const consumer =
-  `import { AtomicFile, atomicUpdate, atomicWrite, type AtomicWriteError, DirLock } from "${name}";
-import { LockTimeoutError, type AcquireOptions } from "${name}/lock";
-import { isTempName } from "${name}/atomic";
-import { atomicUpdate as update } from "${name}/update";
-
-export async function use(options: AcquireOptions): Promise<boolean> {
-  await atomicWrite("a", new Uint8Array(1), { durability: "durable" });
-  await atomicUpdate("a", (bytes: Uint8Array | null) => bytes && "x");
-  await update("a", () => null);
-  await using file = await AtomicFile.open(new URL("file:///a"));
-  using lock: DirLock = await DirLock.acquire("dir", options);
-  // @ts-expect-error There is no such durability.
-  await atomicWrite("a", "x", { durability: "fsync" });
-  const error: unknown = null;
-  if (error instanceof LockTimeoutError) return error.timeout > 0;
-  return (error as AtomicWriteError).replaced || isTempName(lock.path + file.path);
+for (const file of ["consumer.mts", "consumer.cts", "consumer.ts"]) {
+  project.write(file, typesProgram());
 }
-`;
-for (const file of ["consumer.mts", "consumer.cts", "consumer.ts"]) project.write(file, consumer);
 const tsc = (...args: string[]) =>
   project.run("node", [
     "node_modules/typescript/bin/tsc",
@@ -171,7 +154,7 @@ await steps.run("types of the JavaScript in pages", () => {
   return tsc("--module", "nodenext", "--checkJs", "--noImplicitAny", "false", ...scripts);
 });
 
-// How a lock fails where koffi cannot be had, and that writing does not need it.
+// Without koffi, writes work and locks say why they cannot.
 project.write(
   "without.mjs",
   `
@@ -187,19 +170,19 @@ const failsWith = async (pattern: RegExp, ...args: string[]) => {
 };
 const addon = `${project.dir}/node_modules/@koromix`;
 await steps.run(
-  "koffi that is forbidden",
+  "a lock when addons are forbidden",
   () => failsWith(/^ERR_DLOPEN_DISABLED .*--allow-addons/, "--no-addons"),
 );
-await steps.run("koffi without its addon", async () => {
+await steps.run("a lock when koffi lacks its addon", async () => {
   fs.renameSync(addon, `${addon}-away`);
   await failsWith(/^ERR_DLOPEN_FAILED .*cannot be loaded: .+/);
 });
-await steps.run("koffi that is missing", async () => {
+await steps.run("a lock when koffi is not installed", async () => {
   fs.rmSync(`${project.dir}/node_modules/koffi`, { recursive: true });
   await failsWith(/^ERR_MODULE_NOT_FOUND .*not installed: npm install koffi$/);
 });
 await steps.run(
-  "use on Deno, with its own locks and so without koffi",
+  "use on Deno, which has locks of its own, without koffi",
   () => used(Deno.execPath(), "run", "-A", "--quiet", "--node-modules-dir=manual", "use.mjs"),
 );
 

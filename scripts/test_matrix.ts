@@ -1,6 +1,8 @@
-// Runs the tests on more versions, in test runners and in bundles: deno task test:matrix [NAME...]
-//   NAME  node, deno, bun, package, jest, vitest, pnpm, bundlers or site; all if there is none
-// Ends with a line that sums them up.
+// Runs the tests on more versions, in test runners, bundles and frameworks:
+// deno task test:matrix [NAME...]
+//   NAME  node, deno, bun, package, types, jest, vitest, pnpm, bundlers, site or next; by default
+//         all
+// The last line is the sum.
 
 import { build, bun, version } from "./lib/commands.ts";
 import { importArgs } from "./lib/imports.ts";
@@ -40,11 +42,13 @@ const parts: Record<string, () => Promise<Suite[]>> = {
   },
   bun: async () => [bunSuite(await version(bun), bun, files)],
   package: () => Promise.resolve([packageSuite(imports)]),
+  types: () => Promise.resolve([script("types")]),
   jest: () => Promise.resolve([script("jest")]),
   vitest: () => Promise.resolve([script("vitest")]),
   pnpm: () => Promise.resolve([script("pnpm")]),
   bundlers: () => Promise.resolve([script("bundlers")]),
   site: () => Promise.resolve([script("site")]),
+  next: () => Promise.resolve([script("next")]),
 };
 
 const suites: Suite[] = [];

@@ -3,12 +3,12 @@ import { output } from "./commands.ts";
 import { packageJson } from "./package.ts";
 import { nodeModules, root } from "./setup.mjs";
 
-/** A project of a user's, with the package in npm/ installed from its tarball. */
+/** A user's project, with the package in npm/ installed from its tarball. */
 export class Project {
   readonly dir: string;
   /** The packed package. */
   readonly tarball: string;
-  /** The files in it. */
+  /** The files in the tarball. */
   readonly files: readonly string[];
 
   private constructor(dir: string, tarball: string, files: readonly string[]) {
@@ -22,7 +22,7 @@ export class Project {
     const dir = fs.realpathSync(Deno.makeTempDirSync({ prefix: "aperture-project-" }));
     const args = ["pack", "--json", "--pack-destination", dir];
     const said = JSON.parse(await output("npm", args, `${root}/npm`));
-    // A list until npm 11, an object by the package's name from then on.
+    // A list up to npm 11, then an object by package name.
     const { filename, files } = (Array.isArray(said) ? said[0] : said[packageJson.name]) as {
       filename: string;
       files: { path: string }[];
@@ -37,7 +37,7 @@ export class Project {
     await this.run("npm", ["install", "--no-audit", "--no-fund", this.tarball, ...others]);
   }
 
-  /** Runs a command in the project; what it prints. */
+  /** Runs a command in the project; returns what it prints. */
   run(command: string, args: readonly string[]): Promise<string> {
     return output(command, args, this.dir);
   }
@@ -47,7 +47,7 @@ export class Project {
     fs.writeFileSync(`${this.dir}/${name}`, text);
   }
 
-  /** Removes it all. */
+  /** Removes the project. */
   remove(): void {
     fs.rmSync(this.dir, { recursive: true });
   }
@@ -58,7 +58,7 @@ export function tool(name: string): string {
   return `${nodeModules}/.bin/${name}`;
 }
 
-/** A program of a user's, as an ES module or as CommonJS; it prints "used". */
+/** A user's program, as an ES module or as CommonJS; it prints "used". */
 export function useProgram(kind: "esm" | "cjs", specifier: string = packageJson.name): string {
   const imports = [["fs", "node:fs"], ["os", "node:os"], ["lib", specifier]] as const;
   return imports.map(([name, from]) =>
@@ -82,5 +82,30 @@ use().catch((error) => {
   console.error(error);
   process.exitCode = 1;
 });
+`;
+}
+
+/** A user's program in TypeScript, as an ES module or as CommonJS, to be type-checked only. */
+export function typesProgram(): string {
+  return `import { AtomicFile, atomicUpdate, atomicWrite, type AtomicWriteError, DirLock } from "${packageJson.name}";
+import { LockTimeoutError, type AcquireOptions } from "${packageJson.name}/lock";
+import { readJson, updateJson } from "${packageJson.name}/json";
+import { isTempName } from "${packageJson.name}/atomic";
+import { atomicUpdate as update } from "${packageJson.name}/update";
+
+export async function use(options: AcquireOptions): Promise<boolean> {
+  await atomicWrite("a", new Uint8Array(1), { durability: "durable" });
+  await atomicUpdate("a", (bytes: Uint8Array | null) => bytes && "x");
+  await update("a", () => null);
+  await using file = await AtomicFile.open(new URL("file:///a"));
+  using lock: DirLock = await DirLock.acquire("dir", options);
+  // @ts-expect-error There is no such durability.
+  await atomicWrite("a", "x", { durability: "fsync" });
+  await updateJson<{ a: number }>("x", (value) => ({ a: (value?.a ?? 0) + 1 }));
+  if (await readJson("x") === undefined) return false;
+  const error: unknown = null;
+  if (error instanceof LockTimeoutError) return error.timeout > 0;
+  return (error as AtomicWriteError).replaced || isTempName(lock.path + file.path);
+}
 `;
 }

@@ -3,13 +3,13 @@ import pinned from "../tools/matrix/package.json" with { type: "json" };
 import { must } from "./commands.ts";
 import { root, setUp } from "./setup.mjs";
 
-/** Where what only the matrix needs is described. */
+/** Where the tools that only the matrix needs are described. */
 const matrix = `${root}/scripts/tools/matrix`;
 
 /** Where {@linkcode setUpMatrix} installs it. */
 export const matrixModules: string = `${matrix}/node_modules`;
 
-/** The versions of the runtimes that are tested beside those of the tool chain. */
+/** The versions of the runtimes that are tested in addition to those of the tool chain. */
 export const versions: { readonly node: readonly string[]; readonly deno: readonly string[] } =
   pinned.runtimes;
 
@@ -18,23 +18,24 @@ export function setUpMatrix(): void {
   setUp(matrix);
 }
 
-/** Node of a version from npm: the command. */
+/** Installs a version of Node from npm; returns its command. */
 export async function node(version: string): Promise<string> {
   const windows = Deno.build.os === "windows";
   const os = windows ? "win" : Deno.build.os;
   const name = `node-${os}-${Deno.build.arch === "aarch64" ? "arm64" : "x64"}`;
-  return `${await install(name, version)}/${name}/bin/node${windows ? ".exe" : ""}`;
+  return `${await installed(name, version)}/${name}/bin/node${windows ? ".exe" : ""}`;
 }
 
-/** Deno of a version from npm: the command. */
+/** Installs a version of Deno from npm; returns its command. */
 export async function deno(version: string): Promise<string> {
-  const modules = await install("deno", version);
+  const modules = await installed("deno", version);
   await must("node", [`${modules}/deno/bin.cjs`, "--version"]);
   return `${modules}/deno/deno${Deno.build.os === "windows" ? ".exe" : ""}`;
 }
 
-async function install(name: string, version: string): Promise<string> {
-  const prefix = `${matrixModules}/.runtimes/${name}@${version}`;
+/** Installs a package from npm on first use; returns the `node_modules` that has it. */
+export async function installed(name: string, version: string): Promise<string> {
+  const prefix = `${matrixModules}/.runtimes/${name.replace("/", "+")}@${version}`;
   if (!fs.existsSync(`${prefix}/node_modules/${name}`)) {
     const options = ["--silent", "--no-audit", "--no-fund", "--prefix", prefix];
     await must("npm", ["install", ...options, `${name}@${version}`]);
