@@ -31,10 +31,23 @@ export function sourceOf(data: unknown): Source {
       : iteratorSource(iterable[Symbol.asyncIterator]());
   }
   if (isBlob(data)) return readerSource(data.stream().getReader());
-  throw new TypeError(
-    "Data must be a string, an ArrayBuffer or a view of one, a Blob, a stream, " +
-      `or an iterable of strings or bytes: received ${kindOf(data)}${hintFor(data)}`,
-  );
+  throw wrongData(data, "a string, bytes, a Blob, a stream or an iterable of strings and bytes");
+}
+
+/** The error for data that is not `expected`, with a hint at what the caller probably meant. */
+export function wrongData(data: unknown, expected: string): TypeError {
+  return new TypeError(`Data must be ${expected}: received ${kindOf(data)}${hintFor(data)}`);
+}
+
+function hintFor(data: unknown): string {
+  if (typeof data !== "object" || data === null) return "";
+  if ("body" in data && "arrayBuffer" in data) return ". Pass its body";
+  if (isBlob(data) || Symbol.asyncIterator in data || "getReader" in data) {
+    return ". Only asynchronous calls accept it";
+  }
+  if ("size" in data && "slice" in data) return " without arrayBuffer(). Read it with a FileReader";
+  const isPlain = Object.getPrototypeOf(data) === Object.prototype;
+  return isPlain ? ". To write a value as JSON, use writeJson()" : "";
 }
 
 /** Writes everything that a source yields, and replaces the target with it. */
@@ -132,14 +145,6 @@ function alreadyRead(stream: unknown): TypeError {
     `Data must be a stream that nothing else reads: other code reads ${kindOf(stream)}, ` +
       "and the file would be incomplete. Pass the stream as soon as you have it",
   );
-}
-
-/** What the caller of a frequent mistake probably meant. */
-function hintFor(data: unknown): string {
-  if (typeof data !== "object" || data === null) return "";
-  if ("body" in data && "arrayBuffer" in data) return ": pass its body";
-  if ("size" in data && "slice" in data) return " without arrayBuffer(): read it by a FileReader";
-  return Object.getPrototypeOf(data) === Object.prototype ? ": writeJson() writes values" : "";
 }
 
 /** An error while a source is stopped would hide the reason for stopping it. */

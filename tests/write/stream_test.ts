@@ -68,7 +68,7 @@ test("atomicWrite() rejects a Blob without arrayBuffer(), such as jsdom's", () =
       slice() {}
     }
     const blob = new Blob() as unknown as AtomicData;
-    const message = "received a Blob without arrayBuffer(): read it by a FileReader";
+    const message = "received a Blob without arrayBuffer(). Read it with a FileReader";
     await assertRejects(() => atomicWrite(file, blob), TypeError, message);
   }));
 
