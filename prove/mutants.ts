@@ -220,7 +220,7 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "sweeps what is in use",
     file: "internal/write/sweep.ts",
-    find: 'if (!isTemp || info?.kind !== "file" || info.mtime > before) continue;',
+    find: 'if (info?.kind !== "file" || info.mtime > before) continue;',
     replace: 'if (info?.kind !== "file") continue;',
     caughtBy: ["write/sweep_test.ts", "removes old temporary files"],
   },

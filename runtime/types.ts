@@ -18,6 +18,12 @@ export interface FileInfo {
   readonly exactMtime: number;
 }
 
+/** What is in a directory. A link to a directory is not a directory. */
+export interface DirEntry {
+  readonly name: string;
+  readonly isDirectory: boolean;
+}
+
 /** An open file. */
 export interface OpenFile {
   /** One `write(2)`: the number of bytes written, possibly fewer than given. */
@@ -48,7 +54,7 @@ export interface FileSystem {
   /** Like {@linkcode FileSystem.lstat}, but the kernel follows symbolic links. */
   stat(path: string): FileInfo | undefined;
   readLink(path: string): string;
-  readDir(path: string): Awaitable<string[]>;
+  readDir(path: string): Awaitable<DirEntry[]>;
   readFile(path: string): Awaitable<Uint8Array>;
   /** `open(2)` with `O_CREAT | O_EXCL | O_WRONLY`; `mode` is subject to the umask. */
   create(path: string, mode: number | undefined): Awaitable<OpenFile>;

@@ -1,3 +1,4 @@
+import type { DirEntry } from "../../runtime/types.ts";
 import { codeOf, withContext } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
 import { joinPath } from "../base/paths.ts";
@@ -21,14 +22,13 @@ export function* sweep({ dir, before, recursive }: SweepRequest): Steps<string[]
   const removed: string[] = [];
   const directories = [dir];
   for (const directory of directories) {
-    for (const name of yield* namesIn(directory, directory === dir)) {
-      const isTemp = isTempName(name);
-      if (!isTemp && !recursive) continue;
+    for (const { name, isDirectory } of yield* entriesOf(directory, directory === dir)) {
       const path = joinPath(directory, name);
+      if (isDirectory && recursive) directories.push(path);
+      if (!isTempName(name)) continue;
       try {
         const info = yield* call((fs) => fs.lstat(path));
-        if (recursive && info?.kind === "directory") directories.push(path);
-        if (!isTemp || info?.kind !== "file" || info.mtime > before) continue;
+        if (info?.kind !== "file" || info.mtime > before) continue;
         yield (fs) => fs.remove(path);
         removed.push(path);
       } catch (error) {
@@ -39,7 +39,7 @@ export function* sweep({ dir, before, recursive }: SweepRequest): Steps<string[]
   return removed;
 }
 
-function* namesIn(directory: string, mustExist: boolean): Steps<string[]> {
+function* entriesOf(directory: string, mustExist: boolean): Steps<DirEntry[]> {
   try {
     return yield* opened({ descriptors: { waitedMs: 0 } }, (fs) => fs.readDir(directory));
   } catch (error) {

@@ -5,7 +5,7 @@ import { isNoFullSync } from "../native/full_sync.ts";
 import { refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
 import { sleepSync } from "../shared/sleep.ts";
-import type { ErrorCode, LockFile, OpenFile, Runtime } from "../types.ts";
+import type { DirEntry, ErrorCode, LockFile, OpenFile, Runtime } from "../types.ts";
 import { notSupported } from "../shared/error_codes.ts";
 
 const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
@@ -19,9 +19,9 @@ export const denoRuntime: Runtime = {
   async: {
     ...lookups,
     readDir: async (path) => {
-      const names: string[] = [];
-      for await (const { name } of Deno.readDir(path)) names.push(name);
-      return names;
+      const entries: DirEntry[] = [];
+      for await (const entry of Deno.readDir(path)) entries.push(entry);
+      return entries;
     },
     readFile: (path) => Deno.readFile(path),
     create: async (path, mode) => asyncFile(path, await Deno.open(path, creation(mode))),
@@ -44,7 +44,7 @@ export const denoRuntime: Runtime = {
   },
   sync: {
     ...lookups,
-    readDir: (path) => Array.from(Deno.readDirSync(path), ({ name }) => name),
+    readDir: (path) => Array.from(Deno.readDirSync(path)),
     readFile: (path) => Deno.readFileSync(path),
     create: (path, mode) => syncFile(path, Deno.openSync(path, creation(mode))),
     openExisting: (path, access) => syncFile(path, Deno.openSync(path, existing(access))),

@@ -7,7 +7,7 @@ import { creation, existing, isRestricted, openFile, openFileSync, settled } fro
 import { openLock } from "./lock.ts";
 import { infoAt, isWindows } from "./stat.ts";
 import { sleepSync } from "../shared/sleep.ts";
-import type { Runtime } from "../types.ts";
+import type { DirEntry, Runtime } from "../types.ts";
 import { errorName, notSupported } from "../shared/error_codes.ts";
 import { isRefusal } from "../shared/windows_refusal.ts";
 import { posixRename } from "../native/rename_windows.ts";
@@ -22,7 +22,9 @@ const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
 export const nodeRuntime: Runtime = {
   async: {
     ...lookups,
-    readDir: (path) => fs.promises.readdir(path),
+    readDir: async (path) => {
+      return (await fs.promises.readdir(path, { withFileTypes: true })).map(dirEntry);
+    },
     readFile: async (path) => plain(await fs.promises.readFile(path)),
     create: (path, mode) => openFile(path, creation(), writable(mode)),
     openExisting: (path, access) => openFile(path, existing(access)),
@@ -50,7 +52,7 @@ export const nodeRuntime: Runtime = {
   },
   sync: {
     ...lookups,
-    readDir: (path) => fs.readdirSync(path),
+    readDir: (path) => fs.readdirSync(path, { withFileTypes: true }).map(dirEntry),
     readFile: (path) => plain(fs.readFileSync(path)),
     create: (path, mode) => openFileSync(path, creation(), writable(mode)),
     openExisting: (path, access) => openFileSync(path, existing(access)),
@@ -121,6 +123,10 @@ function writable(mode: number | undefined): number | undefined {
 function renameAnyway(from: string, to: string, error: unknown): void {
   const calls = isRefusal(codeOf(error as NodeJS.ErrnoException)) && loadedWindowsCalls();
   if (!calls || !posixRename(calls, from, to)) throw error;
+}
+
+function dirEntry(entry: fs.Dirent): DirEntry {
+  return { name: entry.name, isDirectory: entry.isDirectory() };
 }
 
 function noLinks(error: unknown): never {

@@ -113,7 +113,7 @@ test("AtomicFile.commit() rejects after a chunk of the wrong type", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     await file.write("first part");
-    // @ts-expect-error A number is no data.
+    // @ts-expect-error A number is not a chunk.
     await assertRejects(() => file.write(1), TypeError, "Chunk must be");
     await assertRejects(() => file.write("x"), TypeError);
     await assertRejects(() => file.commit(), TypeError);
@@ -122,7 +122,7 @@ test("AtomicFile.commit() rejects after a chunk of the wrong type", () =>
 test("AtomicFile.commit() rejects when it is called right after a chunk of the wrong type", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
-    // @ts-expect-error A number is no data.
+    // @ts-expect-error A number is not a chunk.
     const calls = [file.write("first"), file.write(1), file.write("last"), file.commit()];
     const [, ...others] = await Promise.allSettled(calls);
     for (const other of others) {
