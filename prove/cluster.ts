@@ -16,7 +16,7 @@ import {
 } from "./ground.ts";
 import { type Part, root, type Row, type Runtime, same, Tally } from "./part.ts";
 
-/** Several machines: GlusterFS with three bricks, and two clients, each with a network of its own. */
+/** Several machines: GlusterFS with three bricks and two clients, each in its own network. */
 export const proveCluster: Part = apart("cluster", "Several machines share a directory", {
   commands: {
     glusterfsd: "glusterfs-server",
@@ -30,10 +30,10 @@ export const proveCluster: Part = apart("cluster", "Several machines share a dir
 
 type Machine = "a" | "b";
 
-/** Seconds that a client waits for a brick that does not answer; 42 if nothing is said. */
+/** How long a client waits for a brick that does not answer, in seconds; GlusterFS's default is 42. */
 const PING_TIMEOUT = 10;
 
-/** Bricks and clients on this machine; each client is behind a cable that can be cut. */
+/** Bricks and clients on this machine. Each client has a cable that can be cut. */
 class Cluster {
   readonly #base: string;
   readonly #bricks: ChildProcess[] = [];
@@ -44,7 +44,7 @@ class Cluster {
     this.#base = base;
   }
 
-  /** The directory that a machine has mounted. */
+  /** The directory where a machine mounts the volume. */
   mount(machine: Machine): string {
     return path.join(this.#base, machine);
   }
@@ -111,7 +111,7 @@ class Cluster {
     });
   }
 
-  /** The machine dies: with what it had locked. */
+  /** Kills a machine, with the locks that it holds. */
   async killClient(machine: Machine): Promise<void> {
     const client = this.#clients.get(machine)!;
     client.kill("SIGKILL");
@@ -119,7 +119,7 @@ class Cluster {
     sh("umount -l $1", this.mount(machine));
   }
 
-  /** Cuts a machine's cable, or mends it. */
+  /** Pulls a machine's cable, or plugs it in again. */
   setCable(machine: Machine, state: "up" | "down"): void {
     sh("ip link set to-$1 $2", machine, state);
   }
@@ -131,7 +131,7 @@ class Cluster {
     await until(() =>
       all.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null)
     );
-    // What the clients had open the kernel may still have.
+    // Lazily: the kernel may still have open what the clients had.
     sh("umount -l $1/disk", this.#base);
   }
 }
@@ -153,13 +153,13 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
   const rows: Row[] = [];
   const machines = ["a", "b"] as const;
   let number = 0;
-  /** A new directory, as each machine calls it. */
+  /** Creates a directory; returns its path on each machine. */
   const fresh = (): Record<Machine, string> => {
     const name = String(number++);
     fs.mkdirSync(path.join(cluster.mount("a"), name));
     return { a: path.join(cluster.mount("a"), name), b: path.join(cluster.mount("b"), name) };
   };
-  /** A process on each machine and runtime in turn. */
+  /** Starts a process on the next machine and runtime in turn. */
   const start = (i: number, job: string, args: (machine: Machine) => (string | number)[]) => {
     const machine = machines[i % 2]!;
     return new Child(job, args(machine), runtimes[(i >> 1) % runtimes.length]!.options);
@@ -224,7 +224,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
         const [, reads, stale] = /^reads (\d+) (\d+)$/.exec(line) ?? [];
         if (reads === undefined) throw new Error(line);
         counted.trials += Number(reads);
-        staleReads = `; ${stale} of ${Number(reads) + Number(stale)} reads beside it ESTALE`;
+        staleReads = `; ${stale} of ${Number(reads) + Number(stale)} concurrent reads ESTALE`;
         same(await reader.exit(), 0);
       }
       const found = fs.readFileSync(file);
@@ -267,7 +267,11 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
           cluster.setCable("b", "up");
           await sleep(2_000 * PING_TIMEOUT);
           holder.tell();
-          say(`the holder behind the cable says: ${await holder.line().catch((e) => e.message)}`);
+          say(
+            `the holder whose cable was pulled says: ${await holder.line().catch((e) =>
+              e.message
+            )}`,
+          );
         }
       } finally {
         if (how === "cable") cluster.setCable("b", "up");
@@ -302,12 +306,12 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
         same(numberOf(fs.readFileSync(path.join(dir[machine], "counter"))), 4 * rounds);
       }
       bricks.trials += 4 * rounds;
-      // The next one goes only once this one has caught up.
+      // Only after this brick has caught up is the next one killed.
       await until(() => healed(cluster, dir));
     }
   });
   rows.push(
-    bricks.row("A brick that goes and comes back loses no update", "SIGKILL while updating"),
+    bricks.row("Killing and restarting a brick loses no update", "SIGKILL while updating"),
   );
   say(`bricks: ${bricks.failures}`);
 
@@ -347,7 +351,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
     same(fs.readdirSync(dir.a).filter(isTempName), []);
     for (const writer of writers) await writer.kill();
   });
-  rows.push(gone.row("Without a majority of bricks: an error, nothing torn", `it says ${codes}`));
+  rows.push(gone.row("Without a majority of bricks: an error, nothing torn", `codes ${codes}`));
   say(`two gone: ${codes} ${gone.failures}`);
 
   if (!short) {
@@ -392,7 +396,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
   return rows;
 }
 
-/** The demo of the repository, with half of its workers on each machine. */
+/** Runs the repository's demo with half of its workers on each machine. */
 async function runDemo(
   dir: Record<Machine, string>,
   runtimes: readonly Runtime[],
@@ -440,7 +444,7 @@ async function runDemo(
   tally.trials += sum("requests");
 }
 
-/** Whether all bricks have the same files of a directory; reading it makes the clients heal it. */
+/** Whether all bricks agree on a directory's files. Reading them makes the clients repair differences. */
 function healed(cluster: Cluster, dir: Record<Machine, string>): boolean {
   sh("cd $1; ls -la . >/dev/null; cat ./* >/dev/null", dir.a);
   const disk = path.join(cluster.mount("a"), "..", "disk");
@@ -453,7 +457,7 @@ function healed(cluster: Cluster, dir: Record<Machine, string>): boolean {
   return sums.every((sum) => sum === sums[0]);
 }
 
-/** Waits until something holds; what it throws until then does not count. */
+/** Waits until a condition holds; until then, errors that it throws are ignored. */
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + 60_000;
   for (;;) {

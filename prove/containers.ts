@@ -7,13 +7,13 @@ import { content, numberOf } from "../tests/support/content.ts";
 import { apart, groundRuntimes, type ProveApart, roomFor, say, sh, sleep } from "./ground.ts";
 import { type Part, type Row, type Runtime, same, Tally } from "./part.ts";
 
-/** Where programs run today: layers, namespaces, files that are mounts, little memory. */
+/** Where programs run today: image layers, namespaces, mounted files, little memory. */
 export const proveContainers: Part = apart("containers", "Containers", {
   commands: { unshare: "util-linux", setpriv: "util-linux", "mkfs.xfs": "xfsprogs" },
   devices: ["/dev/loop-control"],
 });
 
-/** What a worker says of a write. */
+/** What a worker reports about a write. */
 interface Outcome {
   readonly name?: string;
   readonly message?: string;
@@ -41,7 +41,7 @@ export const prove: ProveApart = async ({ short }) => {
   }
 };
 
-/** A write by a worker; `shell` is what makes its container. */
+/** Has a worker write once; the commands in `shell` create its container. */
 async function write(
   { options }: Runtime,
   args: readonly [file: string, form: string, options: object],
@@ -57,7 +57,7 @@ async function write(
   return JSON.parse(line);
 }
 
-/** overlayfs: what is written was in the image, or is new; both layers of one file system or not. */
+/** overlayfs, for files from the image and new ones, with both layers on one file system or on two. */
 async function layers(base: string, runtimes: Runtime[], short: boolean): Promise<Row[]> {
   const [written, locked] = [new Tally(), new Tally()];
   sh("truncate -s 512M $1/lower.img; mkfs.xfs -q $1/lower.img; mkdir $1/lower", base);
@@ -137,7 +137,7 @@ async function layers(base: string, runtimes: Runtime[], short: boolean): Promis
   ];
 }
 
-/** Two containers with processes, users and mounts of their own share a directory. */
+/** Two containers, each with its own processes, users and mounts, share a directory. */
 async function processes(base: string, runtimes: Runtime[], short: boolean): Promise<Row[]> {
   const tally = new Tally();
   const shell = 'set -- unshare --mount --pid --fork --kill-child --mount-proc "$@"';
@@ -168,11 +168,11 @@ async function processes(base: string, runtimes: Runtime[], short: boolean): Pro
     });
   }
   return [
-    tally.row("Containers keep each other out", "a pid namespace each, one killed with the lock"),
+    tally.row("Containers exclude each other", "a pid namespace each, one killed with the lock"),
   ];
 }
 
-/** Files that are mounts: no sibling can be made, or the rename is refused. */
+/** Mounted files: the directory is read-only, or the rename is refused. */
 async function mounts(base: string, runtimes: Runtime[]): Promise<Row[]> {
   const [readOnly, busy, inPlace] = [new Tally(), new Tally(), new Tally()];
   const volume = path.join(base, "volume");
@@ -247,7 +247,7 @@ async function mounts(base: string, runtimes: Runtime[]): Promise<Row[]> {
   ];
 }
 
-/** A user namespace that knows only root: other owners cannot be kept. */
+/** A user namespace that maps only root: other owners cannot be preserved. */
 async function users(base: string, runtimes: Runtime[]): Promise<Row[]> {
   const tally = new Tally();
   const shell = 'set -- unshare --user --map-root-user "$@"';
@@ -277,7 +277,7 @@ async function users(base: string, runtimes: Runtime[]): Promise<Row[]> {
   )];
 }
 
-/** A set-gid directory gives its group to what is made in it. */
+/** New files inherit the group of a set-gid directory. */
 async function groups(base: string, runtimes: Runtime[]): Promise<Row[]> {
   const tally = new Tally();
   const dir = path.join(base, "grouped");
@@ -288,7 +288,7 @@ async function groups(base: string, runtimes: Runtime[]): Promise<Row[]> {
       ["another", 'set -- setpriv --reuid 1234 --regid 1234 --groups 1234,4321 "$@"'],
     ] as const
   ) {
-    // What another user's Deno runs from is not for all to read.
+    // Not every user can read Deno and its cache.
     const able = runtimes.filter(({ options }) => {
       return shell === undefined || canRun(options.worker!, shell);
     });
@@ -306,7 +306,7 @@ async function groups(base: string, runtimes: Runtime[]): Promise<Row[]> {
           same([fs.statSync(file).gid, fs.statSync(file).mode & 0o7777], [4321, 0o660]);
           same(await write(runtime, [file, form, {}], more), {});
           same([fs.statSync(file).gid, fs.statSync(file).mode & 0o7777], [4321, 0o660]);
-          // Of a group that is not the directory's: it is kept.
+          // The file's group is not the directory's, and must be preserved.
           fs.chownSync(file, user === "root" ? 0 : 1234, 1234);
           fs.chmodSync(file, 0o640);
           same(await write(runtime, [file, form, {}], more), {});
@@ -333,7 +333,7 @@ function canRun(worker: readonly string[], shell: string): boolean {
   }
 }
 
-/** Little memory, in a control group, and a stream that is much larger. */
+/** A control group with little memory, and a stream that is much larger. */
 async function memory(_base: string, runtimes: Runtime[], short: boolean): Promise<Row[]> {
   const guarantee = "A stream needs little memory";
   const groups = "/sys/fs/cgroup/memory";
@@ -347,7 +347,7 @@ async function memory(_base: string, runtimes: Runtime[], short: boolean): Promi
     ? ["memory.max", "memory.peak"]
     : ["memory.limit_in_bytes", "memory.max_usage_in_bytes"];
   const tally = new Tally();
-  // Not in memory, where the file itself would count.
+  // On disk: in memory, the file itself would count.
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "prove-containers-"));
   const [mebibytes, limit] = short ? [512, 256] : [1024, 256];
   const told: string[] = [];

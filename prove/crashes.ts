@@ -6,7 +6,7 @@ import { Child } from "../tests/support/child.ts";
 import { content, numberOf } from "../tests/support/content.ts";
 import { inParallel, type Part, same, Tally } from "./part.ts";
 
-/** Processes are killed at random moments: nothing is torn, and the lock is free at once. */
+/** Processes are killed at random moments: no file is torn, and the lock is freed immediately. */
 export const proveCrashes: Part = async ({ short, runtimes }) => {
   const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-crashes-"));
   const kills = short ? 24 : 2_000;
@@ -61,7 +61,7 @@ export const proveCrashes: Part = async ({ short, runtimes }) => {
           found = bytes === null ? 0 : Number(new TextDecoder().decode(bytes));
           return null;
         });
-        // The last update may have landed before it could be told of.
+        // The last update may have completed before the process could report it.
         if (found < told || found > told + 1) throw new Error(`${told} told, ${found} found`);
         await swept(dir, ["file", "told", ".aperture.lock"]);
       });
@@ -69,14 +69,14 @@ export const proveCrashes: Part = async ({ short, runtimes }) => {
     fs.rmSync(dir, { recursive: true });
   });
   fs.rmSync(base, { recursive: true });
-  // In a few trials that may be chance.
+  // With few trials this can be chance.
   if (leftovers === 0 && !short) whole.failures.push("no process was killed while it wrote");
   return [
     whole.row(
       "A killed writer leaves one whole version",
       `SIGKILL; ${leftovers} temporary files swept`,
     ),
-    free.row("A killed holder's lock is free at once", "SIGKILL while locked"),
-    counted.row("No update that was done is lost to a kill", "SIGKILL while updating"),
+    free.row("A killed holder's lock is freed immediately", "SIGKILL while locked"),
+    counted.row("A kill loses no completed update", "SIGKILL while updating"),
   ];
 };

@@ -6,11 +6,11 @@ import { numberOf } from "../tests/support/content.ts";
 import { inParallel, type Part, same, Tally } from "./part.ts";
 import { canTrace, TEMP_NAME, traced, type Write } from "./strace.ts";
 
-/** A system call that fails, and how the write that it fails is to end. */
+/** A system call that fails, and how the write must end. */
 interface Fault {
   readonly call: string;
   readonly error: string;
-  /** The code that the write fails with; undefined if it goes on. */
+  /** The write's error code; undefined if the write succeeds anyway. */
   readonly code: string | undefined | { Deno: string | undefined; Node: string | undefined };
   /** Only the first call fails. */
   readonly once?: boolean;
@@ -23,7 +23,7 @@ const always = (call: string, ...errors: string[]): Fault[] =>
 
 const faults: Fault[] = [
   ...always("openat", "EACCES", "EIO", "ENOSPC", "EDQUOT"),
-  // A descriptor is waited for, and Rust and libuv repeat what a signal interrupts.
+  // The library waits for a descriptor; Rust and libuv repeat interrupted calls.
   { call: "openat", error: "EMFILE", code: undefined, once: true },
   { call: "openat", error: "ENFILE", code: undefined, once: true },
   { call: "openat", error: "EINTR", code: undefined, once: true },
@@ -36,7 +36,7 @@ const faults: Fault[] = [
   ...always("fchown", "EIO", "EDQUOT"),
   { call: "fchown", error: "EPERM", code: undefined },
   ...always("rename", "EIO", "ENOSPC", "EDQUOT", "EACCES", "EXDEV", "EBUSY"),
-  // Deno reports what libuv repeats.
+  // Deno reports an interrupted call that libuv would repeat.
   { call: "rename", error: "EINTR", code: { Deno: "EINTR", Node: undefined }, once: true },
   ...["EIO", "EPERM", "EMLINK", "ENOSPC"].map((error) => {
     return { call: "link", error, code: error, createNew: true };
@@ -50,14 +50,14 @@ const dirFaults: Fault[] = [
   { call: "fsync", error: "EOPNOTSUPP", code: undefined },
 ];
 
-/** strace's names for the calls that do the same. */
+/** strace's names for equivalent calls. */
 const CALLS: Record<string, string> = {
   write: "write,pwrite64,writev",
   rename: "rename,renameat,renameat2",
   link: "link,linkat",
 };
 
-/** Real system calls fail: old or new content whole, nothing left behind, the right error. */
+/** Real system calls fail: the file is whole, old or new; nothing is left over; the error is right. */
 export const proveFaults: Part = async ({ short, runtimes }) => {
   const files = new Tally();
   const dirs = new Tally();
@@ -77,7 +77,7 @@ export const proveFaults: Part = async ({ short, runtimes }) => {
           if ((call === "fchmod" || call === "fchown") && (!existing || createNew)) continue;
           if (call === "fchown" && !isRoot) continue;
           if (createNew && existing && !short) continue;
-          // Node's writeSync() loses the number of an error that libuv does not know.
+          // Node's writeSync() loses the number of an error that libuv has no name for.
           if (
             runtime.name === "Node" && form === "sync" && call === "write" && error === "EDQUOT"
           ) {

@@ -29,7 +29,7 @@ const goodLock = {
 };
 const anything = fc.anything({ withBigInt: true, withDate: true, withTypedArray: true });
 
-/** Options that are good, bad, or good but for some. */
+/** Options that are valid, invalid, or valid except for a few. */
 function options(of: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<unknown> {
   const mixed = Object.fromEntries(
     Object.entries(of).map(([name, value]) => [
@@ -51,14 +51,14 @@ const data = fc.oneof(
   { arbitrary: anything, weight: 1 },
 );
 
-/** Either the contract holds, or a TypeError or RangeError comes before anything touches the disk. */
+/** Either the contract holds, or a TypeError or RangeError is thrown before the disk is touched. */
 export const proveFuzz: Part = async ({ short }) => {
   const tally = new Tally();
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "prove-fuzz-"));
   const file = path.join(dir, "file");
   const numRuns = short ? 200 : 10_000;
 
-  /** Calls `call` on a directory with an old file. */
+  /** Runs `call` in a directory with an old file. */
   const holds = async (call: () => unknown, content?: Any): Promise<boolean> => {
     fs.rmSync(dir, { recursive: true, force: true });
     fs.mkdirSync(dir);
@@ -72,7 +72,7 @@ export const proveFuzz: Part = async ({ short }) => {
       }
     });
     if (fs.readdirSync(dir).some(isTempName)) return false;
-    fs.chmodSync(file, 0o600); // The mode that was asked for may keep all but root out.
+    fs.chmodSync(file, 0o600); // The requested mode may deny access to everyone but root.
     const found = fs.readFileSync(file);
     if (error === undefined) return content === undefined || found.equals(bytesOf(content));
     if (found.toString() !== "old") return false;
@@ -124,7 +124,7 @@ export const proveFuzz: Part = async ({ short }) => {
     });
   }
   fs.rmSync(dir, { recursive: true, force: true });
-  return [tally.row("Arguments are good, or refused before the disk is touched", "fast-check")];
+  return [tally.row("Arguments are valid, or refused before the disk is touched", "fast-check")];
 };
 
 function bytesOf(content: Any): Uint8Array {

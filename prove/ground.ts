@@ -8,17 +8,17 @@ import { content, numberOf } from "../tests/support/content.ts";
 import type { Part, Row, Runtime, Scale } from "./part.ts";
 import { root } from "./part.ts";
 
-/** What a part of the proof needs of the system. */
+/** What a part of the proof needs from the system. */
 export interface Needs {
-  /** Commands, each with the package of Debian that has it. */
+  /** Commands, each with the Debian package that contains it. */
   readonly commands: Readonly<Record<string, string>>;
-  /** Paths that must be there. */
+  /** Paths that must exist. */
   readonly devices?: readonly string[];
 }
 
 /**
- * A part that runs in mount, network and process namespaces of its own, so that nothing stays
- * mounted and no process is left, however it ends: `module` exports it as `prove`.
+ * A part that runs in its own mount, network and process namespaces, so that no mount and no process
+ * survives it, however it ends. `module` exports it as `prove`.
  */
 export function apart(module: string, guarantee: string, needs: Needs): Part {
   return async ({ short, soak }) => {
@@ -34,7 +34,7 @@ export function apart(module: string, guarantee: string, needs: Needs): Part {
         ...[Deno.execPath(), "run", "-A", "--no-check", ...imports, `${root}prove/apart.ts`],
         ...[module, JSON.stringify({ short, soak })],
       ],
-      // It ends when this is closed: when this process does.
+      // The child exits when its input closes, and so when this process ends.
       stdin: "piped",
       stdout: "piped",
     }).spawn();
@@ -47,7 +47,7 @@ export function apart(module: string, guarantee: string, needs: Needs): Part {
   };
 }
 
-/** The first thing that is missing, in words. */
+/** Says what is missing first; undefined if nothing is. */
 function missing({ commands, devices = [] }: Needs): string | undefined {
   if (Deno.build.os !== "linux") return "needs Linux";
   if (process.getuid!() !== 0) return "needs root";
@@ -66,7 +66,7 @@ function missing({ commands, devices = [] }: Needs): string | undefined {
   return undefined;
 }
 
-/** Runs a shell command; throws with what it said if it fails. */
+/** Runs a shell command; throws an error with its output if it fails. */
 export function sh(script: string, ...args: (string | number)[]): string {
   const { status, stdout, stderr, signal } = spawnSync(
     "sh",
@@ -77,14 +77,14 @@ export function sh(script: string, ...args: (string | number)[]): string {
   return stdout.trim();
 }
 
-/** A directory for images and the like: in memory where there is room for `bytes`. */
+/** Creates a directory for large files: in memory if there is room for `bytes`. */
 export function roomFor(bytes: number, prefix: string): string {
   const memory = fs.existsSync("/dev/shm") ? fs.statfsSync("/dev/shm") : undefined;
   const enough = memory !== undefined && memory.bavail * memory.bsize > bytes;
   return fs.mkdtempSync(path.join(enough ? "/dev/shm" : os.tmpdir(), prefix));
 }
 
-/** The runtimes, to run jobs of ground_worker.ts; Node only if the package is built with tests. */
+/** The runtimes for jobs of ground_worker.ts; Node only if npm_test/ is built. */
 export async function groundRuntimes(): Promise<Runtime[]> {
   const imports: string[] = JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]");
   const source = `${root}tests/support/ground_worker.ts`;
@@ -112,7 +112,7 @@ export async function compileForNode(module: string): Promise<void> {
   fs.writeFileSync(file, outputText);
 }
 
-/** The highest version of each file in the lines of a journal that say `what`. */
+/** The highest version of each file in the journal's lines that start with `what`. */
 export function lastOf(notes: Uint8Array, what: "begun" | "done"): Map<string, number> {
   const last = new Map<string, number>();
   for (const line of new TextDecoder().decode(notes).split("\n")) {
@@ -123,7 +123,7 @@ export function lastOf(notes: Uint8Array, what: "begun" | "done"): Map<string, n
   return last;
 }
 
-/** What `numberOf` tells, quicker where there are gigabytes to read. */
+/** The same as `numberOf`, but fast enough for gigabytes. */
 export function versionOf(bytes: Uint8Array): number {
   if (bytes.byteLength < 8) return numberOf(bytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -132,12 +132,12 @@ export function versionOf(bytes: Uint8Array): number {
   return Buffer.compare(content(number, length), bytes) === 0 ? number : numberOf(bytes);
 }
 
-/** Waits. */
+/** Waits for some milliseconds. */
 export function sleep(milliseconds: number): Promise<void> {
   return new Promise((go) => setTimeout(go, milliseconds));
 }
 
-/** Says how far it is; the rows have standard output for themselves. */
+/** Reports progress on standard error: standard output is for the rows. */
 export function say(text: string): void {
   console.error(`  ${text}`);
 }
@@ -148,5 +148,5 @@ export function markdown(header: readonly string[], rows: readonly (readonly unk
   return [line(header), line(header.map(() => "---")), ...rows.map(line)].join("\n");
 }
 
-/** What a part in namespaces of its own exports. */
+/** What the module of a part that runs in its own namespaces exports as `prove`. */
 export type ProveApart = (scale: Omit<Scale, "runtimes">) => Promise<Row[]>;

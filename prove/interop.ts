@@ -1,6 +1,6 @@
 import { type Part, root, Tally } from "./part.ts";
 
-/** The lock is one with other programs and the other runtimes: the tests of that, counted. */
+/** Other programs and runtimes respect the same lock: runs and counts the tests of that. */
 export const proveInterop: Part = async () => {
   const imports: string[] = JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]");
   const tally = new Tally();
@@ -21,7 +21,7 @@ export const proveInterop: Part = async () => {
   const missing = [...output.matchAll(/\((.*)\) \.\.\. ignored/g)].map(([, reason]) => reason!);
   const without = missing.length > 0 ? `; skipped: ${[...new Set(missing)].join(", ")}` : "";
   return [tally.row(
-    "Other programs keep out and are kept out",
+    "Other programs and this library exclude each other",
     `flock(1), Python, Rust's fs2, Deno, Node, Bun${without}`,
   )];
 };

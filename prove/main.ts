@@ -41,7 +41,7 @@ const short = Deno.args.includes("--short");
 const minutes = Number(Deno.args[Deno.args.indexOf("--soak") + 1]);
 const soak = Deno.args.includes("--soak") ? minutes || 10 : 0;
 const only = Deno.args[Deno.args.indexOf("--only") + 1];
-// The gate runs the short form, which needs no packages of the system and leaves out tests.
+// The gate runs the short form: it needs no extra packages, and the tests have already run.
 const longOnly = ["powerCuts", "cluster", "containers", "interop"];
 const onlyNamed = ["network", "arm64"];
 const chosen = Deno.args.includes("--only") ? only!.split(",") : Object.keys(parts).filter(

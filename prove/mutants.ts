@@ -5,15 +5,15 @@ import { isDeno27 } from "../tests/support/test.ts";
 import { inParallel, type Part, root, Tally } from "./part.ts";
 import { canTrace } from "./strace.ts";
 
-/** A way to break a guarantee, and the check that is to catch it. */
+/** A way to break a guarantee, and the check that must catch it. */
 interface Mutant {
   readonly breaks: string;
   readonly file: string;
   readonly find: string;
   readonly replace: string;
-  /** The test file and a part of the titles of its tests, or a part of this proof. */
+  /** A test file and a part of its tests' titles, or a part of this proof. */
   readonly caughtBy: readonly [file: string, filter: string] | readonly [part: string];
-  /** Whether it is Deno's sanitizers that notice. */
+  /** Whether Deno's sanitizers catch it. */
   readonly sanitized?: true;
 }
 
@@ -49,7 +49,7 @@ const mutants: readonly Mutant[] = [
     caughtBy: ["system/faults_test.ts", "continues short writes"],
   },
   {
-    breaks: "opens the temporary file not exclusively",
+    breaks: "does not open the temporary file exclusively",
     file: "runtime/deno/runtime.ts",
     find: "const options = { write: true, createNew: true };",
     replace: "const options = { write: true, create: true };",
@@ -91,7 +91,7 @@ const mutants: readonly Mutant[] = [
     caughtBy: ["write/atomic_write_test.ts", "last call on a path win"],
   },
   {
-    breaks: "publishes what is left of bytes that went meanwhile",
+    breaks: "publishes what is left of a buffer detached during the write",
     file: "internal/write/content.ts",
     find: "if (bytes.buffer.byteLength !== bufferLength) throw notWhole(bytes.byteLength, length);",
     replace: "void bufferLength;",
@@ -105,14 +105,14 @@ const mutants: readonly Mutant[] = [
     caughtBy: ["write/place_test.ts", "syncs every directory"],
   },
   {
-    breaks: "takes a failure for a success when it takes over",
+    breaks: "mistakes a failure for a success in a takeover",
     file: "internal/write/replacement.ts",
     find: "if (earlier?.failure !== undefined) throw earlier.failure.error;",
     replace: "if (earlier?.failure !== undefined) return;",
     caughtBy: ["write/take_over_test.ts", "does not hide a failure"],
   },
   {
-    breaks: "takes a file that was removed for one that landed",
+    breaks: "mistakes a removed file for a renamed one",
     file: "internal/write/replacement.ts",
     find: "? now !== undefined && now.id !== target.info?.id",
     replace: "? now !== undefined",
@@ -133,7 +133,7 @@ const mutants: readonly Mutant[] = [
     caughtBy: ["write/atomic_write_test.ts", "follows a symbolic link"],
   },
   {
-    breaks: "locks without a look at the name afterwards",
+    breaks: "does not check the lock file's name after locking",
     file: "internal/lock/candidate.ts",
     find: 'if (!pathStillIs(this.#request.path, this.id)) return "replaced";',
     replace: "",
@@ -161,7 +161,7 @@ const mutants: readonly Mutant[] = [
     caughtBy: ["lock/lock_test.ts", "four times at most in the kernel"],
   },
   {
-    breaks: "takes an exclusive lock for a shared one",
+    breaks: "takes a shared lock instead of an exclusive one",
     file: "runtime/deno/runtime.ts",
     find: "tryLock: (exclusive) => refusing(() => file.tryLockSync(exclusive)),",
     replace: "tryLock: () => refusing(() => file.tryLockSync(false)),",
@@ -176,7 +176,7 @@ const mutants: readonly Mutant[] = [
     sanitized: true,
   },
   {
-    breaks: "blocks on a lock of its own thread",
+    breaks: "does not detect a deadlock with its own thread",
     file: "internal/lock/acquire.ts",
     find: "throw new DeadlockError(request.path);",
     replace: "throw new LockTimeoutError(request.path, 0);",
@@ -204,7 +204,7 @@ const mutants: readonly Mutant[] = [
     caughtBy: ["update/other_writers_test.ts", "calls its function again"],
   },
   {
-    breaks: "ignores options that it does not know",
+    breaks: "ignores unknown options",
     file: "internal/base/options.ts",
     find: "if (isOwn.call(checks, name)) continue;",
     replace: "if (isOwn) continue;",
@@ -226,23 +226,23 @@ const mutants: readonly Mutant[] = [
   },
 ];
 
-/** Each guarantee, broken on purpose, is caught by the check that is to catch it. */
+/** Breaks each guarantee on purpose; its check must catch that. */
 export const proveMutants: Part = async ({ short }) => {
   const tally = new Tally();
   const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-mutants-"));
   const candidates = mutants.filter(({ caughtBy, sanitized }) =>
     (caughtBy.length === 2 || (canTrace && !short)) && !(sanitized && isDeno27)
   );
-  // Those that are left out too, so that the code does not change under them unnoticed.
+  // All of them, so that no mutant goes stale unnoticed.
   for (const mutant of mutants) {
     if (!candidates.includes(mutant)) await tally.try(mutant.breaks, () => broken(root, mutant));
   }
-  // A copy for each who works, and not for each mutant: Deno compiles what it finds at a new path.
+  // One copy for each worker, not for each mutant: Deno compiles files again at a new path.
   const copies = ["a", "b"].map((name) => copyOf(path.join(base, name)));
   await inParallel(candidates, copies.length, async (mutant) => {
     const dir = copies.pop()!;
     await tally.try(mutant.breaks, async () => {
-      // `npm test`, of which the short form is a part, has run the checks of the sound library.
+      // The gate has already run these checks on the intact library.
       if (!short && !await passes(dir, mutant)) {
         throw new Error("its check fails on the sound library");
       }
@@ -252,7 +252,7 @@ export const proveMutants: Part = async ({ short }) => {
       try {
         let tries = 5;
         while (await passes(dir, mutant)) {
-          // What a check has to meet at the right moment it may miss now and then.
+          // A check that depends on timing may miss now and then.
           if (--tries === 0) throw new Error("its check does not notice");
         }
       } finally {
@@ -265,14 +265,14 @@ export const proveMutants: Part = async ({ short }) => {
   return [tally.row("Each check can fail", "a guarantee is broken in a copy")];
 };
 
-/** The source that a mutant breaks, broken. */
+/** The source with the mutant's change. */
 function broken(dir: string, { file, find, replace }: Mutant): string {
   const source = fs.readFileSync(path.join(dir, file), "utf8");
   if (source.split(find).length !== 2) throw new Error("there is no one place to break");
   return source.replace(find, () => replace);
 }
 
-/** Copies the sources of the repository to a new directory; its path. */
+/** Copies the repository's sources to a new directory; returns its path. */
 function copyOf(dir: string): string {
   for (const name of fs.readdirSync(root)) {
     if ([".git", "npm", "npm_test", "node_modules"].includes(name)) continue;
@@ -298,7 +298,7 @@ async function passes(dir: string, { caughtBy }: Mutant): Promise<boolean> {
     stderr: "null",
   })
     .spawn();
-  // A broken lock may well wait for ever.
+  // A broken lock may wait forever.
   const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
   const { success } = await child.status;
   clearTimeout(timer);

@@ -7,8 +7,8 @@ import { replay } from "./power.ts";
 import { type Call, canTrace, TEMP_NAME, traced, type Write } from "./strace.ts";
 
 /**
- * Reads a trace of calls that touch a directory, its file and the temporary file; throws on any
- * other than are expected to.
+ * Reads a trace of the calls that touch a directory, its file and the temporary file; throws if it
+ * contains any other call.
  */
 function parse(trace: readonly string[], dir: string): Call[] {
   const [file, temp] = [path.join(dir, "file"), path.join(dir, TEMP_NAME)];
@@ -26,7 +26,7 @@ function parse(trace: readonly string[], dir: string): Call[] {
         if (!args!.includes("O_EXCL")) throw new Error(`not exclusive: ${line}`);
         add("create");
       } else if (args!.includes(`"${temp}"`)) {
-        // Deno's way to a descriptor for fchmod(2); nothing is written through it.
+        // Deno opens the path to call fchmod(2); nothing is written through that descriptor.
         if (!args!.includes("O_RDONLY") || !args!.includes("O_NOFOLLOW")) {
           throw new Error(`opened: ${line}`);
         }
@@ -49,18 +49,18 @@ function parse(trace: readonly string[], dir: string): Call[] {
   return calls;
 }
 
-/** The calls that a write is to make, in order. */
+/** The calls that a write must make, in order. */
 function expected({ runtime, durability, createNew, existing, mode, form }: Write): string[] {
   const keeps = existing && !createNew;
   const calls = ["create", "write"];
   const atOnce = runtime.name === "Deno" && durability === "none" && form !== "stream" &&
     !(keeps && isRoot);
   if (atOnce && (keeps || mode !== undefined)) {
-    // The one call that creates, sets the mode and writes.
+    // A single call creates the file, sets its mode and writes.
     calls.splice(1, 0, "mode");
   } else {
     if (keeps && isRoot) calls.push("owner");
-    // The umask of 022 takes bits of 0o666.
+    // The umask 022 clears bits of 0o666.
     if (keeps || mode === 0o666) calls.push("mode");
   }
   if (durability !== "none") calls.push("sync");
@@ -69,7 +69,7 @@ function expected({ runtime, durability, createNew, existing, mode, form }: Writ
   return calls;
 }
 
-/** The calls are made in the order that each durability needs, and survive a power cut in a model. */
+/** Calls are made in the order that each durability needs; in a model, they survive a power cut. */
 export const proveOrder: Part = async ({ short, runtimes }: Scale): Promise<Row[]> => {
   if (!canTrace) return [];
   const order = new Tally();
@@ -103,7 +103,7 @@ export const proveOrder: Part = async ({ short, runtimes }: Scale): Promise<Row[
       calls = parse(outcome.trace, dir);
       const merged = calls.map(({ name }) => name)
         .filter((name, i, all) => name !== "write" || all[i - 1] !== "write");
-      // A file of another owner has been written once already when that shows.
+      // The first attempt has already written when the other owner shows.
       const tries = merged.lastIndexOf("create");
       same(merged.slice(tries), expected(write));
       if (tries > 0) {
@@ -116,7 +116,7 @@ export const proveOrder: Part = async ({ short, runtimes }: Scale): Promise<Row[
     torn += durability === "none" ? bad.length : 0;
     if (durability !== "none") power[durability].failures.push(...bad.map((b) => `${title}: ${b}`));
   });
-  if (torn === 0) power.none.failures.push("nothing was torn: the model cannot tell");
+  if (torn === 0) power.none.failures.push("nothing was torn: the model is blind");
   fs.rmSync(base, { recursive: true });
   return [
     order.row("Exclusive, synced, renamed: in this order", "strace shows each call"),

@@ -1,33 +1,33 @@
 import { fileURLToPath } from "node:url";
 import type { ChildOptions } from "../tests/support/child.ts";
 
-/** What was found out about a guarantee. */
+/** The result for one guarantee. */
 export interface Row {
   readonly guarantee: string;
   readonly method: string;
   readonly trials: number;
   readonly failures: readonly string[];
-  /** It could not be run; `method` says why. */
+  /** The check could not run; `method` says why. */
   readonly skipped?: boolean;
 }
 
-/** How much there is to do. */
+/** How much to do. */
 export interface Scale {
-  /** A few seconds, for every run of the tests, rather than a few minutes. */
+  /** A few seconds, for the gate, rather than minutes. */
   readonly short: boolean;
-  /** How long the soak is to take, in minutes. */
+  /** How long the soak takes, in minutes. */
   readonly soak: number;
   /** The runtimes that take part. */
   readonly runtimes: readonly Runtime[];
 }
 
-/** A runtime, and how a worker is started on it. */
+/** A runtime, and how to start a worker on it. */
 export interface Runtime {
   readonly name: string;
   readonly options: ChildOptions;
 }
 
-/** A part of the proof; no rows where what it needs is missing. */
+/** A part of the proof. It returns no rows if something that it needs is missing. */
 export type Part = (scale: Scale) => Promise<Row[]>;
 
 /** Counts trials and collects failures. */
@@ -35,7 +35,7 @@ export class Tally {
   trials = 0;
   readonly failures: string[] = [];
 
-  /** One trial, which fails by throwing. */
+  /** Runs one trial, which fails by throwing. */
   async try(name: string, trial: () => unknown): Promise<void> {
     this.trials++;
     try {
@@ -45,22 +45,22 @@ export class Tally {
     }
   }
 
-  /** The row that this makes. */
+  /** Returns the row of these trials. */
   row(guarantee: string, method: string): Row {
     return { guarantee, method, trials: this.trials, failures: this.failures };
   }
 }
 
-/** The top of the repository. */
+/** The repository's root. */
 export const root: string = fileURLToPath(new URL("..", import.meta.url));
 
-/** Throws unless both are the same when written as JSON. */
+/** Throws unless both have the same JSON. */
 export function same(actual: unknown, expected: unknown): void {
   const [a, e] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (a !== e) throw new Error(`expected ${e}, got ${a}`);
 }
 
-/** `items` by `count` at a time. */
+/** Works on all items, `count` of them concurrently. */
 export async function inParallel<T>(
   items: readonly T[],
   count: number,

@@ -1,13 +1,12 @@
 import type { Call } from "./strace.ts";
 
 /**
- * Cuts the power after each call, and looks at what a reader may find then.
+ * Cuts the power after each call, and checks what a reader could find then.
  *
- * The model is a file system that keeps a journal of its directories: of the changes of names that
- * are not synced, any number of the first may have reached the disk. The content of a file goes its
- * own way: if it is not synced, any part of it may have reached the disk, before or after its name.
- * A sync of the directory brings all changes of names before it to the disk; a sync of a file its
- * content, and on no account its name.
+ * The model is a file system with a journal of its directories: of the unsynced changes of names, any
+ * prefix may be on disk. Content is independent of names: of an unsynced file, any part may be on disk,
+ * before or after its name. Syncing a directory writes all earlier changes of names to disk; syncing a
+ * file writes its content, but never its name.
  */
 export function replay(
   calls: readonly Call[],
@@ -26,7 +25,7 @@ export function replay(
     const certain = names.filter(({ at }) => at < lastOf("sync dir")).length;
     for (let kept = certain; kept <= names.length; kept++) {
       const landed = names.slice(0, kept).some(({ name }) => name === "rename" || name === "link");
-      // Of what is not synced: nothing, a part, all.
+      // None, a part or all of the unsynced content.
       for (const content of new Set([synced, Math.floor((synced + written) / 2), written])) {
         states++;
         const found = landed ? content === size ? "new" : "torn" : existing ? "old" : "nothing";

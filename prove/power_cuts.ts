@@ -19,7 +19,7 @@ import { type Part, type Row, type Runtime, Tally } from "./part.ts";
 
 const { atomicWriteSync, DirLock, isTempName, LOCK_FILE_NAME, sweepTempFiles } = library;
 
-/** The power is cut for real: what the disk of a file system holds at a random moment is mounted. */
+/** Real power cuts: mounts copies of what a file system's disk held at random moments. */
 export const provePowerCuts: Part = apart("power_cuts", "A power cut leaves what was promised", {
   commands: {
     "mkfs.ext4": "e2fsprogs",
@@ -30,12 +30,12 @@ export const provePowerCuts: Part = apart("power_cuts", "A power cut leaves what
   devices: ["/dev/loop-control"],
 });
 
-/** A file system, and how it is made and mounted. */
+/** A file system, and how to create and mount it. */
 interface Ground {
   readonly name: string;
   readonly make: string;
   readonly options: string;
-  /** Nothing can be promised on it, whatever is synced. */
+  /** It keeps no promise, whatever is synced. */
   readonly lawless?: boolean;
 }
 
@@ -44,12 +44,12 @@ const grounds: readonly Ground[] = [
   { name: "xfs", make: "mkfs.xfs -q -f", options: "" },
   { name: "btrfs", make: "mkfs.btrfs -q -f", options: "" },
   { name: "ext4 noauto_da_alloc", make: "mkfs.ext4 -q", options: ",noauto_da_alloc" },
-  // It gives away the blocks of a file that was replaced before the disk knows of its replacement:
-  // a cut between the two leaves the old name with another file's content.
+  // It reuses a replaced file's blocks before the replacement is on disk:
+  // a cut in between leaves the old name with another file's content.
   { name: "ext4 data=writeback", make: "mkfs.ext4 -q", options: ",data=writeback", lawless: true },
 ];
 
-/** Of each promise, from none to the strongest. */
+/** From no promise to the strongest. */
 const durabilities = ["bare", "none", "consistent", "durable"] as const;
 type Durability = typeof durabilities[number];
 
@@ -65,21 +65,21 @@ interface Writer {
   readonly variant?: string;
 }
 
-/** What cuts left of the files of one kind that were written with one durability. */
+/** What cuts left of files of one kind, written with one durability. */
 interface Found {
   files: number;
-  /** Whole, and at least what was acknowledged last. */
+  /** Whole, and at least as new as the last acknowledged version. */
   newest: number;
-  /** Whole, or not there yet, but older than what was acknowledged last. */
+  /** Whole or missing, but older than the last acknowledged version. */
   older: number;
   empty: number;
   torn: number;
 }
 
-/** By durability; files that are replaced again and again, and files that are written once. */
+/** Outcomes by durability, for files that are replaced repeatedly and files that are written once. */
 type Table = ReadonlyMap<Durability, { readonly replaced: Found; readonly fresh: Found }>;
 
-/** Which version of each file was acknowledged before a cut, and which was begun before its end. */
+/** Each file's last version acknowledged before the cut began, and the last begun before it ended. */
 interface Journal {
   readonly done: ReadonlyMap<string, number>;
   readonly begun: ReadonlyMap<string, number>;
@@ -147,7 +147,7 @@ async function cutAll(base: string, runtimes: Runtime[], short: boolean): Promis
         `${kept} files read; ${lost.join("; ")}`,
       ),
       after.row(
-        `After a power cut on ${ground.name} work goes on`,
+        `Work continues after a power cut on ${ground.name}`,
         "locks free, temporary files swept, written again",
       ),
     );
@@ -161,7 +161,7 @@ async function cutAll(base: string, runtimes: Runtime[], short: boolean): Promis
   return rows;
 }
 
-/** Each promise is broken on purpose, and that must be seen. */
+/** Breaks each promise on purpose; the cuts must reveal it. */
 async function breakAll(base: string, short: boolean): Promise<Row> {
   const [deno] = await groundRuntimes();
   const tally = new Tally();
@@ -170,10 +170,10 @@ async function breakAll(base: string, short: boolean): Promise<Row> {
     await tally.try(variant, async () => {
       const [promised, after] = [new Tally(), new Tally()];
       const found = emptyTable();
-      // Chance decides what a cut meets.
+      // A cut reveals the fault only if it comes at the right moment.
       for (let batch = 0; batch < (short ? 3 : 6) && promised.failures.length === 0; batch++) {
         const writers: Writer[] = [{ runtime: deno!, durability: "durable", variant }];
-        // Another sync brings a name to the disk before its content.
+        // Another sync writes the name to disk before its content.
         if (variant !== "no sync of the directory") {
           writers.push({ runtime: deno!, durability: "consistent" });
         }
@@ -185,10 +185,10 @@ async function breakAll(base: string, short: boolean): Promise<Row> {
       seen.push(`${variant} (in ${caught} of ${promised.trials} cuts)`);
     });
   }
-  return tally.row("A library that syncs wrongly is seen by a cut", seen.join(", "));
+  return tally.row("Power cuts reveal a library that syncs wrongly", seen.join(", "));
 }
 
-/** Lets writers work on a new file system, cuts its power again and again, and looks at each copy. */
+/** Lets writers work on a new file system, cuts its power repeatedly, and inspects each copy. */
 async function cutPower(
   base: string,
   ground: Ground,
@@ -252,7 +252,7 @@ async function cutPower(
   }
 }
 
-/** Reads every file that was begun; throws if one is not what its durability promises. */
+/** Reads every file that was begun; throws if one breaks its durability's promise. */
 function readAll(copy: string, { done, begun }: Journal, found: Table): void {
   const bad: string[] = [];
   for (const [file, most] of begun) {
@@ -274,7 +274,7 @@ function readAll(copy: string, { done, begun }: Journal, found: Table): void {
       continue;
     }
     if (bytes.byteLength === 0) {
-      // An empty version is whole where one may be there: every second one of some files.
+      // Some files are empty in every second version.
       const first = newest ? Math.max(least, 1) : 1;
       const mayBe = file.endsWith("/zero") && most - first + (first % 2 === 0 ? 1 : 0) >= 1;
       if (mayBe) of.newest++;
@@ -300,7 +300,7 @@ function readAll(copy: string, { done, begun }: Journal, found: Table): void {
   if (bad.length > 0) throw new Error(`${bad.length} files: ${bad.slice(0, 3).join("; ")}`);
 }
 
-/** After the cut: every lock is free, all that is left is swept, and a file can be written. */
+/** After the cut, every lock is free, leftovers are swept, and files can be written. */
 async function goOn(copy: string): Promise<void> {
   const dirs = [copy, ...allDirs(copy)];
   for (const dir of dirs) {

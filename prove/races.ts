@@ -8,7 +8,7 @@ import { Child } from "../tests/support/child.ts";
 import { numberOf } from "../tests/support/content.ts";
 import { type Part, same, Tally } from "./part.ts";
 
-/** What surprises programs: directories that go, threads, containers, few descriptors, wear. */
+/** Surprises: removed directories, threads, containers, few descriptors, long runs. */
 export const proveRaces: Part = async ({ short, runtimes }) => {
   const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-races-"));
   let number = 0;
@@ -28,7 +28,7 @@ export const proveRaces: Part = async ({ short, runtimes }) => {
         const waiters = Array.from({ length: 5 }, () => DirLock.acquire(dir));
         fs.renameSync(dir, `${dir}.old`);
         if (how === "replaced") fs.mkdirSync(dir);
-        const other = await DirLock.acquire(dir); // Of the new directory, which nobody holds.
+        const other = await DirLock.acquire(dir); // The new directory's lock, which is free.
         held.release();
         let inside = 1;
         const served = waiters.map(async (waiter) => {
@@ -94,7 +94,7 @@ export const proveRaces: Part = async ({ short, runtimes }) => {
         new Child("writeMany", [file, times], { ...options, shell: 'set -- unshare -pf "$@"' });
       const children = [start(), start()];
       const told = await Promise.all(children.map((child) => child.line()));
-      same(told[0], told[1]); // The same pid: otherwise it is no trial.
+      same(told[0], told[1]); // Without equal pids this would prove nothing.
       same(await Promise.all(children.map((child) => child.exit())), [0, 0]);
       same(fs.readdirSync(dir), ["file"]);
       numberOf(fs.readFileSync(file));
@@ -130,10 +130,13 @@ export const proveRaces: Part = async ({ short, runtimes }) => {
   }
   fs.rmSync(base, { recursive: true });
   return [
-    removed.row("A directory that goes splits no waiters", "removed or replaced while waited for"),
-    chdir.row("A write does not move with the directory", "chdir while it is under way"),
-    threads.row("Threads of one process keep each other out", "8 worker threads count"),
-    few.row("Few descriptors suffice", "writes at once, 64 descriptors"),
+    removed.row(
+      "Waiters of a removed directory stay together",
+      "removed or replaced during the wait",
+    ),
+    chdir.row("A write does not move with the directory", "chdir during the write"),
+    threads.row("Threads of one process exclude each other", "8 worker threads count"),
+    few.row("Few descriptors suffice", "concurrent writes, 64 descriptors"),
     ...unshare
       ? [containers.row("Containers with one pid do not collide", "unshare -pf, one file")]
       : [],

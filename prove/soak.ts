@@ -15,15 +15,15 @@ import {
 } from "./ground.ts";
 import { type Part, root, type Row, same, Tally } from "./part.ts";
 
-/** All of it at once, for minutes, on a disk that is full at times. */
-export const proveSoak: Part = apart("soak", "A soak of all at once", {
+/** All features concurrently, for minutes, on a disk that is sometimes full. */
+export const proveSoak: Part = apart("soak", "A soak of everything", {
   commands: { "mkfs.ext4": "e2fsprogs" },
   devices: ["/dev/loop-control"],
 });
 
 const built = `${root}npm_test/esm/tests/support/ground_worker.js`;
 
-/** What a process says that it uses. */
+/** The resources that a process reports to use. */
 interface Usage {
   readonly descriptors: number;
   readonly threads: number;
@@ -48,7 +48,7 @@ export const prove: ProveApart = async ({ soak }) => {
       // Deno 2.9.6 panics when it cannot open the source map of a TypeScript file.
       const args = fs.existsSync(built) ? [...rest.slice(0, -1), built] : rest;
       const flags = command!.endsWith("node") ? more : more.map((flag) => `--v8-flags=${flag}`);
-      // Deno's come after "run".
+      // Deno's flags follow "run".
       const worker = command!.endsWith("node")
         ? [command!, ...flags, ...args]
         : [command!, args[0]!, ...flags, ...args.slice(1)];
@@ -57,7 +57,7 @@ export const prove: ProveApart = async ({ soak }) => {
         shell: "ulimit -n 128",
       });
     };
-    /** What a process says next that is not bad. */
+    /** The next line of a process that reports no failure. */
     const hear = async (child: Child, about: string): Promise<string[]> => {
       for (;;) {
         const line = await child.line();
@@ -113,7 +113,7 @@ export const prove: ProveApart = async ({ soak }) => {
           await hear(child, "soaking");
           await sleep(200 + Math.random() * 3_000);
           child.process.kill("SIGKILL");
-          // What it had to say of what must not be.
+          // Failures that it still had to report.
           await hear(child, "nothing").catch(() => {});
           await child.exit();
           kills++;
@@ -157,11 +157,14 @@ export const prove: ProveApart = async ({ soak }) => {
     });
     const rows: Row[] = [
       quiet.row(
-        `${soak || 10} minutes of all at once: nothing torn, no error but those made`,
+        `${soak || 10} minutes of everything: nothing torn, only injected errors`,
         `${kills} kills, ${full} times a full disk, descriptors that run out, clocks set back`,
       ),
-      whole.row("After it every file is whole and newest", "files, and updates counted"),
-      level.row("After it a process uses what it did before", "descriptors, threads, memory"),
+      whole.row("After the soak, every file is whole and current", "files, and updates counted"),
+      level.row(
+        "After the soak, processes use no more than before",
+        "descriptors, threads, memory",
+      ),
     ];
     return rows;
   } finally {
@@ -170,7 +173,7 @@ export const prove: ProveApart = async ({ soak }) => {
   }
 };
 
-/** Writes to a file until there is no room for any more. */
+/** Writes to a file until the disk is full. */
 function fill(file: string): void {
   const descriptor = fs.openSync(file, "w");
   try {

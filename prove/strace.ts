@@ -6,7 +6,7 @@ import { content } from "../tests/support/content.ts";
 import { isRoot } from "../tests/support/test.ts";
 import type { Runtime } from "./part.ts";
 
-/** A system call, reduced to what matters here. */
+/** The parts of a system call that matter here. */
 export interface Call {
   readonly name:
     | "create"
@@ -22,44 +22,44 @@ export interface Call {
   readonly bytes: number;
 }
 
-/** Whether strace can be used, found out by doing so. */
+/** Whether strace works here. */
 export const canTrace: boolean = (() => {
   const { status } = spawnSync("strace", ["-f", "--seccomp-bpf", "-o", "/dev/null", "true"]);
   return status === 0;
 })();
 
-/** A write to be traced. */
+/** A write to trace. */
 export interface Write {
   readonly runtime: Runtime;
   readonly form: "async" | "sync" | "stream";
   readonly durability: "none" | "consistent" | "durable";
   readonly createNew?: boolean;
   readonly mode?: number;
-  /** Whether there is a file to replace, of another owner and of a mode that the umask forbids. */
+  /** Whether it replaces a file with another owner and a mode that the umask would narrow. */
   readonly existing: boolean;
 }
 
-/** What came of it. */
+/** The outcome of a traced write. */
 export interface Outcome {
-  /** "written", or the code of the failure and what `replaced` told. */
+  /** "written", or the error's code and `replaced`. */
   readonly told: string;
-  /** Descriptors of the directory that were left open. */
+  /** Descriptors below the directory that stayed open. */
   readonly open: number;
-  /** The calls, a line each. */
+  /** The calls, one a line. */
   readonly trace: readonly string[];
-  /** What is in the directory. */
+  /** The directory's entries. */
   readonly names: readonly string[];
 }
 
-/** The name that the job writeOnce of worker.ts gives the temporary file. */
+/** The name that worker.ts's job writeOnce gives the temporary file. */
 export const TEMP_NAME = ".file.1111111111111111.tmp";
 
 const OLD = content(1, 5_000);
 const OWNER = 12345;
 
 /**
- * Writes in a process that strace watches, which tells all calls that touch these `paths`, and makes
- * them fail as `inject` says, in the words of strace's option.
+ * Writes in a process under strace, which reports all calls that touch these `paths`. `inject` makes
+ * calls fail, in the syntax of strace's option.
  */
 export async function traced(
   write: Write,

@@ -19,7 +19,7 @@ import {
 /** What a file system cannot do, so that its checks are left out. */
 type Lack = "locks" | "modes" | "links";
 
-/** One check of the library in a directory of its own; it fails by throwing. */
+/** One check of the library in its own directory; it fails by throwing. */
 interface Check {
   readonly name: string;
   readonly needs?: Lack;

@@ -28,7 +28,7 @@ const PATTERNS: readonly Pattern[] = [
   { phrase: /\b(?:behind|in front of)\b/gi, instead: "after, before" },
   {
     phrase:
-      /\b(?:held|holds?|is|are|has|have|was|were|needs?|open|there|runs?|waits?) still\b|\b(?:runs?|exists?|holds?|waits?) already\b/gi,
+      /\b(?:held|holds?|needs?|runs?|waits?) still\b|\b(?:runs?|exists?|holds?|waits?) already\b/gi,
     instead: "still held, already running",
   },
   { phrase: /\bmeanwhile\b/gi, instead: "in the meantime, or nothing" },
