@@ -1,4 +1,4 @@
-/** Who holds a lock, as far as the system tells. */
+/** Which processes hold a lock, as far as the system reports it. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -15,7 +15,7 @@ import { endWithTest, isDeno, test } from "../support/test.ts";
 import "../support/worker.ts";
 
 const isLinux = process.platform === "linux";
-const skip = !isLinux && "only Linux tells who holds a lock";
+const skip = !isLinux && "only Linux reports the holders of a lock";
 const skipUtilities = !isLinux && "needs flock(1)";
 
 /** Calls `fn` with the id of a process that holds the lock. */
@@ -33,16 +33,23 @@ async function whileHeld(
   }
 }
 
-test("lockHolders() tells null where the system does not", () =>
-  inTempDir(async (dir) => {
-    const lock = await DirLock.acquire(dir);
-    assertEquals(await lockHolders(dir), null);
-    const error = await assertRejects(() => DirLock.acquire(dir, { timeout: 5 }), LockTimeoutError);
-    assertEquals(error.holders, null);
-    lock.release();
-  }), { skip: isLinux && "Linux tells" });
+test(
+  "lockHolders() returns null when the system does not report holders",
+  () =>
+    inTempDir(async (dir) => {
+      const lock = await DirLock.acquire(dir);
+      assertEquals(await lockHolders(dir), null);
+      const error = await assertRejects(
+        () => DirLock.acquire(dir, { timeout: 5 }),
+        LockTimeoutError,
+      );
+      assertEquals(error.holders, null);
+      lock.release();
+    }),
+  { skip: isLinux && "Linux reports holders" },
+);
 
-test("lockHolders() finds nobody where nobody holds the lock", () =>
+test("lockHolders() returns an empty array when the lock is free", () =>
   inTempDir(async (dir) => {
     assertEquals(await lockHolders(dir), []);
     assertEquals(fs.readdirSync(dir), []);
@@ -50,7 +57,7 @@ test("lockHolders() finds nobody where nobody holds the lock", () =>
     assertEquals(await lockHolders(dir), []);
   }), { skip });
 
-test("lockHolders() finds this process", () =>
+test("lockHolders() returns this process when it holds the lock", () =>
   inTempDir(async (dir) => {
     for (const shared of [false, true]) {
       const lock = await DirLock.acquire(dir, { shared });
@@ -59,17 +66,21 @@ test("lockHolders() finds this process", () =>
     }
   }), { skip });
 
-test("lockHolders() finds all processes that share the lock", () =>
-  inTempDir(async (dir) => {
-    await whileHeld(dir, "shared", (one) =>
-      whileHeld(dir, "shared", async (other) => {
-        const holders = await lockHolders(dir);
-        assertEquals(holders!.toSorted(), [one, other].toSorted());
-      }));
-    assertEquals(await lockHolders(dir), []);
-  }), { skip });
+test(
+  "lockHolders() returns all processes when they share the lock",
+  () =>
+    inTempDir(async (dir) => {
+      await whileHeld(dir, "shared", (one) =>
+        whileHeld(dir, "shared", async (other) => {
+          const holders = await lockHolders(dir);
+          assertEquals(holders!.toSorted(), [one, other].toSorted());
+        }));
+      assertEquals(await lockHolders(dir), []);
+    }),
+  { skip },
+);
 
-test("lockHolders() looks at the lock file that it is told", () =>
+test("lockHolders() looks at the file that `lockFileName` names", () =>
   inTempDir(async (dir) => {
     const lock = await DirLock.acquire(dir, { lockFileName: "another" });
     assertEquals(await lockHolders(dir, { lockFileName: "another" }), [process.pid]);
@@ -78,7 +89,7 @@ test("lockHolders() looks at the lock file that it is told", () =>
   }), { skip });
 
 test(
-  "lockHolders() does not take who waits for one who holds",
+  "lockHolders() does not return a process that waits for the lock",
   () =>
     inTempDir((dir) =>
       whileHeld(dir, "exclusive", async (holder) => {
@@ -124,7 +135,7 @@ test(
 );
 
 test(
-  "LockTimeoutError.holders names who kept the lock",
+  "LockTimeoutError.holders names the process that holds the lock",
   () =>
     inTempDir((dir) =>
       whileHeld(dir, "exclusive", async (holder) => {
@@ -146,7 +157,7 @@ test(
 );
 
 test(
-  "LockTimeoutError.holders names this process when that holds the lock",
+  "LockTimeoutError.holders names this process when it holds the lock",
   () =>
     inTempDir(async (dir) => {
       const lock = await DirLock.acquire(dir);
@@ -160,20 +171,24 @@ test(
   { skip },
 );
 
-test("lockHolders() is asked by nobody while nobody waits", () =>
-  inTempDir(async (dir) => {
-    DirLock.acquireSync(dir).release();
-    const calls = await recorded(async () => {
-      (await DirLock.acquire(dir, { timeout: 1_000 })).release();
+test(
+  "DirLock.acquire() does not read /proc/locks when the lock is free",
+  () =>
+    inTempDir(async (dir) => {
       DirLock.acquireSync(dir).release();
-    });
-    assertEquals(calls.filter(({ args }) => String(args[0]).startsWith("/proc")), []);
-  }), { skip });
+      const calls = await recorded(async () => {
+        (await DirLock.acquire(dir, { timeout: 1_000 })).release();
+        DirLock.acquireSync(dir).release();
+      });
+      assertEquals(calls.filter(({ args }) => String(args[0]).startsWith("/proc")), []);
+    }),
+  { skip },
+);
 
 const terminal = spawnSync("script", ["--version"]).status === 0;
 
 test(
-  "lockHolders() tells null and asks for nothing with a directory's permissions alone",
+  "lockHolders() returns null without a prompt when Deno only has the directory's permissions",
   () =>
     inTempDir((root) => {
       const own = path.join(root, "own");
@@ -200,7 +215,7 @@ test(
       const command = [process.execPath, "run", "--quiet", "--no-check", "--config", config];
       command.push(...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]"));
       command.push(`--allow-read=${own}`, `--allow-write=${own}`, program);
-      // On a terminal, since Deno asks nobody elsewhere.
+      // On a terminal, because Deno prompts nowhere else.
       const { stdout } = spawnSync("script", ["-qec", command.join(" "), "/dev/null"], {
         encoding: "utf8",
         env: { ...process.env, NO_COLOR: "1", SHELL: "/bin/sh" },

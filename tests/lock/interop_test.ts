@@ -1,4 +1,4 @@
-/** The lock keeps out, and is kept out by, other programs that lock the same file. */
+/** The lock excludes, and is excluded by, other programs that lock the same file. */
 import { assert, assertEquals } from "@std/assert";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -18,7 +18,7 @@ interface Locker {
   readonly command: string;
   /** Locks the file, says "held" and holds the lock until its input ends. */
   hold(file: string, shared: boolean): string[];
-  /** Exits with 0 if it could take the lock at once, with 1 if not. */
+  /** Exits with 0 if the lock was free, with 1 if not. */
   try(file: string, shared: boolean): string[];
 }
 
@@ -62,7 +62,7 @@ if (fs2 !== undefined) {
     try: (file, shared) => ["try", shared ? "shared" : "exclusive", file],
   });
 } else {
-  test("DirLock is kept out by fs2 of Rust", () => {}, {
+  test("DirLock is excluded by Rust's fs2", () => {}, {
     skip: "needs cargo and Debian's librust-fs2-dev",
   });
 }
@@ -98,26 +98,30 @@ for (const { name, command, hold, try: tryOnce } of lockers) {
   for (const shared of [false, true]) {
     const kind = shared ? "shared" : "exclusive";
 
-    test(`DirLock is kept out by ${name}, ${kind}`, () =>
-      inTempDir(async (dir) => {
-        const file = path.join(dir, LOCK_FILE_NAME);
-        fs.writeFileSync(file, "");
-        const child = spawn(command, hold(file, shared), { stdio: ["pipe", "pipe", "inherit"] });
-        endWithTest(child);
-        const ended = once(child, "close");
-        const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-        assertEquals((await lines.next()).value, "held");
-        assertEquals(await DirLock.tryAcquire(dir), null);
-        assertEquals(DirLock.tryAcquireSync(dir), null);
-        const reader = await DirLock.tryAcquire(dir, { shared: true });
-        assertEquals(reader !== null, shared);
-        reader?.release();
-        const lock = await assertBlocks(DirLock.acquire(dir), () => child.stdin!.end());
-        lock.release();
-        await ended;
-      }), { skip });
+    test(
+      `DirLock.acquire() waits when ${name} holds the lock, ${kind}`,
+      () =>
+        inTempDir(async (dir) => {
+          const file = path.join(dir, LOCK_FILE_NAME);
+          fs.writeFileSync(file, "");
+          const child = spawn(command, hold(file, shared), { stdio: ["pipe", "pipe", "inherit"] });
+          endWithTest(child);
+          const ended = once(child, "close");
+          const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+          assertEquals((await lines.next()).value, "held");
+          assertEquals(await DirLock.tryAcquire(dir), null);
+          assertEquals(DirLock.tryAcquireSync(dir), null);
+          const reader = await DirLock.tryAcquire(dir, { shared: true });
+          assertEquals(reader !== null, shared);
+          reader?.release();
+          const lock = await assertBlocks(DirLock.acquire(dir), () => child.stdin!.end());
+          lock.release();
+          await ended;
+        }),
+      { skip },
+    );
 
-    test(`DirLock keeps ${name} out, ${kind}`, () =>
+    test(`DirLock.acquire() excludes ${name}, ${kind}`, () =>
       inTempDir(async (dir) => {
         const lock = await DirLock.acquire(dir, { shared });
         const status = (shared: boolean) =>

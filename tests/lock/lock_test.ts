@@ -20,7 +20,7 @@ import { isDeno, isRoot, isWindows, test, testWithLinks } from "../support/test.
 import { assertBlocks } from "../support/blocks.ts";
 import { within } from "../support/within.ts";
 
-/** The four ways in, as one that tries and one that insists, in both forms. */
+/** The four calls that take a lock. */
 const FORMS = [
   { form: "acquire", acquire: DirLock.acquire.bind(DirLock) },
   {
@@ -56,7 +56,7 @@ for (const { form, acquire } of FORMS) {
       assertEquals(fs.readdirSync(dir), [LOCK_FILE_NAME]);
     }));
 
-  test(`DirLock.${form}() keeps others out until it is released`, () =>
+  test(`DirLock.${form}() excludes other calls until the lock is released`, () =>
     inTempDir(async (dir) => {
       const lock = await acquire(dir);
       assertEquals(await DirLock.tryAcquire(dir), null);
@@ -66,7 +66,7 @@ for (const { form, acquire } of FORMS) {
       (await DirLock.tryAcquire(dir))!.release();
     }));
 
-  test(`DirLock.${form}() shares with others that share`, () =>
+  test(`DirLock.${form}() takes the lock when all holders share it`, () =>
     inTempDir(async (dir) => {
       const lock = await acquire(dir, { shared: true });
       const another = await acquire(dir, { shared: true });
@@ -78,7 +78,7 @@ for (const { form, acquire } of FORMS) {
       (await DirLock.tryAcquire(dir))!.release();
     }));
 
-  test(`DirLock.${form}() uses the lock file that it is told`, () =>
+  test(`DirLock.${form}() locks the file that lockFileName names`, () =>
     inTempDir(async (dir) => {
       const one = await acquire(dir, { lockFileName: "one" });
       const two = await acquire(dir, { lockFileName: "two" });
@@ -88,7 +88,7 @@ for (const { form, acquire } of FORMS) {
       assertEquals(fs.readdirSync(dir).sort(), ["one", "two"]);
     }));
 
-  test(`DirLock.${form}() leaves a lock file with content as it is`, () =>
+  test(`DirLock.${form}() does not change a lock file with content`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, LOCK_FILE_NAME);
       fs.writeFileSync(file, "somebody's");
@@ -133,7 +133,7 @@ for (const { form, acquire } of FORMS) {
     { skip: isWindows && "there are no FIFOs on Windows" },
   );
 
-  test(`DirLock.${form}() reports what is no directory`, () =>
+  test(`DirLock.${form}() throws ENOTDIR when the path is a file`, () =>
     inTempDir(async (root) => {
       fs.writeFileSync(path.join(root, "file"), "");
       const error = await assertRejects(() => acquire(path.join(root, "file")), Error);
@@ -195,7 +195,7 @@ for (const { form, acquire } of FORMS) {
   }
 
   for (const code of ["ENOLCK", "EOPNOTSUPP", "ENOSYS"]) {
-    test(`DirLock.${form}() says so when the file system has no locks, by ${code}`, () =>
+    test(`DirLock.${form}() says that the file system has no locks when it fails with ${code}`, () =>
       inTempDir(async (dir) => {
         const descriptors = openDescriptors();
         await intercepted(({ name }) => {
@@ -208,7 +208,7 @@ for (const { form, acquire } of FORMS) {
       }));
   }
 
-  test(`DirLock.${form}() tries again when a signal interrupts it`, () =>
+  test(`DirLock.${form}() retries when a signal interrupts it`, () =>
     inTempDir(async (dir) => {
       let interrupts = 3;
       await intercepted(({ name }) => {
@@ -226,7 +226,7 @@ for (const { form, acquire } of FORMS) {
       assertEquals(failures, -1);
     }));
 
-  test(`DirLock.${form}() waits for nothing when the lock is free`, () =>
+  test(`DirLock.${form}() makes no asynchronous call when the lock is free`, () =>
     inTempDir(async (dir) => {
       (await DirLock.acquire(dir)).release();
       const calls = await recorded(async () => (await acquire(dir)).release());
@@ -246,7 +246,7 @@ test("DirLock.acquire() waits until the lock is released", () =>
     third.release();
   }));
 
-test("DirLock.acquire() serves the waiters of a process in the order in which they came", () =>
+test("DirLock.acquire() serves the calls of a process in their order", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const served: number[] = [];
@@ -260,7 +260,7 @@ test("DirLock.acquire() serves the waiters of a process in the order in which th
     assertEquals(served, Array.from({ length: 50 }, (_, i) => i));
   }));
 
-test("DirLock.acquire() lets shared waiters pass together, in turn with exclusive ones", () =>
+test("DirLock.acquire() serves shared waiters together, in turn with exclusive ones", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const held: string[] = [];
@@ -297,7 +297,7 @@ test("DirLock.acquire() lets shared waiters pass together, in turn with exclusiv
   }));
 
 testWithLinks(
-  "DirLock.acquire() knows a lock file by what it is, not by how it is spelled",
+  "DirLock.acquire() recognizes a lock file when its path is spelled differently",
   () =>
     inTempDir(async (root) => {
       const dir = path.join(root, "dir");
@@ -313,7 +313,7 @@ testWithLinks(
     }),
 );
 
-test("DirLock.acquire() holds no descriptor while it waits in its process", () =>
+test("DirLock.acquire() has no descriptor open when it waits for its own process", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const descriptors = openDescriptors();
@@ -324,7 +324,7 @@ test("DirLock.acquire() holds no descriptor while it waits in its process", () =
     for (const waiter of waiters) (await waiter).release();
   }));
 
-test("DirLock.acquire() calls onWait once, and only when it has to wait", () =>
+test("DirLock.acquire() calls onWait once when it has to wait", () =>
   inTempDir(async (dir) => {
     let calls = 0;
     const onWait = () => void calls++;
@@ -350,7 +350,7 @@ async function withClock(
   }
 }
 
-test("DirLock.acquire() gives others a chance after a streak, and says then that it waits", () =>
+test("DirLock.acquire() yields to other processes after a streak, and calls onWait then", () =>
   inTempDir(async (dir) => {
     const lock = await DirLock.acquire(dir);
     const other = runtime.openLock(lock.path, "read-write");
@@ -360,7 +360,7 @@ test("DirLock.acquire() gives others a chance after a streak, and says then that
       goOn(25);
       lock.release();
       again.push(DirLock.acquire(dir, { onWait: () => void waits++ }));
-      // Another process gets it, although this one has asked for it before.
+      // Another process gets it, although this one asked first.
       assert(other.tryLock(true));
     });
     const next = await assertBlocks(again[0]!, () => other.close());
@@ -368,7 +368,7 @@ test("DirLock.acquire() gives others a chance after a streak, and says then that
     next.release();
   }));
 
-test("DirLock.acquire() gives others a chance after a streak with another lock in it", () =>
+test("DirLock.acquire() yields after a streak that includes another lock", () =>
   inTempDir(async (dir) => {
     const lock = await DirLock.acquire(dir);
     const other = runtime.openLock(lock.path, "read-write");
@@ -383,7 +383,7 @@ test("DirLock.acquire() gives others a chance after a streak with another lock i
     (await assertBlocks(again[0]!, () => other.close())).release();
   }));
 
-test("DirLock.acquireSync() gives others a chance after a streak", () =>
+test("DirLock.acquireSync() yields after a streak", () =>
   inTempDir(async (dir) => {
     const pauses: number[] = [];
     const sleep = (time: number) => void pauses.push(time);
@@ -401,7 +401,7 @@ test("DirLock.acquireSync() gives others a chance after a streak", () =>
     );
   }));
 
-test("DirLock.acquire() gives up when onWait throws", () =>
+test("DirLock.acquire() rejects when onWait throws", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const onWait = () => {
@@ -412,7 +412,7 @@ test("DirLock.acquire() gives up when onWait throws", () =>
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("DirLock.acquire() with a timeout rejects with a LockTimeoutError", () =>
+test("DirLock.acquire() rejects with a LockTimeoutError when its timeout is over", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     for (const timeout of [0, 1, 30]) {
@@ -429,7 +429,7 @@ test("DirLock.acquire() with a timeout rejects with a LockTimeoutError", () =>
     (await DirLock.acquire(dir, { timeout: 0 })).release();
   }));
 
-test("DirLock.acquire() with a timeout beyond a timer's range waits", () =>
+test("DirLock.acquire() waits when its timeout is beyond a timer's range", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     for (const timeout of [2 ** 31, Number.MAX_VALUE, Infinity]) {
@@ -441,7 +441,7 @@ test("DirLock.acquire() with a timeout beyond a timer's range waits", () =>
     first.release();
   }));
 
-test("DirLock.acquire() rejects with the reason of its signal and keeps its place for nobody", () =>
+test("DirLock.acquire() rejects with the reason of its signal and leaves the queue", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const controller = new AbortController();
@@ -456,7 +456,7 @@ test("DirLock.acquire() rejects with the reason of its signal and keeps its plac
     (await patient).release();
   }));
 
-test("DirLock.acquire() gives up when its signal is aborted while the lock is freed", () =>
+test("DirLock.acquire() rejects when its signal is aborted in the tick of the release", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const controller = new AbortController();
@@ -467,7 +467,7 @@ test("DirLock.acquire() gives up when its signal is aborted while the lock is fr
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("DirLock.acquire() lets the next waiter on when a shared one behind an exclusive one gives up", () =>
+test("DirLock.acquire() serves shared waiters when an exclusive one before them gives up", () =>
   inTempDir(async (dir) => {
     const reader = await DirLock.acquire(dir, { shared: true });
     const controller = new AbortController();
@@ -492,7 +492,7 @@ test("DirLock.acquireSync() throws a DeadlockError when this thread holds the lo
     }
   }));
 
-test("DirLock.acquireSync() overtakes the waiters of its thread, which cannot go on", () =>
+test("DirLock.acquireSync() overtakes the waiting calls of its thread", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const waiter = DirLock.acquire(dir);
@@ -502,7 +502,7 @@ test("DirLock.acquireSync() overtakes the waiters of its thread, which cannot go
     (await waiter).release();
   }));
 
-test("DirLock.release() may be called again and frees nobody else's lock", () =>
+test("DirLock.release() frees no other lock when it is called again", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     first.release();
@@ -512,7 +512,7 @@ test("DirLock.release() may be called again and frees nobody else's lock", () =>
     second.release();
   }));
 
-test("DirLock.release() frees the lock also when unlocking fails", () =>
+test("DirLock.release() frees the lock when unlocking fails", () =>
   inTempDir(async (dir) => {
     await intercepted(({ name }) => {
       if (name === "lock.unlock") throw systemError("EIO");
@@ -532,7 +532,7 @@ test("DirLock is released at the end of a using scope", () =>
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("DirLock does not mind that its directory is removed", () =>
+test("DirLock.release() works when the directory was removed", () =>
   inTempDir(async (root) => {
     const dir = path.join(root, "dir");
     const first = await DirLock.acquire(dir);
@@ -544,7 +544,7 @@ test("DirLock does not mind that its directory is removed", () =>
   }), { skip: isWindows && "an open file keeps its directory on Windows" });
 
 test(
-  "DirLock.acquire() takes the lock on a file that may only be read",
+  "DirLock.acquire() takes the lock when the lock file is read-only",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, LOCK_FILE_NAME);
@@ -562,13 +562,13 @@ test(
   { skip: !mayProtect() && "cannot protect a file from this user" },
 );
 
-/** Protects a file from being opened for writing, from root too. */
+/** Protects a file from being opened for writing, by root too. */
 function protect(file: string, on: boolean): void {
   if (!isRoot) fs.chmodSync(file, on ? 0o444 : 0o644);
   else if (spawnSync("chattr", [on ? "+i" : "-i", file]).status !== 0) throw new Error("chattr");
 }
 
-/** Whether files can be protected, found out by doing so. */
+/** Whether files can be protected. */
 function mayProtect(): boolean {
   const file = path.join(fs.mkdtempSync(path.join(tmpdir(), "aperture-protect-")), "file");
   fs.writeFileSync(file, "");
@@ -584,10 +584,10 @@ function mayProtect(): boolean {
   }
 }
 
-test("DirLock.acquire() waits four times at most in the kernel", () =>
+test("DirLock.acquire() has at most four calls waiting in the kernel", () =>
   inTempDir(async (dir) => {
     const dirs = Array.from({ length: 8 }, (_, i) => path.join(dir, String(i)));
-    // Held by descriptors that the queues do not know of, as by another process.
+    // With descriptors that the queues do not know, as another process would.
     const held = dirs.map((dir) => {
       DirLock.acquireSync(dir).release();
       const file = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");
@@ -618,7 +618,7 @@ test(
   { skip: !isDeno && "no wait in the kernel here" },
 );
 
-test("withDirLock() returns what the function returns and releases", () =>
+test("withDirLock() returns the function's result and releases the lock", () =>
   inTempDir(async (dir) => {
     assertEquals(
       await withDirLock(dir, async (lock) => {
@@ -630,7 +630,7 @@ test("withDirLock() returns what the function returns and releases", () =>
     assertEquals(await withDirLock(dir, () => "sync", { timeout: 0 }), "sync");
   }));
 
-test("withDirLock() releases when the function throws", () =>
+test("withDirLock() releases the lock when the function throws", () =>
   inTempDir(async (dir) => {
     const fail = () => {
       throw new Error("mine");

@@ -1,4 +1,4 @@
-/** A lock whose file was removed or replaced keeps nobody out any more. */
+/** A lock whose file was removed or replaced no longer excludes anyone. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -9,7 +9,7 @@ import { isWindows, test } from "../support/test.ts";
 
 const skip = isWindows && "an open file keeps its name on Windows";
 
-/** How a lock gets lost. */
+/** Ways to lose a lock. */
 const LOSSES: [string, (lock: DirLock) => void][] = [
   ["its file is removed", ({ path }) => fs.unlinkSync(path)],
   ["its file is replaced", ({ path }) => {
@@ -19,7 +19,7 @@ const LOSSES: [string, (lock: DirLock) => void][] = [
   ["its directory is moved away", ({ dir }) => fs.renameSync(dir, `${dir}.old`)],
 ];
 
-test("DirLock.verify() is content while the path leads to the locked file", () =>
+test("DirLock.verify() returns when the path leads to the locked file", () =>
   inTempDir((dir) => {
     for (const shared of [false, true]) {
       const lock = DirLock.acquireSync(dir, { shared });
@@ -30,7 +30,7 @@ test("DirLock.verify() is content while the path leads to the locked file", () =
     }
   }));
 
-test("DirLock.verify() is content with a lock file without an identity", () =>
+test("DirLock.verify() returns when the lock file has no identity", () =>
   inTempDir((dir) =>
     onPlatform(noIdentity, () => {
       const lock = DirLock.acquireSync(dir);
@@ -68,7 +68,7 @@ for (const [what, lose] of LOSSES) {
     const update = form === "atomicUpdate" ? atomicUpdate : atomicUpdateSync;
 
     test(
-      `${form}() throws a LockLostError when ${what} before it is handed on`,
+      `${form}() throws a LockLostError when ${what} before it is passed on`,
       () =>
         inTempDir(async (root) => {
           const lock = DirLock.acquireSync(path.join(root, "dir"));
@@ -85,7 +85,7 @@ for (const [what, lose] of LOSSES) {
     );
 
     test(
-      `${form}() writes nothing when ${what} under the lock that it is handed`,
+      `${form}() writes nothing when ${what} under the lock that it is passed`,
       () =>
         inTempDir(async (root) => {
           const lock = DirLock.acquireSync(path.join(root, "dir"));

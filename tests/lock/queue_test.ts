@@ -1,4 +1,4 @@
-/** In which order the callers of one process get a lock, and how they give up. */
+/** In which order the calls of one process get a lock, and how they give up. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -14,15 +14,15 @@ import { isBun, isDeno, isWindows, test, testWithLinks } from "../support/test.t
 import { within } from "../support/within.ts";
 import "../support/worker.ts";
 
-/** So many that a queue which searches its waiters takes minutes; Wine takes 5 ms for each. */
+/** So many that a queue which searches its waiters would take minutes. Wine takes 5 ms for each. */
 const WAITERS = Number(process.env.APERTURE_WAITERS ?? 20_000);
 
-/** Lets everything that is under way in this process go on. */
+/** Lets everything in flight in this process continue. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 10));
 }
 
-/** Takes a lock as another process would: by a descriptor that no queue knows of. */
+/** Takes a lock as another process would: with a descriptor that no queue knows. */
 function lockOutside(dir: string): { release(): void } {
   DirLock.acquireSync(dir).release();
   const file = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");
@@ -30,7 +30,7 @@ function lockOutside(dir: string): { release(): void } {
   return { release: () => file.close() };
 }
 
-test("DirLock.acquire() gets the lock that its own onWait releases", () =>
+test("DirLock.acquire() gets the lock when its own onWait releases it", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const lock = await within(DirLock.acquire(dir, { onWait: () => held.release() }));
@@ -38,7 +38,7 @@ test("DirLock.acquire() gets the lock that its own onWait releases", () =>
     lock.release();
   }));
 
-test("DirLock.acquire() comes before the one that its own onWait makes", () =>
+test("DirLock.acquire() is served before the call that its own onWait makes", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const served: string[] = [];
@@ -58,7 +58,7 @@ test("DirLock.acquire() comes before the one that its own onWait makes", () =>
     assertEquals(served, ["outer", "inner"]);
   }));
 
-test("DirLock.tryAcquireSync() in an onWait that has released the lock is null", () =>
+test("DirLock.tryAcquireSync() returns null in an onWait that has released the lock", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const tried: (DirLock | null)[] = [];
@@ -70,7 +70,7 @@ test("DirLock.tryAcquireSync() in an onWait that has released the lock is null",
     assertEquals(tried, [null]);
   }));
 
-test("DirLock.acquire() whose onWait releases and throws leaves the lock to the next", () =>
+test("DirLock.acquire() leaves the lock to the next call when its onWait releases and throws", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const onWait = () => {
@@ -83,14 +83,14 @@ test("DirLock.acquire() whose onWait releases and throws leaves the lock to the 
     (await within(next)).release();
   }));
 
-test("DirLock.acquireSync() gets the lock that its own onWait releases", () =>
+test("DirLock.acquireSync() gets the lock when its own onWait releases it", () =>
   inTempDir((dir) => {
     const held = lockOutside(dir);
     const onWait = () => held.release();
     DirLock.acquireSync(dir, { onWait, timeout: 5_000 }).release();
   }));
 
-test("DirLock.release() leaves the lock to who waits, not to who asks in the same tick", () =>
+test("DirLock.release() leaves the lock to a waiting call, not to a new call in the same tick", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const served: string[] = [];
@@ -108,7 +108,7 @@ test("DirLock.release() leaves the lock to who waits, not to who asks in the sam
   }));
 
 for (const form of ["tryAcquire", "tryAcquireSync"] as const) {
-  test(`DirLock.${form}() is null in the tick in which the lock is released to who waits`, () =>
+  test(`DirLock.${form}() returns null when the lock was released to a waiter in the same tick`, () =>
     inTempDir(async (dir) => {
       const held = await DirLock.acquire(dir);
       const waiter = DirLock.acquire(dir);
@@ -117,7 +117,7 @@ for (const form of ["tryAcquire", "tryAcquireSync"] as const) {
       (await within(waiter)).release();
     }));
 
-  test(`DirLock.${form}() is null for a shared lock while an exclusive one is waited for`, () =>
+  test(`DirLock.${form}() returns null for a shared lock when a call waits for an exclusive one`, () =>
     inTempDir(async (dir) => {
       const reader = await DirLock.acquire(dir, { shared: true });
       const writer = DirLock.acquire(dir);
@@ -147,7 +147,7 @@ test(
 );
 
 test(
-  `DirLock.acquire() serves who is left when ${WAITERS / 2} around it give up at once`,
+  `DirLock.acquire() serves the remaining call when ${WAITERS / 2} around it give up`,
   () =>
     inTempDir(async (dir) => {
       const held = await DirLock.acquire(dir);
@@ -170,7 +170,7 @@ test(
   { timeout: 60_000 },
 );
 
-test("DirLock.acquire() may wait many times on one signal without a warning", () =>
+test("DirLock.acquire() does not warn when many calls wait on one signal", () =>
   inTempDir(async (dir) => {
     const warnings: string[] = [];
     const listen = ({ message }: Error) => void warnings.push(message);
@@ -193,7 +193,7 @@ test("DirLock.acquire() may wait many times on one signal without a warning", ()
     }
   }));
 
-test("DirLock.acquire() without a free descriptor gives up on time, and blames no holder", () =>
+test("DirLock.acquire() throws EMFILE at its timeout when there is no free descriptor", () =>
   inTempDir(async (dir) => {
     await intercepted(({ name }) => {
       if (name === "openLock") throw systemError("EMFILE");
@@ -207,7 +207,7 @@ test("DirLock.acquire() without a free descriptor gives up on time, and blames n
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("DirLock.acquire() without a free descriptor gives up when its signal says so", () =>
+test("DirLock.acquire() rejects when its signal is aborted while there is no free descriptor", () =>
   inTempDir(async (dir) => {
     await intercepted(({ name }) => {
       if (name === "openLock") throw systemError("EMFILE");
@@ -220,7 +220,7 @@ test("DirLock.acquire() without a free descriptor gives up when its signal says 
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("DirLock.acquireSync() without a free descriptor sleeps no longer than its timeout", () =>
+test("DirLock.acquireSync() sleeps no longer than its timeout when there is no free descriptor", () =>
   inTempDir(async (dir) => {
     let slept = 0;
     await intercepted(({ name, args }) => {
@@ -233,7 +233,7 @@ test("DirLock.acquireSync() without a free descriptor sleeps no longer than its 
     assert(slept <= 60, `${slept} ms`);
   }));
 
-test("DirLock.acquire() ends although a handle that holds the lock is refused another one", () =>
+test("DirLock.acquire() resolves when a handle that holds the lock is refused another lock", () =>
   inTempDir((dir) =>
     onPlatform(windowsLocks, async () => {
       const held = lockOutside(dir);
@@ -267,7 +267,7 @@ test(
 );
 
 testWithLinks(
-  "DirLock.acquireSync() knows a lock file without an identity by its real path",
+  "DirLock.acquireSync() recognizes a lock file without an identity by its real path",
   () =>
     inTempDir((root) =>
       onPlatform(noIdentity, async () => {
@@ -284,7 +284,7 @@ testWithLinks(
     ),
 );
 
-test("DirLock.acquire() keeps lock files without an identity apart", () =>
+test("DirLock.acquire() distinguishes lock files without an identity", () =>
   inTempDir((root) =>
     onPlatform(noIdentity, async () => {
       const [one, two] = ["one", "two"].map((name) => path.join(root, name));
@@ -299,7 +299,7 @@ test("DirLock.acquire() keeps lock files without an identity apart", () =>
 const keepsOpen = isBun || (isWindows && !isDeno);
 for (const how of ["end", "exit", "untracked", "terminate"]) {
   test(
-    `DirLock is free when the thread that holds it has ended, by ${how}`,
+    `DirLock is free when the thread that held it has ended, by ${how}`,
     () =>
       inTempDir(async (dir) => {
         const child = new Child("threadThatKeeps", [dir, how]);
@@ -307,18 +307,18 @@ for (const how of ["end", "exit", "untracked", "terminate"]) {
         await child.says("free");
         assertEquals(await child.exit(), 0);
       }),
-    { skip: how === "terminate" && keepsOpen && "no thread is told that it is terminated" },
+    { skip: how === "terminate" && keepsOpen && "a terminated thread is not notified" },
   );
 }
 
 test(
-  "DirLock that its thread has lost by its end says so, and harms no other file",
+  "DirLock.verify() throws a LockLostError when its thread is ending",
   () =>
     inTempDir(async (dir) => {
       assertEquals(await new Child("inThread", ["useAtExit", dir]).exit(), 0);
       assertEquals(fs.readFileSync(path.join(dir, "told"), "utf8"), "LockLostError");
     }),
-  { skip: isDeno && "a thread of Deno has no end that it is told of" },
+  { skip: isDeno && "Deno does not notify a thread of its end" },
 );
 
 test(
@@ -335,7 +335,7 @@ test(
         "other",
       ];
       const held = ways.map((way) => DirLock.acquireSync(path.join(dir, way, "other")));
-      const told = await Promise.all(ways.map(async (way) => {
+      const warnings = await Promise.all(ways.map(async (way) => {
         const child = new Child("nest", [path.join(dir, way), way]);
         const lines: string[] = [];
         for (let line; (line = await child.line()) !== "over";) lines.push(line);
@@ -343,7 +343,7 @@ test(
         return lines;
       }));
       held.forEach((lock) => lock.release());
-      const warned = ways.map((way, i) => [way, told[i]!.length]);
+      const warned = ways.map((way, i) => [way, warnings[i]!.length]);
       assertEquals(Object.fromEntries(warned), {
         acquire: 2,
         update: 2,
@@ -354,7 +354,7 @@ test(
         other: 0,
       });
       for (const [i, advice] of ["{ lock }", "{ lock }", "waits for itself"].entries()) {
-        const [after, ...message] = told[i]![0]!.split(" ");
+        const [after, ...message] = warnings[i]![0]!.split(" ");
         assert(Number(after) >= 9_500 && Number(after) < 20_000, after);
         assert(message.join(" ").includes(advice), message.join(" "));
       }

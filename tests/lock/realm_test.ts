@@ -1,4 +1,4 @@
-/** Locks and updates where errors and signals are of another realm: Jest, vitest, Electron, vm. */
+/** Locks and updates when errors and signals are of another realm: Jest, vitest, Electron, vm. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -42,25 +42,29 @@ for (const buffers of [false, true]) {
       DirLock.acquireSync(locked).release();
     }), { skip });
 
-  test(`Locks and updates tell their failures in ${where}`, () =>
-    inTempDir(async (dir) => {
-      const { atomicUpdate, DirLock } = inContext(buffers).lib;
-      const file = path.join(dir, "file");
-      fs.writeFileSync(file, "old");
-      const failures: [() => Promise<unknown>, string][] = [
-        [() => DirLock.acquire(file), isWindows ? "EEXIST" : "ENOTDIR"],
-        [() => atomicUpdate(dir, () => "x"), "EISDIR"],
-        [() => atomicUpdate(file, () => "x", { createNew: true }), "EEXIST"],
-      ];
-      for (const [call, code] of failures) {
-        const error = await call().then(() => undefined, (error) => error);
-        assertEquals(error?.code, code);
-        assert(/^Cannot (lock|update|write) '/.test(error.message), error.message);
-      }
-      assertEquals([list(dir), text(file)], [["file"], "old"]);
-    }), { skip });
+  test(
+    `Locks and updates report errors with their code in ${where}`,
+    () =>
+      inTempDir(async (dir) => {
+        const { atomicUpdate, DirLock } = inContext(buffers).lib;
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        const failures: [() => Promise<unknown>, string][] = [
+          [() => DirLock.acquire(file), isWindows ? "EEXIST" : "ENOTDIR"],
+          [() => atomicUpdate(dir, () => "x"), "EISDIR"],
+          [() => atomicUpdate(file, () => "x", { createNew: true }), "EEXIST"],
+        ];
+        for (const [call, code] of failures) {
+          const error = await call().then(() => undefined, (error) => error);
+          assertEquals(error?.code, code);
+          assert(/^Cannot (lock|update|write) '/.test(error.message), error.message);
+        }
+        assertEquals([list(dir), text(file)], [["file"], "old"]);
+      }),
+    { skip },
+  );
 
-  test(`Locks take the signals of the host in ${where}`, () =>
+  test(`DirLock.acquire() hears the host's signals in ${where}`, () =>
     inTempDir(async (dir) => {
       const library = inContext(buffers).lib;
       const held = await library.DirLock.acquire(dir);
@@ -73,14 +77,14 @@ for (const buffers of [false, true]) {
     }), { skip });
 }
 
-/** An error as another realm makes it for a failed call. */
+/** The error of a failed call in another realm. */
 function foreignError(code: string): Error {
   const error = foreign<Error>(`new Error(${JSON.stringify(`${code}: injected`)})`);
   assert(!(error instanceof Error));
   return Object.assign(error, { code });
 }
 
-test("DirLock.acquire() tries again at an EINTR of another realm", () =>
+test("DirLock.acquire() retries when an EINTR is of another realm", () =>
   inTempDir(async (dir) => {
     let interrupts = 3;
     await intercepted(({ name }) => {
@@ -89,7 +93,7 @@ test("DirLock.acquire() tries again at an EINTR of another realm", () =>
     assertEquals(interrupts, -1);
   }));
 
-test("DirLock.acquire() opens for reading at an EACCES of another realm", () =>
+test("DirLock.acquire() opens for reading when an EACCES is of another realm", () =>
   inTempDir(async (dir) => {
     const calls = await intercepted(({ name, args }) => {
       if (name === "openLock" && args[1] === "read-write") throw foreignError("EACCES");
@@ -98,7 +102,7 @@ test("DirLock.acquire() opens for reading at an EACCES of another realm", () =>
     assertEquals(opened.slice(-2), ["read-write", "read"]);
   }));
 
-test("DirLock.acquire() says that there are no locks at an ENOLCK of another realm", () =>
+test("DirLock.acquire() says that there are no locks when an ENOLCK is of another realm", () =>
   inTempDir((dir) =>
     intercepted(({ name }) => {
       if (name === "lock.tryLock") throw foreignError("ENOLCK");
@@ -109,7 +113,7 @@ test("DirLock.acquire() says that there are no locks at an ENOLCK of another rea
     }).then(() => {})
   ));
 
-test("DirLock.acquire() waits for a descriptor at an EMFILE of another realm", () =>
+test("DirLock.acquire() waits for a descriptor when an EMFILE is of another realm", () =>
   inTempDir(async (dir) => {
     let failures = 3;
     await intercepted(({ name }) => {
@@ -118,7 +122,7 @@ test("DirLock.acquire() waits for a descriptor at an EMFILE of another realm", (
     assertEquals(failures, -1);
   }));
 
-/** An AbortSignal as jsdom has it: of no class of this realm. */
+/** An AbortSignal as in jsdom: not an instance of a class of this realm. */
 class ForeignSignal {
   aborted = false;
   reason: unknown = undefined;
@@ -158,7 +162,7 @@ test("DirLock.acquire() gives up when a signal of another realm is aborted", () 
     held.release();
   }));
 
-test("atomicUpdate() takes a signal of another realm", () =>
+test("atomicUpdate() rejects when a signal of another realm is aborted", () =>
   inTempDir(async (dir) => {
     const foreignSignal = new ForeignSignal();
     const signal = foreignSignal as unknown as AbortSignal;
@@ -170,7 +174,7 @@ test("atomicUpdate() takes a signal of another realm", () =>
     assertEquals(text(file), "two");
   }));
 
-test("atomicUpdate() writes bytes of another realm, and what its promises bring", () =>
+test("atomicUpdate() writes bytes and promises of another realm", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     await atomicUpdate(file, () => foreign<Uint8Array>("new Uint8Array([111, 110, 101])"));
@@ -179,7 +183,7 @@ test("atomicUpdate() writes bytes of another realm, and what its promises bring"
     assertEquals(text(file), "two");
   }));
 
-test("Locks and updates work where there is no Symbol.dispose, and leave no lock held", () =>
+test("Locks and updates release their locks when there is no Symbol.dispose", () =>
   inTempDir(async (dir) => {
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
     const url = new URL(`../support/no_dispose_worker.${extension}`, import.meta.url);

@@ -39,7 +39,7 @@ const programs = native === undefined
 
 for (const one of programs) {
   for (const other of programs) {
-    test(`DirLock on ${one[0]} keeps out ${other[0]}`, () =>
+    test(`DirLock.acquire() on ${one[0]} excludes ${other[0]}`, () =>
       inTempDir(async (dir) => {
         const ways = ["exclusive", "shared"];
         const holder = new Child("hold", [dir, ...ways], one[1]);
@@ -72,7 +72,7 @@ for (const one of programs) {
 }
 
 test(
-  "atomicUpdate() loses no update of Deno, Node and Bun together",
+  "atomicUpdate() keeps all updates when Deno, Node and Bun update one file",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "counter");
