@@ -70,6 +70,13 @@ test("`lock` refuses a missing directory, which --parents creates", () =>
     assertEquals([list(dir), list(path.join(dir, "a"))], [["a"], ["b"]]);
   }));
 
+test("`lock` refuses a file as its directory", () =>
+  inTempDir(async (dir) => {
+    fs.writeFileSync(path.join(dir, "file"), "");
+    const { code, err } = await run(dir, ["lock", "file/", "echo", "never"]);
+    assertEquals([code, err.startsWith("aperture-atomic: Cannot lock '")], [74, true], err);
+  }), onUnix);
+
 test("`lock` exits with the conflict code when the lock is not free in time", () =>
   inTempDir(async (dir) => {
     using _held = await DirLock.acquire(dir);
