@@ -70,7 +70,7 @@ function readArguments(
   for (const token of tokens) {
     if (token.kind === "option") {
       const { name, rawName, value } = token;
-      if (!Object.hasOwn(all, name)) throw new UsageError(`Unknown option '${rawName}'`);
+      if (!Object.keys(all).includes(name)) throw new UsageError(`Unknown option '${rawName}'`);
       const { read, expects } = all[name]!;
       if (read !== undefined) {
         given[name] = value === undefined ? undefined : read(value);

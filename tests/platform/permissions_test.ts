@@ -1,19 +1,20 @@
-/** What Deno's permissions let the library do: all of it in a directory, and nothing more is asked for. */
+/** The library under Deno's permissions: access to one directory is enough, and nothing prompts. */
 import { assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { inTempDir } from "../support/dir.ts";
 import { isDeno, test } from "../support/test.ts";
 
 const skip = !isDeno && "only Deno has permissions";
 
-/** Runs a program with these permissions, in `dir`; what it prints. */
+/** Runs a program with these permissions, in `dir`; returns what it prints. */
 async function output(dir: string, permissions: string[], program: string): Promise<string> {
   const mod = new URL("../../mod.ts", import.meta.url).href;
   const file = path.join(dir, "program.ts");
   fs.writeFileSync(file, `import * as lib from "${mod}";\n${program}`);
-  const config = new URL("../../deno.json", import.meta.url).pathname;
+  const config = fileURLToPath(new URL("../../deno.json", import.meta.url));
   const args = ["run", "--quiet", "--no-prompt", "--no-check", "--config", config];
   args.push(...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]"));
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -47,7 +48,7 @@ const everything = (dir: string) => `
 `;
 
 test(
-  "everything works with read and write permissions for the directory alone",
+  "every call works with read and write permission for only the directory",
   () =>
     inTempDir(async (dir) => {
       const own = path.join(dir, "own");
@@ -58,7 +59,7 @@ test(
 );
 
 test(
-  "everything works with permissions for a relative directory alone",
+  "every call works with permissions for only a relative directory",
   () =>
     inTempDir(async (dir) => {
       const permissions = ["--allow-read=own", "--allow-write=own"];
@@ -103,9 +104,9 @@ for (
       () =>
         inTempDir(async (dir) => {
           fs.mkdirSync(path.join(dir, "own"));
-          const told = await output(dir, [...permissions], report(call));
-          assertEquals(told.replace(/access to .*/, "access to"), `true ${message}`);
-          assertEquals(told.split(" ").at(-1), "undefined");
+          const printed = await output(dir, [...permissions], report(call));
+          assertEquals(printed.replace(/access to .*/, "access to"), `true ${message}`);
+          assertEquals(printed.split(" ").at(-1), "undefined");
           assertEquals(fs.readdirSync(path.join(dir, "own")), []);
         }),
       { skip },

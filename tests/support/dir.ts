@@ -13,7 +13,19 @@ export async function inTempDir<T>(
   try {
     return await fn(dir);
   } finally {
-    fs.rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
+    await removeDir(dir);
+  }
+}
+
+/** Removes a directory; on Windows with retries, since Deno and Bun ignore `maxRetries`. */
+async function removeDir(dir: string): Promise<void> {
+  for (let tries = 1;; tries++) {
+    try {
+      return fs.rmSync(dir, { recursive: true, force: true });
+    } catch (error) {
+      if (process.platform !== "win32" || tries === 6) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
 

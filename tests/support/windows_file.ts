@@ -32,17 +32,22 @@ function callsOfKoffi() {
 }
 
 function callsOfDeno() {
-  const { symbols, close } = Deno.dlopen("kernel32.dll", {
+  const library = Deno.dlopen("kernel32.dll", {
     CreateFileW: {
       parameters: ["buffer", "u32", "u32", "pointer", "u32", "u32", "pointer"],
       result: "isize",
     },
     CloseHandle: { parameters: ["isize"], result: "i32" },
   });
+  const { symbols } = library;
   const createFile = (file: string, ...rest: [number, number, null, number, number, null]) => {
     const units = Uint16Array.from(`${file}\0`, (unit) => unit.charCodeAt(0));
     return symbols.CreateFileW(new Uint8Array(units.buffer), ...rest);
   };
   const closeHandle = (handle: bigint | number) => symbols.CloseHandle(BigInt(handle));
-  return { createFile: createFile as unknown as CreateFile, closeHandle, unload: close };
+  return {
+    createFile: createFile as unknown as CreateFile,
+    closeHandle,
+    unload: () => library.close(),
+  };
 }
