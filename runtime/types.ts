@@ -122,6 +122,11 @@ export interface Runtime {
    * Does nothing on disks, which the identity of a file in the directory shows.
    */
   refreshDir(dir: string, fileId: string): void;
+  /**
+   * Whether a name that is missing in a directory may be about to lead to a new file: before an NFS
+   * client renames a file over one that is open on the same machine, it renames that to `.nfs…`.
+   */
+  mayReappear(dir: string): boolean;
   /** The ids of the live processes that hold a file's lock; null if the system does not report them. */
   lockHolders(path: string): number[] | null;
   /** The code of a failed system call, such as `"ENOENT"`; undefined for other errors. */

@@ -44,8 +44,8 @@ export function parseJson(bytes: Uint8Array, path: string): JsonText {
   try {
     value = JSON.parse(body);
   } catch (cause) {
-    const error = findError(body);
-    // Otherwise it is JSON, but too deep or too large for the engine.
+    const error = cause instanceof SyntaxError ? findError(body) : undefined;
+    // Otherwise it is JSON that is too deep or too large for the engine.
     throw error === undefined
       ? new JsonFileError(path, (cause as Error).message, { cause })
       : new JsonFileError(path, error.reason, { cause, ...placeOf(body, error.offset) });

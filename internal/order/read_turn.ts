@@ -1,9 +1,10 @@
+import { dirname } from "@std/path/dirname";
 import { runtime } from "../../runtime/mod.ts";
 import type { FileInfo } from "../../runtime/types.ts";
 import { codeOf, withContext } from "../base/errors.ts";
-import { opened } from "../base/opened.ts";
+import { opened, type Opener } from "../base/opened.ts";
 import { pathKey } from "../base/paths.ts";
-import { call, runSync, type Steps } from "../base/steps.ts";
+import { call, pause, runSync, type Steps } from "../base/steps.ts";
 import { finishTurnsSync, queueKey, takeTurn } from "./path_queue.ts";
 
 /**
@@ -11,6 +12,11 @@ import { finishTurnsSync, queueKey, takeTurn } from "./path_queue.ts";
  * files are as coarse as the kernel's clock tick, and Deno reports whole milliseconds.
  */
 const MTIME_GRANULARITY_MS = 20;
+
+/** How often to read a file that NFS shows in the middle of a replacement. */
+const MAX_NFS_TRIES = 10;
+/** With it, names that are missing for up to 166 ms, as measured, are found again. */
+const NFS_PAUSE_MS = 20;
 
 /** What to read, and in which path's queue. */
 interface ReadRequest {
@@ -65,21 +71,38 @@ export function waitForTurnSync(path: string): void {
 
 function* nothing(): Steps<void> {}
 
-/** Reads a regular file: reading a FIFO would block until something writes to it. */
+/** Reads a file, again if NFS shows it in the middle of a replacement. */
 function* read({ path, signal }: ReadRequest): Steps<FileVersion> {
   const opener = { signal, descriptors: { waitedMs: 0 } };
+  for (let tries = 1;; tries++) {
+    let version: FileVersion;
+    try {
+      version = yield* readOnce(path, opener);
+    } catch (error) {
+      // Another machine replaced the file after it was opened.
+      if (codeOf(error) === "ESTALE" && tries < MAX_NFS_TRIES) continue;
+      throw withContext(error, `Cannot read '${path}'`);
+    }
+    if (version.info !== undefined || tries === MAX_NFS_TRIES) return version;
+    if (!runtime.mayReappear(dirname(path))) return version;
+    yield* pause(NFS_PAUSE_MS, signal);
+  }
+}
+
+/** Reads a regular file: reading a FIFO would block until something writes to it. */
+function* readOnce(path: string, opener: Opener): Steps<FileVersion> {
+  // Before the content, so that a change in between is noticed.
+  const info = yield* call((fs) => fs.stat(path));
+  if (info === undefined) return { bytes: null };
+  if (info.kind === "directory") throw runtime.error("EISDIR", "Is a directory", path);
+  if (info.kind !== "file") throw runtime.error("ENOTSUP", "Is not a regular file", path);
+  const isRecent = Math.abs(Date.now() - info.mtime) < MTIME_GRANULARITY_MS;
   try {
-    // Before the content, so that a change in between is noticed.
-    const info = yield* call((fs) => fs.stat(path));
-    if (info === undefined) return { bytes: null };
-    if (info.kind === "directory") throw runtime.error("EISDIR", "Is a directory", path);
-    if (info.kind !== "file") throw runtime.error("ENOTSUP", "Is not a regular file", path);
-    const isRecent = Math.abs(Date.now() - info.mtime) < MTIME_GRANULARITY_MS;
     const bytes = yield* opened(opener, (fs) => fs.readFile(path));
     return { bytes, info, copy: isRecent ? bytes.slice() : undefined };
   } catch (error) {
     if (codeOf(error) === "ENOENT") return { bytes: null };
-    throw withContext(error, `Cannot read '${path}'`);
+    throw error;
   }
 }
 

@@ -2,7 +2,7 @@ import * as nodeFs from "node:fs";
 import process from "node:process";
 import { codeOf, fileId, info, infoAt, isWindows } from "./stat.ts";
 import { isNoFullSync } from "../native/full_sync.ts";
-import { refreshDir } from "../shared/directory_refresh.ts";
+import { mayReappear, refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
 import { sleepSync } from "../shared/sleep.ts";
 import type { DirEntry, ErrorCode, LockFile, OpenFile, Runtime } from "../types.ts";
@@ -83,6 +83,11 @@ export const denoRuntime: Runtime = {
     return lockFile(path, Deno.openSync(path, { read: true, write: access === "read-write" }));
   },
   refreshDir,
+  // Permission to read a file in the directory is enough for a read, which must not prompt.
+  mayReappear: (dir) => {
+    const { state } = Deno.permissions.querySync({ name: "read", path: dir });
+    return state === "granted" && mayReappear(dir);
+  },
   lockHolders: (path) => mayReadProc() ? holdersOf(path) : null,
   codeOf,
   error: (code, message) => Object.assign(new (errorClass(code))(message), { code }),

@@ -51,7 +51,8 @@ export function fileId(path: string, { dev, ino, isSymlink }: Deno.FileInfo): st
 
 /** Deno sets no code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
 export function codeOf(error: { code?: unknown; message?: unknown }): string | undefined {
-  if (typeof error.code === "string") return error.code;
+  // "UNKNOWN" stands for ESTALE, for one.
+  if (typeof error.code === "string" && error.code !== "UNKNOWN") return error.code;
   const [, number] = /\(os error (\d+)\)/.exec(String(error.message)) ?? [];
   if (number === undefined) return undefined;
   return isWindows() ? windowsErrorName(Number(number)) : errorName(Number(number));

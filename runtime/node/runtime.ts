@@ -1,6 +1,6 @@
 import * as fs from "node:fs";
 import process from "node:process";
-import { refreshDir } from "../shared/directory_refresh.ts";
+import { mayReappear, refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
 import { loadedWindowsCalls } from "../native/mod.ts";
 import { creation, existing, isRestricted, openFile, openFileSync, settled } from "./file.ts";
@@ -101,6 +101,7 @@ export const nodeRuntime: Runtime = {
   },
   openLock,
   refreshDir,
+  mayReappear,
   lockHolders: holdersOf,
   codeOf,
   error: (code, message, path) => Object.assign(new Error(message), { code, path }),

@@ -15,3 +15,14 @@ export function refreshDir(dir: string, fileId: string): void {
     // A directory that may not be read is not refreshed.
   }
 }
+
+/** See {@linkcode Runtime.mayReappear}. */
+export function mayReappear(dir: string): boolean {
+  if (process.platform !== "linux") return false;
+  try {
+    if (hasDisk(fs.statSync(dir).dev)) return false;
+    return fs.readdirSync(dir).some((name) => name.startsWith(".nfs"));
+  } catch {
+    return false;
+  }
+}

@@ -2,6 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { runInNewContext } from "node:vm";
+import { JsonFileError, readJson, writeJson } from "../../json.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { forms } from "../support/json_forms.ts";
 import { isBun, test } from "../support/test.ts";
@@ -138,3 +139,22 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
     { skip: isBun && "Bun can write it" },
   );
 }
+
+test("readJson() and writeJson() name the file when the engine runs out of memory", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "1");
+    const { parse, stringify } = JSON;
+    const fail = () => {
+      throw new RangeError("Out of memory");
+    };
+    try {
+      Object.assign(JSON, { parse: fail, stringify: fail });
+      await assertRejects(() => readJson(file), JsonFileError, `'${file}' as JSON: Out of memory`);
+      const message = `Cannot write '${file}' as JSON: Out of memory`;
+      await assertRejects(() => writeJson(file, 2), RangeError, message);
+    } finally {
+      Object.assign(JSON, { parse, stringify });
+    }
+    assertEquals(text(file), "1");
+  }));
