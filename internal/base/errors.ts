@@ -25,15 +25,20 @@ export function own<T extends Error>(error: T): T {
 }
 
 /**
- * Puts what failed before the message of a failed system call, and `facts` on the error. Its class
- * and `code` stay. Other errors stay as they are: those that have context already, and a permission
- * that Deno denied, which has no `code`.
+ * Puts what failed before the message of a failed system call, what to do about it after the
+ * message, and `facts` on the error. Its class and `code` stay. Other errors stay as they are: those
+ * that have context already, and a permission that Deno denied, which has no `code`.
  */
-export function withContext(error: unknown, what: string, facts: object = {}): unknown {
+export function withContext(
+  error: unknown,
+  what: string,
+  facts: object = {},
+  hint: string = "",
+): unknown {
   const code = codeOf(error);
   if (code === undefined || ownErrors.has(error as object)) return error;
   const failed = own(error as Error);
-  failed.message = `${what}: ${failed.message}`;
+  failed.message = `${what}: ${failed.message}${hint}`;
   // The stack begins with the message, and was rendered before this one.
   captureStackTrace?.(failed);
   return Object.assign(failed, { code, ...facts });

@@ -26,43 +26,40 @@ export function failure(
   facts: { replaced?: boolean; temp?: string } = {},
 ): unknown {
   const { path } = request;
-  const hint = hintFor(error, request, step);
-  if (hint !== "") {
-    const failed = own(error as Error);
-    failed.message = `${failed.message.replace(/\.$/, "")}. ${hint}`;
+  const grant = `. Grant access to the directory '${dirname(path)}', not to the file: ` +
+    "the temporary file next to it has a new name each time";
+  const { name, message } = Object(error) as Partial<Error>;
+  if (name === "NotCapable" && !message!.endsWith(grant)) {
+    const denied = own(error as Error); // By Deno, and without a code.
+    denied.message += grant;
+    return denied;
   }
+  const code = codeOf(error);
+  const hint = code === "ERR_ACCESS_DENIED" ? grant : hintFor(code, request, step);
   const all = { step, target: path, replaced: false, ...facts };
-  return withContext(error, `Cannot write '${path}'`, all);
+  return withContext(error, `Cannot write '${path}'`, all, hint);
 }
 
 /** The calls that change the directory. */
 const DIRECTORY_STEPS = new Set(["open", "mkdir", "link", "rename"]);
 
 /** What to do about a failure; empty if there is nothing to say. */
-function hintFor(error: unknown, request: WriteRequest, step: string): string {
-  const directory = dirname(request.path);
-  const code = codeOf(error);
-  const { name } = Object(error) as { name?: string };
-  if (name === "NotCapable" || code === "ERR_ACCESS_DENIED") {
-    return `Grant access to the directory '${directory}', not to the file: the name of the ` +
-      "temporary file next to it is new each time";
-  }
+function hintFor(code: string | undefined, request: WriteRequest, step: string): string {
   if (runtime.windows || !DIRECTORY_STEPS.has(step)) return "";
   switch (code) {
     case "ENOENT":
-      return step === "open" && !request.parents
-        ? "The directory is missing: pass `parents: true` to create it"
-        : "";
+      if (step !== "open" || request.parents) return "";
+      return ". The directory is missing: pass 'parents: true' to create it";
     case "EACCES":
-      return `The directory '${directory}' must be writable, not only the file`;
+      return `. The directory '${dirname(request.path)}' must be writable, not only the file`;
     case "EPERM":
-      return "The directory may be sticky and the file another user's, or one of the two may be " +
-        "immutable: see `ls -ld` and `lsattr` (`chattr -i`)";
+      return ". The directory may be sticky and the file another user's, or one of the two may be " +
+        "immutable: see 'ls -ld' and 'lsattr', and 'chattr -i'";
     case "EBUSY":
       if (step !== "rename") return "";
       return request.fallback === undefined
-        ? 'The file is a mount point: pass `fallback: "in-place"` to copy over it'
-        : "The file is a mount point whose mode is not the requested one: `chmod` it first";
+        ? ". The file is a mount point: pass 'fallback: \"in-place\"' to copy over it"
+        : ". The file is a mount point, and 'mode' differs from its mode: 'chmod' it first";
     default:
       return "";
   }

@@ -195,7 +195,7 @@ class Replacement implements Turn<void> {
       const unsupported = isNew && failedWith(error, LINK_REFUSALS)
         ? runtime.error(
           "ENOTSUP",
-          "The file system lacks hard links, which `createNew` needs",
+          "The file system lacks hard links, which 'createNew' needs",
           path,
         )
         : undefined;

@@ -336,7 +336,7 @@ for (const [what, write] of ways) {
             Error,
           );
           assertEquals((error as Error & { code?: string }).code, "EBUSY");
-          assert(error.message.includes("`chmod`"), error.message);
+          assert(error.message.includes("'chmod'"), error.message);
           assertEquals([text(file), fs.statSync(file).mode & 0o7777], ["old", 0o640]);
           await write(file, { fallback, mode: 0o640 });
         });
