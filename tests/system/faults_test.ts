@@ -45,10 +45,11 @@ const settings: [string, AtomicWriteOptions][] = [
 ];
 
 /** Whether a call may succeed although this call of the seam failed. */
-function isTolerated({ name }: SeamCall, code: string): boolean {
+function isTolerated({ name, form }: SeamCall, code: string): boolean {
   // The lock's release, the clean-up, what a file system may refuse, and the check for other
   // writers, which then reads again.
-  return name === "stat" || name === "lock.unlock" || name === "lock.close" || name === "remove" ||
+  return name === "stat" || (name === "readFile" && form === "sync") || name === "lock.unlock" ||
+    name === "lock.close" || name === "remove" ||
     (["file.chown", "file.chmod"].includes(name) && code === "EPERM") ||
     (isWindows && name === "rename" && code === "EPERM");
 }

@@ -9,7 +9,7 @@ import {
   atomicWriteSync,
   isAtomicWriteError,
 } from "../../mod.ts";
-import { inTempDir } from "../support/dir.ts";
+import { inTempDir, list } from "../support/dir.ts";
 import { intercepted, systemError } from "../support/runtime.ts";
 import { isWindows, test, testWithLinks } from "../support/test.ts";
 import { waysToWrite } from "../support/ways.ts";
@@ -150,4 +150,50 @@ test("isAtomicWriteError() is false for all else", () =>
       await assertRejects(() => atomicWrite(file, 1)),
     ];
     for (const other of others) assertEquals(isAtomicWriteError(other), false, String(other));
+  }));
+
+/** What a message says to do about a failure of a call. */
+const hints: [call: string, code: string, options: AtomicWriteOptions, hint: string][] = [
+  ["create", "ENOENT", {}, "pass 'parents: true' to create it"],
+  ["create", "EACCES", {}, "must be writable, not only the file"],
+  ["rename", "EACCES", {}, "must be writable, not only the file"],
+  ["create", "EPERM", {}, "'chattr -i'"],
+  ["rename", "EPERM", {}, "may be sticky"],
+  ["rename", "EBUSY", {}, "pass 'fallback: \"in-place\"'"],
+  ["link", "EPERM", { createNew: true }, "lacks hard links, which 'createNew' needs"],
+  ["create", "ERR_ACCESS_DENIED", {}, "Grant access to the directory"],
+];
+for (const [call, code, options, hint] of hints) {
+  test(`atomicWrite() says what to do about ${code} of ${call}`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      await intercepted(({ name }) => {
+        if (name === call) throw systemError(code);
+      }, async () => {
+        for (const [what, write] of ways.slice(0, 4)) {
+          const { message } = await failureOf(() => write(file, options));
+          assert(message.includes(hint), `${what}: ${message}`);
+          assert(message.startsWith(`Cannot write '${file}': `), `${what}: ${message}`);
+        }
+      });
+    }), { skip: isWindows && "other reasons on Windows" });
+}
+
+test("atomicWrite() with createNew rejects with ENOTSUP where there are no hard links", () =>
+  inTempDir(async (dir) => {
+    // As exFAT and FAT on Linux do.
+    await intercepted(({ name }) => {
+      if (name === "link") throw systemError("EPERM");
+    }, async () => {
+      const error = await failureOf(() =>
+        atomicWrite(path.join(dir, "f"), "", { createNew: true })
+      );
+      assertEquals([error.code, error.step, list(dir)], ["ENOTSUP", "link", []]);
+    });
+  }));
+
+test("atomicWriteSync() has a stack that shows the line of the call", () =>
+  inTempDir((dir) => {
+    const error = assertThrows(() => atomicWriteSync(path.join(dir, "no", "file"), "x"), Error);
+    assert(error.stack!.split("\n")[1]!.includes("errors_test"), error.stack);
   }));

@@ -163,3 +163,41 @@ test(
     }),
   { skip: isWindows && "counted elsewhere" },
 );
+
+for (const how of ["commit", "discard"] as const) {
+  testWithLinks(
+    `AtomicFile.${how}() leaves nothing when the link to its directory was re-pointed`,
+    () =>
+      inTempDir(async (dir) => {
+        const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));
+        for (const name of [one, two]) fs.mkdirSync(name!);
+        fs.symlinkSync("one", link!);
+        const file = await AtomicFile.open(path.join(link!, "file"));
+        await file.write("new");
+        fs.unlinkSync(link!);
+        fs.symlinkSync("two", link!);
+        await file[how]();
+        // The path of a call is looked up when it takes effect.
+        assertEquals([list(one!), list(two!)], [[], how === "commit" ? ["file"] : []]);
+      }),
+  );
+}
+
+testWithLinks(
+  "AtomicFile.commit() gives the file the mode of a target whose directory was re-pointed to it",
+  () =>
+    inTempDir(async (dir) => {
+      const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));
+      for (const name of [one, two]) fs.mkdirSync(name!);
+      fs.writeFileSync(path.join(two!, "file"), "old");
+      fs.chmodSync(path.join(two!, "file"), 0o600);
+      fs.symlinkSync("one", link!);
+      const file = await AtomicFile.open(path.join(link!, "file"));
+      await file.write("new");
+      fs.unlinkSync(link!);
+      fs.symlinkSync("two", link!);
+      await file.commit();
+      assertEquals([list(one!), fs.readFileSync(path.join(two!, "file"), "utf8")], [[], "new"]);
+      if (!isWindows) assertEquals(fs.statSync(path.join(two!, "file")).mode & 0o777, 0o600);
+    }),
+);

@@ -3,7 +3,14 @@ import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/as
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
-import { atomicUpdate, type AtomicWriteOptions, isTempName, sweepTempFiles } from "../../mod.ts";
+import {
+  atomicUpdate,
+  type AtomicWriteOptions,
+  isAtomicWriteError,
+  isTempName,
+  sweepTempFiles,
+} from "../../mod.ts";
+import { onPlatform } from "../support/fake.ts";
 import { content, numberOf } from "../support/content.ts";
 import { inTempDir, list, openDescriptors, text } from "../support/dir.ts";
 import { intercepted, type Interceptor, recorded, systemError } from "../support/runtime.ts";
@@ -57,6 +64,37 @@ for (const [what, write] of ways) {
     );
     assertEquals((error as Error & { code?: string }).code, "ENOENT");
   }, { skip: process.platform !== "linux" && "there is no /proc" });
+
+  testWithLinks(
+    `${what} with parents rejects a dangling link to a directory with EEXIST`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.symlinkSync("missing", path.join(dir, "link"));
+        const file = path.join(dir, "link", "sub", "file");
+        const error = await assertRejects(
+          () => Promise.resolve().then(() => write(file, { parents: true })),
+          Error,
+        );
+        assert(isAtomicWriteError(error));
+        assertEquals([error.code, error.step], ["EEXIST", "mkdir"]);
+        assert(error.message.includes("symbolic link to a directory that does not exist"));
+        assertEquals(list(dir), ["link"]);
+      }),
+  );
+
+  test(`${what} with parents makes one call for each missing directory, and none if all exist`, () =>
+    inTempDir(async (dir) => {
+      const directories = ["a", "a/b"].map((name) => path.join(dir, name));
+      const made = async () => {
+        const calls = await recorded(() =>
+          write(path.join(dir, "a/b/file"), { parents: true, durability: "none" })
+        );
+        return calls.filter(({ name }) => name === "mkdir").map(({ args }) => args[0]);
+      };
+      assertEquals(await made(), directories);
+      fs.rmSync(path.join(dir, "a/b/file"));
+      assertEquals(await made(), []);
+    }));
 
   test(
     `${what} with durability "durable" syncs every directory that it made`,
@@ -395,6 +433,28 @@ for (const [what, write] of ways) {
           assertEquals([text(victim), list(dir)], ["precious", ["file", "victim"]]);
         }
       }),
+  );
+
+  test(
+    `${what} does not copy in place on Windows, where EBUSY means that the file is open`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        fs.writeFileSync(file, "old");
+        // Windows does not retry for a read-only file, which it never replaces.
+        fs.chmodSync(file, 0o444);
+        await onPlatform(() => ({ windows: true }), () =>
+          intercepted(refuses(file, "EBUSY"), async () => {
+            const error = await assertRejects(
+              () =>
+                Promise.resolve().then(() => write(file, { fallback })),
+              Error,
+            );
+            assertEquals((error as Error & { code?: string }).code, "EBUSY");
+          }));
+        assertEquals([text(file), list(dir)], ["old", ["file"]]);
+      }),
+    { skip: isWindows && "renames are retried on Windows" },
   );
 
   test(`${what} rejects a fallback with createNew, and a bad one, before anything touches the disk`, () =>
