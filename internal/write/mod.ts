@@ -1,8 +1,7 @@
-import { kindOf } from "../base/options.ts";
 import { contentOf, contentOfChunks, isBlob, isReadable } from "./content.ts";
 import { replace, replaceSync } from "./replacement.ts";
 import type { WriteRequest } from "./request.ts";
-import { replaceFrom, sourceOf } from "./source.ts";
+import { replaceFrom, sourceOf, wrongData } from "./source.ts";
 
 /** Starts a write. Data in memory joins the queue immediately, a source when it has ended. */
 export function write(request: WriteRequest, data: unknown): Promise<void> {
@@ -16,10 +15,7 @@ export function write(request: WriteRequest, data: unknown): Promise<void> {
 export function writeSync(request: WriteRequest, data: unknown): void {
   const content = contentOf(data) ?? contentOfChunks(data);
   if (content === undefined) {
-    throw new TypeError(
-      "Data must be a string, an ArrayBuffer, a view of one or a synchronous iterable of these: " +
-        `received ${kindOf(data)}`,
-    );
+    throw wrongData(data, "a string, bytes or an iterable of strings and bytes");
   }
   replaceSync(request, content);
 }
