@@ -1,5 +1,5 @@
-// Runs a task of deno.json with the Deno of the tool chain: node scripts/with_deno.mjs TASK [ARG...]
-// With another one if APERTURE_DENO names it.
+// Runs a task of deno.json with the tool chain's Deno: node scripts/with_deno.mjs TASK [ARG...]
+// APERTURE_DENO can name another Deno.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";

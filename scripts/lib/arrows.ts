@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { specifiersOf } from "./specifiers.ts";
 
-/** A part of the repository: the files that a pattern matches, on one floor. */
+/** A room of the repository: the files that a pattern matches, on one floor. */
 interface Room {
   readonly name: string;
   readonly floor: number;
@@ -13,8 +13,8 @@ const room = (floor: number, name: string, files: RegExp): Room => ({ name, floo
 const folder = (floor: number, name: string): Room => room(floor, name, new RegExp(`^${name}`));
 
 /**
- * The rooms, the first that matches. A file imports from its own room and from lower floors: rooms
- * on one floor do not know each other.
+ * The rooms; the first match counts. A file imports from its own room and from lower floors only:
+ * rooms on the same floor must not import each other.
  */
 const ROOMS: readonly Room[] = [
   room(0, "runtime/types.ts", /^runtime\/types\.ts$/),
@@ -38,7 +38,7 @@ const ROOMS: readonly Room[] = [
   room(13, "what is not published", /^/),
 ];
 
-/** What is wrong with the imports below `root`, those of types included: one line for each. */
+/** Reports each import below `root` that breaks the rules, imports of types included. */
 export function wrongArrows(root: string): string[] {
   const files = modules(root);
   const imports = new Map(files.map((file) => [file, importsOf(root, file)]));
@@ -58,7 +58,7 @@ function roomOf(file: string): Room {
   return ROOMS.find(({ files }) => files.test(file))!;
 }
 
-/** All modules of the repository, by their path from its top. */
+/** All modules of the repository, relative to its root. */
 function modules(root: string, dir = ""): string[] {
   return fs.readdirSync(path.join(root, dir), { withFileTypes: true }).flatMap((entry) => {
     const name = dir === "" ? entry.name : `${dir}/${entry.name}`;

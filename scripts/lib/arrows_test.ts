@@ -15,7 +15,7 @@ const GOOD = {
   "scripts/lib/x.ts": "",
 };
 
-/** The check of a tree of these files. */
+/** Checks a tree of these files. */
 function check(files: Record<string, string>): string[] {
   const dir = Deno.makeTempDirSync();
   try {

@@ -6,12 +6,12 @@ interface JestReport {
   }[];
 }
 
-/** Checklist that pass by not throwing, and a last line that sums them up. */
+/** Steps that pass by not throwing, and a last line with their number. */
 export class Checklist {
   #passed = 0;
   #failed = 0;
 
-  /** One step. */
+  /** Runs one step. */
   async run(name: string, work: () => unknown): Promise<void> {
     try {
       await work();
@@ -23,7 +23,7 @@ export class Checklist {
     }
   }
 
-  /** The tests that a runner told of in Jest's JSON, each a step; `names` are those to be had. */
+  /** Makes a step of each test in a runner's report, in Jest's JSON; all of `names` must be in it. */
   async reported(of: string, report: string, names: readonly string[]): Promise<void> {
     const read = () => JSON.parse(fs.readFileSync(report, "utf8")) as JestReport;
     const tests = fs.existsSync(report)
@@ -45,7 +45,7 @@ export class Checklist {
   }
 }
 
-/** Throws unless both are the same when written as JSON. */
+/** Throws unless both have the same JSON. */
 export function expect(actual: unknown, expected: unknown): void {
   const [a, e] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (a !== e) throw new Error(`Expected ${e}: got ${a}`);

@@ -1,9 +1,9 @@
 import { nodeModules, root, setUp } from "./setup.mjs";
 
-/** The Bun of the tool chain; tests find it in the environment as APERTURE_BUN. */
+/** The tool chain's Bun; tests find it through the environment variable APERTURE_BUN. */
 export const bun: string = `${nodeModules}/.bin/bun`;
 
-/** Whether a command can be run, found out by asking for its version. */
+/** Whether a command works: tries `--version`. */
 export async function isThere(command: string): Promise<boolean> {
   try {
     return (await new Deno.Command(command, { args: ["--version"] }).output()).success;
@@ -13,19 +13,19 @@ export async function isThere(command: string): Promise<boolean> {
   }
 }
 
-/** The version that a command tells. */
+/** The version that a command prints. */
 export async function version(command: string): Promise<string> {
   const { stdout } = await new Deno.Command(command, { args: ["--version"] }).output();
   return new TextDecoder().decode(stdout).trim().replace(/^v/, "");
 }
 
-/** Runs a command at the top of the repository; throws if it fails. */
+/** Runs a command in the repository's root; throws if it fails. */
 export async function must(command: string, args: readonly string[]): Promise<void> {
   const { code } = await new Deno.Command(command, { args: [...args], cwd: root }).spawn().status;
   if (code !== 0) throw new Error(`${command} ${args.join(" ")} failed with exit code ${code}`);
 }
 
-/** What a command prints; throws with it if the command fails. */
+/** Returns what a command prints; throws an error with it if the command fails. */
 export async function output(
   command: string,
   args: readonly string[],
@@ -41,12 +41,12 @@ export async function output(
   return text!.trim();
 }
 
-/** Builds the npm package, or with `--tests` the tests for it, where there are Node and npm. */
+/** Builds the npm package, or its tests with `--tests`; returns false without Node or npm. */
 export async function build(imports: readonly string[], ...args: string[]): Promise<boolean> {
   if (!await isThere("node") || !await isThere("npm")) return false;
   setUp();
   Deno.env.set("APERTURE_BUN", bun);
-  // Deno 2.7 takes rollup's CommonJS for an ES module without the flag.
+  // Without the flag, Deno 2.7 takes rollup's CommonJS for an ES module.
   const flags = ["-A", "--unstable-detect-cjs", ...imports];
   await must(Deno.execPath(), ["run", ...flags, `${root}/scripts/build_npm.ts`, ...args]);
   return true;

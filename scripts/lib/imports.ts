@@ -4,15 +4,15 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { root } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
 
-/** The arguments, as JSON, for what is started from here. */
+/** The environment variable that passes the arguments on to child processes, as JSON. */
 const ARGS = "APERTURE_DENO_ARGS";
 
-/** The import map for where JSR cannot be reached; {@linkcode importArgs} writes it. */
+/** The import map that is used without JSR; {@linkcode importArgs} writes it. */
 const NPM_IMPORTS = `${root}/scripts/npm_imports.json`;
 
 /**
- * Arguments that give `deno check`, `run` and `test` imports that can be had: none where JSR
- * answers, which is found out by asking, once; elsewhere those that take all from npm.
+ * Arguments for `deno check`, `run` and `test` that make imports work: none if JSR answers, otherwise
+ * an import map that takes everything from npm. JSR is asked once.
  */
 export async function importArgs(): Promise<string[]> {
   const known = Deno.env.get(ARGS);
@@ -72,7 +72,7 @@ export function ownImports(base: string): Record<string, string> {
   );
 }
 
-/** The modules of the standard library that the sources name, in their examples too. */
+/** The modules of the standard library that sources and examples import. */
 function stdSpecifiers(): Set<string> {
   const found = new Set<string>();
   const top = fs.readdirSync(root).filter((name) => /\.(ts|md)$/.test(name));
@@ -87,8 +87,8 @@ function stdSpecifiers(): Set<string> {
 }
 
 /**
- * The file of the npm package `deno-std` that a module of the standard library is; for
- * `@std/fs/ensure-dir`, which is not in it, a stand-in from the top of the repository.
+ * The file of the npm package `deno-std` that provides a module of the standard library. It lacks
+ * `@std/fs/ensure-dir`: there, the path of a substitute from the repository's root.
  */
 export function stdFile(specifier: string): string {
   if (specifier === "@std/fs/ensure-dir") return "scripts/lib/ensure_dir.ts";

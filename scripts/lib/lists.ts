@@ -2,10 +2,10 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { filesOf } from "./trees.ts";
 
-/** The most files that a folder holds: more hide what belongs together. */
+/** How many files a folder may hold: more hide what belongs together. */
 const MAX_FILES = 24;
 
-/** The folders below `root` that a document leaves out which lists them, and those that are too full. */
+/** Reports the files and folders that a list leaves out, and folders with too many files. */
 export function unlistedFiles(root: string): string[] {
   const read = (document: string) => fs.readFileSync(path.join(root, document), "utf8");
   const [architecture, contributing] = [read("ARCHITECTURE.md"), read("CONTRIBUTING.md")];

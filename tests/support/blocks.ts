@@ -1,6 +1,6 @@
 /**
- * Sees that a promise stays pending until `release` is called, and is settled then; returns
- * its value. It cannot fail by being slow, only by the promise being settled too early.
+ * Checks that a promise stays pending until `release` is called, then waits for it and returns its
+ * value. A slow machine cannot make it fail, only a promise that settles too early.
  */
 export async function assertBlocks<T>(promise: Promise<T>, release: () => void): Promise<T> {
   let settled = false;

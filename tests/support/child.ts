@@ -39,7 +39,7 @@ export class Child {
       env: { ...process.env, ...options.env },
     });
     endWithTest(this.process);
-    // Writing to a process that has ended is no failure of its own: its exit code is.
+    // Writing to a process that has ended must not fail the test: exit() reports how it ended.
     this.process.stdin!.on("error", () => {});
     this.#exit = once(this.process, "close");
     this.#exit.catch(() => {}); // Reported by exit().

@@ -1,6 +1,6 @@
 /**
- * Content that tells whether it is whole: a header with its length and a number, then
- * bytes that follow from both.
+ * Content that reveals whether it is whole: a header with its length and a number, then bytes that
+ * follow from both.
  */
 export function content(number: number, length: number): Uint8Array {
   const bytes = new Uint8Array(8 + length);
@@ -14,7 +14,7 @@ export function content(number: number, length: number): Uint8Array {
   return bytes;
 }
 
-/** The number of a content that is whole; throws if it is torn. */
+/** The number of whole content; throws if the content is torn. */
 export function numberOf(bytes: Uint8Array): number {
   if (bytes.byteLength < 8) throw new Error(`Torn: ${bytes.byteLength} bytes`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -28,7 +28,7 @@ export function numberOf(bytes: Uint8Array): number {
   return number;
 }
 
-/** A Blob of these; the type of its parts has another name in each runtime's library. */
+/** Creates a Blob. The type of its parts differs between the runtimes' libraries. */
 export function blobOf(...parts: (Uint8Array | string)[]): Blob {
   return new Blob(parts as ConstructorParameters<typeof Blob>[0]);
 }

@@ -6,13 +6,13 @@ import { isDeno } from "./test.ts";
 
 type Library = typeof import("../../mod.ts");
 
-/** Why there is no {@linkcode otherCopy}. */
+/** Why {@linkcode otherCopy} does not work here. */
 export const noOtherCopy: string | false = !isDeno && !import.meta.url.includes("/esm/") &&
   "the tests of the ES modules load both kinds";
 
 /**
- * A second copy of the library in this program: on Node and Bun the CommonJS one beside the ES
- * modules, on Deno one of the sources in `dir`.
+ * Loads a second copy of the library into this program: on Node and Bun the CommonJS build next to
+ * the ES modules, on Deno a copy of the sources in `dir`.
  */
 export function otherCopy(dir: string): Promise<Library> {
   if (!isDeno) {

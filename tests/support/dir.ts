@@ -29,19 +29,19 @@ async function removeDir(dir: string): Promise<void> {
   }
 }
 
-/** What is in a directory, sorted, but for lock files. */
+/** The directory's entries, sorted, without lock files. */
 export function list(dir: string): string[] {
   return fs.readdirSync(dir).filter((name) => name !== ".aperture.lock").sort();
 }
 
-/** The content of a file as text. */
+/** The file's content as text. */
 export function text(file: string): string {
   return fs.readFileSync(file, "utf8");
 }
 
 /**
- * How many descriptors this process has open below a directory, if nothing else is said that of
- * temporary files, where that can be told. The runtime opens others when it likes.
+ * How many descriptors this process has open below a directory, by default the one for temporary
+ * files. 0 except on Linux. The runtime opens other descriptors at any time.
  */
 export function openDescriptors(dir: string = fs.realpathSync(tmpdir())): number {
   if (process.platform !== "linux") return 0;
@@ -49,12 +49,12 @@ export function openDescriptors(dir: string = fs.realpathSync(tmpdir())): number
     try {
       return fs.readlinkSync(`/proc/self/fd/${descriptor}`).startsWith(dir);
     } catch {
-      return false; // That of readdirSync() itself.
+      return false; // readdirSync()'s own descriptor.
     }
   }).length;
 }
 
-/** Calls `fn` with a file that has old content; that and nothing else must be there after it. */
+/** Calls `fn` with a file, whose content and directory must be unchanged afterwards. */
 export function unchanged(fn: (file: string) => Promise<unknown>): Promise<void> {
   return inTempDir(async (dir) => {
     const file = path.join(dir, "file");

@@ -2,7 +2,7 @@ import { runtime, useRuntime } from "../../runtime/mod.ts";
 import type { FileInfo, LockFile, Runtime } from "../../runtime/types.ts";
 import { LOCK_FILE_NAME } from "../../mod.ts";
 
-/** Calls `fn` on a platform that differs from this one in some parts. */
+/** Calls `fn` with a runtime that differs from this one in some parts. */
 export async function onPlatform<T>(
   differences: (real: Runtime) => Partial<Runtime>,
   fn: () => T | Promise<T>,
@@ -17,8 +17,8 @@ export async function onPlatform<T>(
 }
 
 /**
- * Locks as `LockFileEx` gives them: a handle that holds an exclusive lock is refused another one,
- * and who waits for it waits for itself.
+ * Locks with the rules of `LockFileEx`: a handle with an exclusive lock cannot get a second one, and
+ * waiting for it never ends.
  */
 export function windowsLocks(real: Runtime): Partial<Runtime> {
   const openLock = (path: string, access: "read-write" | "read"): LockFile => {
@@ -42,7 +42,7 @@ export function windowsLocks(real: Runtime): Partial<Runtime> {
   return { openLock, kernelWaits: 4 };
 }
 
-/** Files without an identity, as on a Windows file system that tells an index of 0. */
+/** Files without an identity, as on a Windows file system that reports an index of 0. */
 export function noIdentity(real: Runtime): Partial<Runtime> {
   const lstat = (file: string): FileInfo | undefined => {
     const info = real.sync.lstat(file);

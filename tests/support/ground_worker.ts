@@ -9,12 +9,12 @@ import { content, numberOf } from "./content.ts";
 
 const { atomicUpdate, AtomicFile, atomicWrite, atomicWriteSync, DirLock, withDirLock } = library;
 
-/** What the proof on real ground has done in other processes: see `Child`. */
+/** Jobs of the proof for other processes; `Child` starts them. */
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   /**
-   * Writes versions of several files in every way until killed. What was begun and what is done
-   * goes into `journal`, which is on another file system: what is noted there has happened.
-   * `root` has directories `{durability}-{name}` and `shared-{durability}` already.
+   * Writes versions of several files in every way until killed. It notes what it begins and what it
+   * completes in `journal`, on another file system that keeps every note. `root` must contain the
+   * directories `{durability}-{name}` and `shared-{durability}`.
    */
   async writeUntilCut(root, journal, durability, name, variant) {
     if (variant !== undefined) breakOnPurpose(variant);
@@ -113,7 +113,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Holds the lock until told to go on; says then whether it holds it still. */
+  /** Holds the lock until the next line, then prints whether it still holds it. */
   async hold(dir) {
     const lock = await DirLock.acquire(dir!);
     console.log("held");
@@ -128,9 +128,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Takes and frees the lock for `time` ms, every `shared`th time exclusively if that is not 0.
-   * Whoever finds another where nobody may be says so. `how` may be a lock that is none: a file
-   * that is there.
+   * Acquires and releases the lock for `time` ms; if `shared` is not 0, only every `shared`th time
+   * exclusively. Reports any other holder that it must exclude. `how` can name a broken lock: the
+   * existence of a file.
    */
   async contend(dir, time, shared, name, how) {
     const locked = { flock: lockByKernel, existence: lockByExistence }[how!]!;
@@ -152,7 +152,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`turns ${turns} ${Math.round(longest)}`);
   },
 
-  /** Adds to a counter `times` times with atomicUpdate; says how many failed, and how. */
+  /** Increments a counter `times` times with atomicUpdate; prints how many calls failed, and how. */
   async update(file, times) {
     const failed: string[] = [];
     for (let i = 0; i < Number(times); i++) {
@@ -168,7 +168,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`failed ${failed.length} ${[...new Set(failed)].join(" ")}`);
   },
 
-  /** Adds to a counter by hand, in place, under the lock. */
+  /** Increments a counter by hand, in place, under the lock. */
   async countInPlace(dir, times) {
     const file = path.join(dir!, "counter");
     for (let i = 0; i < Number(times); i++) {
@@ -181,8 +181,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Reads until told to stop; says how many reads there were, all of them whole, and how many were
-   * refused because the file was replaced between its opening and its reading.
+   * Reads until the next line. Prints how many reads there were, all of them whole, and how many
+   * failed because the file was replaced after it was opened.
    */
   async read(file) {
     let [reads, stale, last, stop] = [0, 0, 0, false];
@@ -206,7 +206,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`reads ${reads} ${stale}`);
   },
 
-  /** Writes under the lock each time that it is told to; says how it went, and in how many ms. */
+  /** Writes under the lock for each line; prints the outcome and how many ms it took. */
   async writeWhenTold(file) {
     console.log("ready");
     for (let number = 1;; number++) {
@@ -226,7 +226,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Says as JSON how many ms each operation takes: the median of `times`, and the longest. */
+  /** Prints as JSON how many ms each operation takes: the median of `times`, and the maximum. */
   async measure(dir, times) {
     const file = path.join(dir!, "measured");
     const bytes = content(1, 4_088);
@@ -256,7 +256,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(JSON.stringify(found));
   },
 
-  /** Writes once; says as JSON how that went. */
+  /** Writes once; prints the outcome as JSON. */
   async writeOnce(file, form, options) {
     const bytes = content(2, 20_000);
     let outcome = {};
@@ -271,7 +271,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(JSON.stringify(outcome));
   },
 
-  /** Writes a stream of so many MiB. */
+  /** Writes a stream of `mebibytes` MiB. */
   async writeMuch(file, mebibytes) {
     async function* source(): AsyncGenerator<Uint8Array> {
       for (let i = 0; i < Number(mebibytes); i++) {
@@ -284,10 +284,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Does all that the library can until told to stop: on `root`, a disk that may be full, with
-   * descriptors that run out, a clock that is set back, and locks in `locks`. Told "usage", it
-   * rests and says how many descriptors, threads, KiB of objects and MiB of memory there are.
-   * Says "bad" with what must not be.
+   * Uses every feature of the library until the next line: in `root`, on a disk that may be full,
+   * with descriptors that run out, a clock that is set back, and locks in `locks`. On the line
+   * "usage" it pauses and prints the number of descriptors, threads, KiB of objects and MiB of
+   * memory. Failures are lines that start with "bad".
    */
   async soak(root, journal, locks, name) {
     const note = noteIn(journal!);
@@ -315,7 +315,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         }
       })());
     };
-    /** Reads as a reader would; undefined if there is no descriptor for it. */
+    /** Reads like any reader; undefined if no descriptor is free. */
     const look = (file: string): number | undefined => {
       try {
         return numberOf(fs.readFileSync(file));
@@ -378,7 +378,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         50,
       );
     }
-    // One that a process of this name left when it was killed.
+    // A killed process of this name may have left one.
     fs.rmSync(path.join(root!, `${name}-new`), { force: true });
     repeat(
       async () => {
@@ -444,7 +444,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         20,
       );
     }
-    // More than a write takes while the disk is full and descriptors are short: 20 s were too few.
+    // Longer than a write takes on a full disk with few descriptors: 20 s were too short.
     repeat(() => library.sweepTempFiles(root!, { olderThan: 60_000 }), 500, 1_000);
     repeat(
       async () => {
@@ -477,7 +477,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       if (await line() !== "usage") break;
       resting = true;
       while (active > 0) await new Promise((go) => setTimeout(go, 10));
-      // Threads of a pool that have nothing to do end after a while.
+      // Idle threads of a pool end after a while.
       await new Promise((go) => setTimeout(go, 12_000));
       (globalThis as { gc?: () => void }).gc?.();
       giveBack();
@@ -493,7 +493,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 };
 
-/** Gives to the system what glibc keeps of memory that is free: 70 of Deno's 195 MiB. */
+/** Returns free memory to the system, which glibc keeps: 70 of Deno's 195 MiB. */
 function giveBack(): void {
   if (!("Deno" in globalThis)) {
     loadKoffi().load("libc.so.6").func("int malloc_trim(size_t)")(0);
@@ -505,15 +505,15 @@ function giveBack(): void {
   libc.close();
 }
 
-/** Neither Node nor Deno knows its name. */
+/** Neither Node nor Deno has a name for it. */
 const ESTALE = 116;
 
 /**
- * Whether a mark goes by itself. The kernel frees the locks of a process that was killed a moment
- * before it says that the process is dead, and the mark of that one stays.
+ * Whether a mark's process is alive and removes it. The kernel frees a killed process's locks a moment
+ * before it reports the process as dead; the mark of such a process stays.
  */
 async function isLeftByTheLiving(mark: string): Promise<boolean> {
-  // Of two that see each other none goes first.
+  // Two that see each other both wait.
   for (let tries = 0; tries < 1_000 && fs.existsSync(mark); tries++) {
     if (!isAlive(Number(path.basename(mark).split("-")[1]))) return false;
     await new Promise((go) => setTimeout(go, 1));
@@ -535,7 +535,7 @@ async function lockByKernel(dir: string, shared: boolean): Promise<() => void> {
   return () => lock.release();
 }
 
-/** What many programs do: go on when there is no lock file, and make one. */
+/** Locks as many programs do: if there is no lock file, create one. */
 async function lockByExistence(dir: string): Promise<() => void> {
   const file = path.join(dir, "lock");
   while (fs.existsSync(file)) await new Promise((go) => setTimeout(go, 1));
@@ -551,13 +551,13 @@ function codeOf(error: unknown): string {
   return (error as { code?: string }).code ?? (error as Error).name;
 }
 
-/** A journal that other processes append to too. */
+/** Opens a journal to which other processes append too. */
 function noteIn(journal: string): (what: "begun" | "done", file: string, n: number) => void {
   const descriptor = fs.openSync(journal, "a");
   return (what, file, n) => void fs.writeSync(descriptor, `${what} ${file} ${n}\n`);
 }
 
-/** From nothing to 4 MB, most often little. */
+/** A size up to 4 MB, usually small. */
 function someSize(): number {
   return Math.floor(Math.random() ** 6 * 4_000_000);
 }
@@ -570,7 +570,7 @@ async function* inPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** Breaks a promise of the library below it, on Deno, to show that this is noticed. */
+/** Breaks a promise by replacing calls of Deno, to show that the proof notices. */
 function breakOnPurpose(variant: string): void {
   const { sync, syncSync } = Deno.FsFile.prototype;
   const { link, linkSync, rename, renameSync } = Deno;
@@ -600,7 +600,7 @@ function breakOnPurpose(variant: string): void {
 
 let lines: AsyncIterator<string> | undefined;
 
-/** Waits to be told to go on. */
+/** Waits for a line; exits at the end of the input. */
 async function line(): Promise<string> {
   lines ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]();
   const { done, value } = await lines.next();

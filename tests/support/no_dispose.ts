@@ -1,7 +1,7 @@
 import process from "node:process";
 
 // As in Node 20.0 to 20.3 and in Jest 29. The properties cannot be deleted, and a proxy of Symbol
-// itself has to show them. Only in a worker: a test imports this to have it built along.
+// must report them. Only in a worker: a test imports this file to have it compiled.
 if (process.argv[2] === "aperture-worker") {
   const real = Symbol;
   const missing = (name: string | symbol) => name === "dispose" || name === "asyncDispose";

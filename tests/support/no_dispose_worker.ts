@@ -1,3 +1,3 @@
-// The order matters: the library is loaded where the symbols are missing already.
+// The order matters: the symbols must be missing when the library is loaded.
 import "./no_dispose.ts";
 import "./worker.ts";

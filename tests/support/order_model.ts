@@ -1,6 +1,6 @@
 /**
- * Random programs of calls on one path, and a sequential model of them: whether what a program
- * did, call by call, is what the calls would have done one after another in some allowed order.
+ * Random programs of calls on one path, and a sequential model. It checks whether each call's result
+ * could come from running the calls one after another in some allowed order.
  */
 import { Buffer } from "node:buffer";
 import * as fs from "node:fs";
@@ -16,7 +16,7 @@ import { intercepted, systemError } from "./runtime.ts";
 import { bytesOf } from "./temps.ts";
 import { isWindows, isWine } from "./test.ts";
 
-/** The calls that a program is made of: those of the library, or broken ones. */
+/** The calls that make up a program: the library's, or broken ones. */
 export interface Calls {
   write(path: string, data: AtomicData, options: AtomicWriteOptions): Promise<void>;
   writeSync(path: string, data: AtomicDataSync, options: AtomicWriteSyncOptions): void;
@@ -38,7 +38,7 @@ export interface Calls {
 type Kind = "write" | "sync" | "stream" | "draft" | "update";
 type Failure = "write" | "rename" | undefined;
 
-/** One thing that a program does. */
+/** One step of a program. */
 export type Step =
   | {
     readonly do: Kind;
@@ -48,22 +48,22 @@ export type Step =
     readonly options: AtomicWriteOptions;
     readonly failure: Failure;
   }
-  /** Lets `turns` of the event loop pass. */
+  /** Waits for `turns` of the event loop. */
   | { readonly do: "pass"; readonly turns: number }
-  /** Waits for all calls, and perhaps puts something else at the path. */
+  /** Waits for all calls, and may put something else at the path. */
   | { readonly do: "wait"; readonly put: Put };
 
 type CallStep = Extract<Step, { readonly id: number }>;
 
 type Put = "nothing" | "file" | "link" | "dangling" | undefined;
 
-/** A program: what is at the path first, and its steps. */
+/** A program: what is at the path at first, and the steps. */
 export interface Program {
   readonly start: Put;
   readonly steps: readonly Step[];
 }
 
-/** Numbers from 0 to 1 that follow from a seed (mulberry32). */
+/** Pseudo-random numbers from 0 to 1 (mulberry32). */
 export function random(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -75,15 +75,15 @@ export function random(seed: number): () => number {
   };
 }
 
-/** The program of a seed. */
+/** The program for a seed. */
 export function programOf(seed: number, links: boolean): Program {
   const next = random(seed);
   const one = <T>(...choices: T[]): T => choices[Math.floor(next() * choices.length)]!;
   const puts: Put[] = links ? ["nothing", "file", "link", "dangling"] : ["nothing", "file"];
   const length = 3 + Math.floor(next() * 10);
-  // Programs of equal calls, and of different ones.
+  // Some programs repeat one kind of call, others mix them.
   const alike = next() < 0.4;
-  // An update goes on with the file that it has read, whatever becomes of the link to it.
+  // An update keeps to the file that it has read, whatever happens to the link.
   const replaces = next() < 0.5;
   const steps: Step[] = [];
   let flexible = 0;
@@ -99,9 +99,9 @@ export function programOf(seed: number, links: boolean): Program {
       continue;
     }
     let kind: Kind = one("write", "write", "write", "write", "sync", "stream", "draft", "update");
-    // The search for an order has to end: few calls between two waits are free to move.
+    // To bound the search for an order, few calls between two waits can move.
     if (kind !== "write" && kind !== "sync" && ++flexible > 3) kind = "write";
-    // A synchronous call cannot replace under Wine what an update of its own thread is reading.
+    // Under Wine, a synchronous call cannot replace a file that an update in the same thread is reading.
     if (kind === "update" && (replaces || isWine)) kind = "write";
     const mode = alike ? undefined : one(undefined, undefined, 0o600, 0o640);
     const options: AtomicWriteOptions = {
@@ -122,21 +122,21 @@ export function programOf(seed: number, links: boolean): Program {
   return { start: one(...puts), steps };
 }
 
-/** What became of a call. */
+/** The outcome of a call. */
 interface Done {
   readonly step: CallStep;
   readonly called: number;
-  /** When all of it was there: a stream had ended, a draft was committed, a function returned. */
+  /** When its content was complete: a stream ended, a draft was committed, a function returned. */
   complete?: number;
   settled: number;
   outcome: "ok" | "EEXIST" | "injected" | "pending" | string;
-  /** For an update: the number of what it read, 0 for a file that was put there, null for none. */
+  /** For an update: the number that it read, 0 for a file that was put there, null for no file. */
   read?: number | null;
 }
 
-/** What is at the path, and behind it if that is a link. */
+/** What is at the path, and where it leads if it is a link. */
 interface World {
-  /** Undefined for nothing, "link" for a link to the target. */
+  /** Undefined if nothing is there, "link" for a link to the target. */
   readonly entry: Content | "link" | undefined;
   readonly target: Content | undefined;
 }
@@ -148,7 +148,7 @@ interface Content {
 
 const INJECTED = "injected";
 
-/** Runs a program with `calls`; throws if the calls had no allowed order. */
+/** Runs a program with `calls`; throws if no allowed order explains the results. */
 export async function runProgram(dir: string, program: Program, calls: Calls): Promise<void> {
   const file = path.join(dir, "file");
   const target = path.join(dir, "target");
@@ -183,7 +183,7 @@ export async function runProgram(dir: string, program: Program, calls: Calls): P
     await Promise.all(running);
     const expected = ["file", "target", "sub", ".aperture.lock"];
     const left = () => fs.readdirSync(dir).filter((name) => !expected.includes(name));
-    // A call that was taken over may be done before what it had begun is.
+    // A call that was taken over may end before the work that it had begun.
     const patience = performance.now() + 2_000;
     while (left().length + openDescriptors(dir) > 0 && performance.now() < patience) {
       await new Promise((resolve) => setTimeout(resolve, 1));
@@ -215,13 +215,13 @@ export async function runProgram(dir: string, program: Program, calls: Calls): P
       if (failures.get(idOf(bytes)) === "write") throw systemError("EIO");
     } else if (call.name === "rename" || call.name === "link") {
       const [from, to] = call.args.map(String);
-      // Not the one that moves a temporary file aside.
+      // Not the rename that moves a temporary file aside.
       if (path.basename(to!) !== "file" && path.basename(to!) !== "target") return;
       let content;
       try {
         content = fs.readFileSync(from!);
       } catch {
-        return; // It was moved aside already.
+        return; // It has been moved aside.
       }
       if (failures.get(idOf(content)) === "rename") throw systemError("EIO");
     }
@@ -300,7 +300,7 @@ function contentOf(file: string, info: fs.Stats | undefined): Content | undefine
   return info && { id: idOf(fs.readFileSync(file)), mode: info.mode & 0o777 };
 }
 
-/** The number at the start of what a call writes. */
+/** The number at the start of a call's content. */
 function idOf(bytes: Uint8Array): number {
   const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(8, bytes.byteLength));
   return parseInt(start.toString("latin1"), 10);
@@ -312,13 +312,13 @@ function outcomeOf(error: unknown): string {
   return code ?? String(error);
 }
 
-/** One moment of a call: an update reads at one and writes at another. */
+/** One moment of a call: an update has one for reading and one for writing. */
 interface Moment {
   readonly call: Done;
   readonly reads: boolean;
 }
 
-/** Throws unless there is an order of the calls in which the model does what they did. */
+/** Throws unless the model gives the same results for some order of the calls. */
 function check(done: readonly Done[], before: World, after: World, plainMode: number): void {
   for (const { outcome, step } of done) {
     if (!["ok", "EEXIST", INJECTED].includes(outcome)) {
@@ -330,7 +330,7 @@ function check(done: readonly Done[], before: World, after: World, plainMode: nu
   }
   const inMemory = done.filter(({ step }) => step.do === "write" || step.do === "sync");
   const free = done.filter((call) => !inMemory.includes(call));
-  // Each row is in its own order; the rows mix as the clock allows.
+  // Each row keeps its order; rows interleave as the clock allows.
   const rows: Moment[][] = [inMemory.map((call) => ({ call, reads: false }))];
   const updates: Moment[] = [];
   for (const call of free) {
@@ -369,21 +369,21 @@ function check(done: readonly Done[], before: World, after: World, plainMode: nu
   );
 }
 
-/** Whether nothing has to come before a moment that is still to come. */
+/** Whether a remaining moment can come next. */
 function isDue({ call, reads }: Moment, rows: Moment[][], at: number[]): boolean {
-  // What was refused may have been so from the call on.
+  // A refused call may have been refused from its beginning.
   const earliest = !reads && call.outcome === "ok" ? call.complete ?? call.called : call.called;
   return rows.every((row, i) =>
     row.slice(at[i]).every(({ call: other }) => {
       if (other === call) return true;
       if (other.settled < earliest) return false;
-      // An update reads once the calls ahead of it have landed.
+      // An update reads after the calls before it have completed.
       return !(reads && i === 0 && other.called < call.called);
     })
   );
 }
 
-/** What a moment makes of the world; undefined if it cannot have been then. */
+/** The world after a moment; undefined if the moment was impossible. */
 function effect(
   { call, reads }: Moment,
   world: World,
@@ -401,7 +401,7 @@ function effect(
   if (outcome === INJECTED) return createNew && entry !== undefined ? undefined : world;
   if (outcome === "EEXIST") return createNew && entry !== undefined ? world : undefined;
   if (createNew && entry !== undefined) return undefined;
-  // Only a call that was settled with an equal one behind it may hide its failure.
+  // Only a call that was merged with an equal one after it may hide its failure.
   if (step.failure !== undefined && !isHidden(call, inMemory)) return undefined;
   const follows = entry === "link" && symlinks !== "replace";
   const found = follows ? target : entry === "link" ? undefined : entry;
@@ -415,7 +415,7 @@ function isHidden(call: Done, inMemory: readonly Done[]): boolean {
   for (const { step: other, outcome } of inMemory.slice(inMemory.indexOf(call) + 1)) {
     const { spelling, options, do: kind } = other;
     if (kind !== "write") return false;
-    // Windows folds all spellings into one path.
+    // On Windows, all spellings are one path.
     if (!isWindows && spelling !== step.spelling) return false;
     if (JSON.stringify(options) !== JSON.stringify(step.options)) return false;
     if (outcome === "ok" && other.failure === undefined) return true;

@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Context, createContext, runInContext } from "node:vm";
 
-/** The CommonJS build of the library, relative to the tests of either build. */
+/** The library's CommonJS build, relative to the tests of either build. */
 const BUILT: string = fileURLToPath(new URL("../../../script/", import.meta.url));
 
 /** The host's globals that Jest and vitest pass to a context. */
@@ -33,8 +33,9 @@ const NEEDED = ["AbortController", "AbortSignal", "clearTimeout", "process", "se
 type Module = { exports: unknown };
 
 /**
- * Loads the built library in a context of its own: its errors, arrays and promises are of another
- * realm than those of node:fs. With `buffers`, ArrayBuffer and Uint8Array are the host's, as in Jest.
+ * Loads the built library in its own context, so that its errors, arrays and promises belong to
+ * another realm than those of node:fs. With `buffers`, ArrayBuffer and Uint8Array are the host's, as
+ * in Jest.
  */
 export function inContext(
   buffers: boolean,
@@ -85,7 +86,7 @@ function newContext(names: readonly string[]): {
   return { load: (name) => load(path.join(BUILT, `${name}.js`)), context };
 }
 
-/** A value of another realm. */
+/** Creates a value in another realm. */
 export function foreign<T>(code: string): T {
   return runInContext(code, createContext({}));
 }

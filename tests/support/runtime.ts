@@ -7,19 +7,18 @@ import type {
   SyncFileSystem,
 } from "../../runtime/types.ts";
 
-/** A call that went through the seam: `rename`, `file.write`, `lock.tryLock` and so on. */
+/** A call to the runtime: `rename`, `file.write`, `lock.tryLock` and so on. */
 export interface SeamCall {
   readonly name: string;
   readonly args: readonly unknown[];
   readonly form: "async" | "sync";
 }
 
-/** May throw in place of a call, or change its arguments. */
+/** Runs before a call. It may throw instead, or change the arguments. */
 export type Interceptor = (call: SeamCall, index: number) => readonly unknown[] | void;
 
 /**
- * Calls `fn` with a runtime in place that hands each call to `intercept` first;
- * returns the calls that were made.
+ * Calls `fn` with a runtime that passes each call to `intercept` first; returns the calls.
  */
 export async function intercepted(
   intercept: Interceptor,
@@ -36,12 +35,12 @@ export async function intercepted(
   return calls;
 }
 
-/** The calls that `fn` makes. */
+/** Calls `fn` and returns its calls to the runtime. */
 export function recorded(fn: () => unknown): Promise<SeamCall[]> {
   return intercepted(() => {}, fn);
 }
 
-/** What is synchronous in both forms. */
+/** Calls that are synchronous in both forms. */
 const SYNC_CALLS = new Set(["lstat", "stat", "readLink", "chown", "chmod"]);
 
 type Hook = (call: SeamCall) => readonly unknown[] | void;
@@ -87,7 +86,7 @@ function wrapLock(real: LockFile, hook: Hook): LockFile {
   };
 }
 
-/** `target` with each method going through `before`; an error of it comes as the method's would. */
+/** Wraps `target` so that each method calls `before` first. Its errors look like the method's. */
 function wrapMethods<T extends object>(
   target: T,
   before: (name: string, args: unknown[]) => readonly unknown[] | void,
@@ -104,7 +103,7 @@ function wrapMethods<T extends object>(
       try {
         changed = before(name, args) ?? args;
       } catch (error) {
-        // A close that fails has closed all the same, close(2).
+        // A close(2) that fails has closed the descriptor nevertheless.
         const closed = name === "close" ? method.apply(target, args) : undefined;
         if (isSync) throw error;
         return Promise.resolve(closed).then(() => Promise.reject(error));
@@ -115,7 +114,7 @@ function wrapMethods<T extends object>(
   return wrapped as T;
 }
 
-/** Own methods, and those of the classes that it is of. */
+/** Names of the object's methods, inherited ones included. */
 function methodNames(target: object): Set<string> {
   const names = new Set(Object.keys(target));
   for (let proto = Object.getPrototypeOf(target); proto !== Object.prototype;) {
@@ -126,7 +125,7 @@ function methodNames(target: object): Set<string> {
   return names;
 }
 
-/** An error as the runtime makes it for a failed call. */
+/** Creates an error like the runtime's for a failed call. */
 export function systemError(code: string): Error {
   return Object.assign(new Error(`${code}: injected`), { code });
 }

@@ -8,7 +8,7 @@ export function temps(dir: string): string[] {
   return fs.readdirSync(dir).filter(isTempName);
 }
 
-/** Calls `fn`; the most temporary files that were in `dir` at once, at any call of the seam. */
+/** Calls `fn`; returns the maximum number of temporary files in `dir` at any call to the runtime. */
 export async function mostTemps(dir: string, fn: () => unknown): Promise<number> {
   let most = 0;
   await intercepted(() => {
@@ -17,7 +17,7 @@ export async function mostTemps(dir: string, fn: () => unknown): Promise<number>
   return most;
 }
 
-/** What a temporary file was like when the seam was called. */
+/** The state of a temporary file during a call to the runtime. */
 export interface Sight {
   readonly call: string;
   readonly uid: number;
@@ -25,7 +25,7 @@ export interface Sight {
   readonly mode: number;
 }
 
-/** Calls `fn`; what every temporary file in `dir` was like at each call of the seam. */
+/** Calls `fn`; returns the state of each temporary file in `dir` at each call to the runtime. */
 export async function seenTemps(dir: string, fn: () => unknown): Promise<Sight[]> {
   const seen: Sight[] = [];
   await intercepted(({ name }) => {
@@ -37,13 +37,13 @@ export async function seenTemps(dir: string, fn: () => unknown): Promise<Sight[]
   return seen;
 }
 
-/** The bytes that a call of the seam is to write; undefined for another call. */
+/** The bytes that a call to the runtime writes; undefined for other calls. */
 export function bytesOf({ name, args }: SeamCall): Uint8Array | undefined {
   if (name !== "file.write" && name !== "writeNew") return undefined;
   return args.find((arg) => ArrayBuffer.isView(arg)) as Uint8Array | undefined;
 }
 
-/** Whether a call of the seam is to write what starts with `start`. */
+/** Whether a call to the runtime writes bytes that start with `start`. */
 export function writes(call: SeamCall, start: string): boolean {
   const bytes = bytesOf(call);
   if (bytes === undefined || bytes.byteLength < start.length) return false;

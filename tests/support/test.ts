@@ -27,10 +27,10 @@ export const isBun: boolean = "Bun" in globalThis;
 /** Whether the tests run on Windows. */
 export const isWindows: boolean = process.platform === "win32";
 
-/** Whether Windows is Wine, as scripts/test_wine.sh says. */
+/** Whether the tests run under Wine: scripts/test_wine.ts says so. */
 export const isWine: boolean = process.env.APERTURE_WINE !== undefined;
 
-/** Whether the tests run as the user that permission bits do not stop. */
+/** Whether the tests run as root, whom permission bits do not stop. */
 export const isRoot: boolean = process.getuid?.() === 0;
 
 /** How long a test may take if it does not say otherwise, in milliseconds. Wine is slow. */
@@ -56,7 +56,7 @@ export function test(
   const limited = () => withTimeout(fn, timeout);
   if (isDeno) {
     // The sanitizers are off by default since Deno 2.8, and deno.json of 2.7 has no setting for
-    // them. With 2.7 they do not work: its node:child_process and streams leave reads behind.
+    // them. On 2.7 they do not work: its node:child_process and streams leave reads pending.
     const sanitize = { sanitizeOps: !isDeno27, sanitizeResources: !isDeno27 };
     const definition = { name: title, ignore: skip !== false, fn: limited, ...sanitize };
     Deno.test({ ...definition, timeout: timeout + RUNNER_GRACE_MS });
@@ -128,7 +128,7 @@ export function testWithLinks(name: string, fn: () => void | Promise<void>): voi
 
 let links: boolean | undefined;
 
-/** Whether symbolic links work: Windows may refuse, and Wine makes none but says that it did. */
+/** Whether symbolic links work: Windows may refuse, and Wine pretends to create them. */
 export function linksWork(): boolean {
   if (links !== undefined) return links;
   const dir = fs.mkdtempSync(path.join(tmpdir(), "aperture-links-"));

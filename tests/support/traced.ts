@@ -1,6 +1,6 @@
 /**
- * Operations whose system calls are counted: a program of its own, which strace watches. Each
- * begins and ends with a call that the trace shows.
+ * Operations whose system calls are counted, as a program that runs under strace. Each begins and ends
+ * with a call that the trace shows.
  *
  * @module
  */
@@ -11,17 +11,17 @@ import process from "node:process";
 import { atomicUpdate, atomicWrite, atomicWriteSync, DirLock } from "../../mod.ts";
 import { isDeno } from "./test.ts";
 
-/** A path that does not exist: who asks for it begins operation `index`. */
+/** A missing path; a system call that names it marks the start of operation `index`. */
 export function beginning(index: number): string {
   return `/aperture-begin-${index}`;
 }
 
-/** A path that does not exist: who asks for it ends an operation. */
+/** A missing path; a system call that names it marks the end of an operation. */
 export const END = "/aperture-end";
 
 const bytes = new Uint8Array(4096);
 
-/** The operations, each on a directory of its own, with a file of mode 0644 and a lock file. */
+/** The operations, each in its own directory with a file of mode 0644 and a lock file. */
 export const operations: Record<string, (file: string) => unknown> = {
   'atomicWrite(), "none"': (file) => atomicWrite(file, bytes, { durability: "none" }),
   'atomicWrite(), "consistent"': (file) => atomicWrite(file, bytes),
@@ -45,7 +45,7 @@ export const operations: Record<string, (file: string) => unknown> = {
 
 let hops = 0;
 
-/** Counts what is handed to another thread: requests of libuv, and what Deno has a `Sync` twin of. */
+/** Counts hand-overs to other threads: libuv's requests, and calls that have a `Sync` twin on Deno. */
 function countHops(): void {
   if (!isDeno) {
     createHook({ init: (_id, type) => void (type.startsWith("FSREQ") && hops++) }).enable();
@@ -71,10 +71,10 @@ async function main(dir: string): Promise<void> {
     fs.mkdirSync(path.dirname(file));
     fs.writeFileSync(file, "old");
     fs.chmodSync(file, 0o644);
-    // Once before, so that what is done a first time only is not counted.
+    // Once before, so that first-time work is not counted.
     await operation(file);
     fs.rmSync(`${file}-new`, { force: true });
-    fs.utimesSync(file, 0, 0); // The bytes of a file that was just written are compared too.
+    fs.utimesSync(file, 0, 0); // Of a file that was just written, the bytes would be compared too.
     fs.existsSync(beginning(index));
     const before = hops;
     await operation(file);

@@ -1,7 +1,7 @@
 import process from "node:process";
 import { isBun, isDeno, isRoot } from "./test.ts";
 
-/** Why a process cannot become another user here; false if it can. */
+/** Why a process cannot become another user here, or false. */
 export const cannotBecome: string | false = process.platform !== "linux"
   ? "known for Linux"
   : !isRoot
@@ -9,8 +9,8 @@ export const cannotBecome: string | false = process.platform !== "linux"
   : isBun && typeof process.setuid !== "function" && "there is no setuid";
 
 /**
- * Makes this process, all of its threads, another user's for good: the modules that it needs
- * must be loaded already, since that user may not be able to read them.
+ * Switches this process and all of its threads to another user for good. Load the modules that it
+ * needs first: that user may not be able to read them.
  */
 export function become(uid: number, gid: number, groups: number[] = []): void {
   if (!isDeno) {

@@ -1,4 +1,4 @@
-/** Waits for a promise that may never be settled: a hang is a failure after `seconds`. */
+/** Waits for a promise that may never settle; throws after `seconds`. */
 export async function within<T>(promise: Promise<T>, seconds = 5): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {

@@ -19,9 +19,9 @@ import { updateJson, updateJsonSync } from "../../json.ts";
 import { blobOf, content, numberOf } from "./content.ts";
 import { openDescriptors } from "./dir.ts";
 
-/** What a test can have done in another process: see {@linkcode Child}. */
+/** Jobs for another process; {@linkcode Child} starts them. */
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
-  /** Holds the lock until told to go on; in one way after the other, if there are more. */
+  /** Holds the lock until the next line; with several ways to hold it, one after the other. */
   async hold(dir, ...ways) {
     for (const way of ways.length > 0 ? ways : ["exclusive"]) {
       using _lock = await DirLock.acquire(dir!, { shared: way === "shared" });
@@ -30,7 +30,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Says whether the lock is free, each time that it is told in which way to take it. */
+  /** For each line, which says in which way to lock, prints whether the lock is free. */
   async try(dir) {
     for (let way; (way = await line()) !== undefined;) {
       const lock = await DirLock.tryAcquire(dir!, { shared: way === "shared" });
@@ -39,7 +39,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Waits for the locks of `count` directories while it writes and reads files; then to be told. */
+  /** Waits for the locks of `count` directories while it writes and reads files, then for a line. */
   async waitAndWrite(dir, count) {
     const waits = Array.from({ length: Number(count) }, async (_, i) => {
       (await DirLock.acquire(path.join(dir!, String(i)))).release();
@@ -54,7 +54,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("all served");
   },
 
-  /** Holds the locks of `count` directories until told to go on. */
+  /** Holds the locks of `count` directories until the next line. */
   async holdMany(dir, count) {
     const locks = Array.from({ length: Number(count) }, (_, i) => {
       return DirLock.acquireSync(path.join(dir!, String(i)));
@@ -76,7 +76,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     child.kill();
   },
 
-  /** Changes a JSON file for ever. */
+  /** Changes a JSON file until killed. */
   async updateJson(file, form) {
     type Value = { n: number; copies: number[] };
     const next = (value: Value | undefined): Value => {
@@ -90,7 +90,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Counts in a JSON file. */
+  /** Increments a number in a JSON file. */
   async countJson(file, form, times) {
     const add = (value: { n: number } = { n: 0 }) => ({ n: value.n + 1 });
     for (let i = 0; i < Number(times); i++) {
@@ -99,7 +99,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Adds to a counter by hand under the lock, which shows any overlap. */
+  /** Increments a counter by hand under the lock, which reveals any overlap. */
   async count(dir, times) {
     const file = path.join(dir!, "counter");
     for (let i = 0; i < Number(times); i++) {
@@ -111,7 +111,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Adds to a counter with atomicUpdate, `times` at once. */
+  /** Increments a counter with `times` concurrent calls of atomicUpdate. */
   async update(file, times) {
     await Promise.all(Array.from({ length: Number(times) }, () => {
       return atomicUpdate(file!, (bytes) => {
@@ -120,7 +120,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }));
   },
 
-  /** Writes one version after another until killed; of several files at once, if there are more. */
+  /** Writes version after version until killed; several files concurrently. */
   async write(durability, form, ...files) {
     const options = { durability: durability as "none" | "consistent" | "durable" };
     console.log("writing");
@@ -133,7 +133,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }));
   },
 
-  /** Takes the lock and changes a file by hand in two steps, again and again until killed. */
+  /** Locks and changes a file by hand in two steps, repeatedly until killed. */
   async lockAndWrite(dir) {
     console.log("writing");
     for (let number = 1;; number++) {
@@ -144,7 +144,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Adds to a counter until killed; "told" beside it grows by a byte each time that it is done. */
+  /** Increments a counter until killed. The file `told` next to it grows by a byte after each time. */
   async countForEver(file) {
     const told = path.join(path.dirname(file!), "told");
     fs.writeFileSync(told, "");
@@ -157,7 +157,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Reads until told to stop; says how many reads there were, all of them whole. */
+  /** Reads until the next line; prints how many reads there were, all of them whole. */
   async read(file) {
     let reads = 0;
     let stop = false;
@@ -170,7 +170,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(reads);
   },
 
-  /** Tries to get the lock within `timeout` ms and says how it went; nothing must keep it alive then. */
+  /** Acquires the lock within `timeout` ms and prints the outcome; nothing must keep it alive then. */
   async giveUp(dir, how, timeout) {
     const options = how === "signal"
       ? { signal: AbortSignal.timeout(Number(timeout)) }
@@ -185,7 +185,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Blocks its thread for the lock. */
+  /** Blocks its thread until it has the lock. */
   acquireSync(dir) {
     console.log("blocking");
     using lock = DirLock.acquireSync(dir!);
@@ -193,7 +193,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     return Promise.resolve();
   },
 
-  /** `count` waits for the lock at once; says how many threads there are, and waits to be told. */
+  /** Waits `count` times concurrently; prints how many threads there are, and waits for a line. */
   async crowd(dir, count) {
     const waits = Array.from({ length: Number(count) }, async () => {
       (await DirLock.acquire(dir!)).release();
@@ -206,7 +206,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("all served");
   },
 
-  /** Writes too many bytes in each way; says the code of each failure and what the directory has then. */
+  /** Writes too many bytes in each way; prints each error's code and the directory's entries. */
   async fail(dir, size) {
     const file = path.join(dir!, "file");
     const bytes = content(2, Number(size));
@@ -232,8 +232,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Writes once, with a temporary name that is known: `.{name}.{16 ones}.tmp`. Says the code of
-   * the failure, what `replaced` tells, and how many descriptors are open in the directory.
+   * Writes once with a known temporary name: `.{name}.{16 ones}.tmp`. Prints the error's code and
+   * `replaced`, and how many descriptors are open below the directory.
    */
   async writeOnce(file, form, options) {
     const parsed = JSON.parse(options!);
@@ -252,8 +252,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Takes and frees the lock for `time` ms, every `shared`th time shared, for each turn noting in
-   * `log` who it was. Whoever finds another where nobody may be says so.
+   * Acquires and releases the lock for `time` ms, every `shared`th time shared, and logs each turn
+   * in `log`. Reports any other holder that it must exclude.
    */
   async contend(dir, time, shared, name) {
     const [log, mark] = [path.join(dir!, "log"), path.join(dir!, `mark-${name}`)];
@@ -277,8 +277,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Locks and writes `count` times; says how many descriptors and threads there are, and how
-   * many KiB of objects and MiB of memory, half way and last.
+   * Locks and writes `count` times. Prints, halfway and at the end, the number of descriptors and
+   * threads, KiB of objects and MiB of memory.
    */
   async wear(dir, count) {
     const usage = () => {
@@ -301,7 +301,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Writes `count` files at once, and reads them. */
+  /** Writes `count` files concurrently, and reads them. */
   async manyAtOnce(dir, count) {
     await Promise.all(Array.from({ length: Number(count) }, (_, i) => {
       return atomicWrite(path.join(dir!, String(i)), content(i, 100), { durability: "none" });
@@ -320,7 +320,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`written by ${process.pid}`);
   },
 
-  /** Counts with threads, under the lock. */
+  /** Increments a counter in several threads, under the lock. */
   async threads(dir, count, times) {
     fs.writeFileSync(path.join(dir!, "counter"), "0");
     await Promise.all(
@@ -335,7 +335,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(fs.readFileSync(path.join(dir!, "counter"), "utf8"));
   },
 
-  /** Drops a lock's variable and has all garbage collected. */
+  /** Drops its reference to a lock and collects all garbage. */
   async dropLock(dir) {
     await DirLock.acquire(dir!);
     const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(force: boolean): void } };
@@ -348,7 +348,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     await line();
   },
 
-  /** Takes the lock, in a thread, and ends without a release. */
+  /** Acquires the lock in a thread, and ends without releasing it. */
   async keep(dir, how) {
     await DirLock.acquire(dir!);
     parentPort!.postMessage("held");
@@ -356,7 +356,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     if (how === "terminate") setInterval(() => {}, 1_000);
   },
 
-  /** Holds the lock until its thread ends, and writes into "told" what it can do with it then. */
+  /** Holds the lock until its thread ends, and writes to `told` what it can still do with it. */
   async useAtExit(dir) {
     const lock = await DirLock.acquire(dir!);
     process.on("exit", () => {
@@ -368,29 +368,29 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         is = (error as Error).name;
       }
       lock.release();
-      // It is the file's descriptor still, whatever number it has.
+      // It is still the file's descriptor, whatever its number is.
       fs.writeSync(told, is);
       fs.closeSync(told);
     });
     process.exit(0);
   },
 
-  /** Has a thread do a job; ends with it. */
+  /** Runs a job in a thread, and ends with it. */
   async inThread(job, dir) {
     const worker = new Worker(new URL(import.meta.url), { argv: ["aperture-worker", job!, dir!] });
     await new Promise((resolve, reject) => worker.once("error", reject).once("exit", resolve));
   },
 
-  /** Has a thread {@linkcode jobs.keep} the lock; says when it has ended and whether the lock is free. */
+  /** Runs {@linkcode jobs.keep} in a thread; prints when that has ended and whether the lock is free. */
   async threadThatKeeps(dir, how) {
     const argv = ["aperture-worker", "keep", dir!, how!];
-    // One whose descriptors Node does not close at its end.
+    // Node does not close this thread's descriptors at its end.
     const options = { argv, trackUnmanagedFds: how !== "untracked" };
     const worker = new Worker(new URL(import.meta.url), options);
     if (how === "terminate") worker.once("message", () => void worker.terminate());
     await new Promise((resolve, reject) => worker.once("error", reject).once("exit", resolve));
     console.log("ended");
-    // A thread of Deno goes on for a moment.
+    // A thread of Deno continues for a moment.
     // dnt-shim-ignore
     const timeout = "Deno" in globalThis ? 4_000 : 0;
     const lock = await DirLock.acquire(dir!, { timeout }).catch(() => null);
@@ -399,9 +399,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Waits twice in its own way for locks that it holds itself, or that another process does, by a
-   * clock that goes ten times as fast; says each warning and after how many of its milliseconds it
-   * came, and after 25 s of it that it is over.
+   * Waits for locks that it holds itself, in two ways, or that another process holds, with a clock
+   * that runs ten times as fast. Prints each warning and when it came by that clock, and the end
+   * after 25 s of it.
    */
   async nest(dir, way) {
     hurryTime(10);
@@ -421,7 +421,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       },
       timeout: (dir) => withDirLock(dir, () => DirLock.acquire(dir, { timeout: 60_000 })),
       signal: (dir) => withDirLock(dir, () => DirLock.acquire(dir, { signal })),
-      // Warns, but of the update that waits for itself.
+      // Warns, but about the update that waits for itself.
       handed: (dir) =>
         withDirLock(dir, (lock) => {
           const file = path.join(dir, "file");
@@ -446,7 +446,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     process.exit(0);
   },
 
-  /** Takes locks in a program that has another version's state; says how often it was warned. */
+  /** Acquires locks in a program with another version's state; prints how many warnings came. */
   async besideOtherVersion(dir) {
     Object.assign(globalThis, {
       [Symbol.for("@aperture/atomic/locks/0")]: {},
@@ -462,18 +462,18 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`warnings: ${warnings}`);
   },
 
-  /** Replaces a link to a FIFO that nobody writes to by an update; says that the call has ended. */
+  /** Replaces a link to an idle FIFO by an update; prints that the call has ended. */
   async updateFifo(file, form) {
     try {
       if (form === "sync") atomicUpdateSync(file!, () => "x", { symlinks: "replace" });
       else await atomicUpdate(file!, () => "x", { symlinks: "replace" });
     } catch {
-      // A refusal is an end too.
+      // It may also fail.
     }
     console.log("ended");
   },
 
-  /** Locks, updates and writes where there is no Symbol.dispose; says which of the locks are free then. */
+  /** Locks, updates and writes without Symbol.dispose; prints which of the locks are free then. */
   async withoutDispose(dir) {
     console.log(String(Symbol.dispose), String(Symbol.asyncDispose));
     const file = path.join(dir!, "file");
@@ -491,7 +491,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 };
 
-/** Lets the library's clock and the timers of this process run `times` as fast. */
+/** Speeds up the library's clock and this process's timers by `times`. */
 function hurryTime(times: number): void {
   const { now, setInterval } = clock;
   clock.now = () => times * now();
@@ -504,7 +504,7 @@ function hurryTime(times: number): void {
 
 let lines: AsyncIterator<string> | undefined;
 
-/** Waits to be told to go on; what it was told, undefined if there will be nothing more. */
+/** Waits for a line from the test; undefined at the end of the input. */
 async function line(): Promise<string | undefined> {
   lines ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]();
   const { done, value } = await lines.next();
@@ -515,7 +515,7 @@ async function main(job: string, args: string[]): Promise<void> {
   await jobs[job]!(...args);
 }
 
-// A test imports this file to have it built along; it does nothing then.
+// Tests import this file to have it compiled; it does nothing then.
 if (process.argv[2] === "aperture-worker") {
   main(process.argv[3]!, process.argv.slice(4)).catch((error) => {
     console.error(error);

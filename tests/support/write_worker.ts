@@ -24,7 +24,7 @@ export function writer(job: string, args: (string | number)[], runtimeArgs: stri
 
 type Ending = "exit" | "end" | "throw";
 
-/** Ends this process in one of the ways that there are. */
+/** Ends this process, in one of several ways. */
 function finish(how: Ending): void {
   if (how === "exit") process.exit(0);
   if (how === "throw") {
@@ -34,14 +34,14 @@ function finish(how: Ending): void {
   }
 }
 
-/** Waits until there is a temporary file in a directory, with something in it. */
+/** Waits until a directory contains a temporary file that is not empty. */
 async function untilTemp(dir: string): Promise<void> {
   const isBegun = (name: string) => fs.statSync(path.join(dir, name)).size > 0;
   while (!temps(dir).some(isBegun)) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
-  /** Writes with each durability and mode as another user, and says what came out. */
+  /** Writes with each durability and mode as another user, and prints the results. */
   async writeAs(dir, uid, gid, groups, modes) {
     become(Number(uid), Number(gid), groups === "" ? [] : groups!.split(",").map(Number));
     for (const mode of modes!.split(",").map((octal) => parseInt(octal, 8))) {
@@ -67,7 +67,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("done");
   },
 
-  /** Replaces a file as another user while its mode changes; says the mode of the new one. */
+  /** Replaces a file as another user while its mode changes; prints the new file's mode. */
   async commitAs(dir, uid, from, to) {
     become(Number(uid), Number(uid));
     const target = path.join(dir!, "file");
@@ -108,9 +108,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     finish(how as Ending);
   },
 
-  /** Says how many listeners for its end the process has: before the first write, and after some. */
+  /** Prints how many exit listeners the process has, before the first write and after some. */
   async exitListeners(dir) {
-    // While the program is being loaded, Node has one of its own.
+    // Node has its own listener while it loads the program.
     await new Promise((resolve) => setImmediate(resolve));
     const counts = [process.listenerCount("exit")];
     for (let i = 0; i < 3; i++) {
@@ -120,7 +120,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(counts.map((count) => count - counts[0]!).join(" "));
   },
 
-  /** Writes what a file contains that is not there; says the codes of the errors. */
+  /** Writes the content of a missing file; prints the errors' codes. */
   async readMissing(dir) {
     for (const name of ["file", "link0"]) {
       const source = fs.createReadStream(path.join(dir!, "missing"));
@@ -131,7 +131,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Says whether anything warns while many calls wait on one signal. */
+  /** Prints the warnings that appear while many calls wait with one signal. */
   async manyOnOneSignal(dir) {
     const { signal } = new AbortController();
     const warnings: string[] = [];
@@ -161,7 +161,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 };
 
-// A test imports this file to have it built along; it does nothing then.
+// Tests import this file to have it compiled; it does nothing then.
 if (process.argv[2] === "aperture-worker" && process.argv[1] === fileURLToPath(import.meta.url)) {
   jobs[process.argv[3]!]!(...process.argv.slice(4)).catch((error) => {
     console.error(error);

@@ -26,7 +26,7 @@ const noFlock = noShell || spawnSync("flock", ["--version"]).status !== 0;
 function skipPrograms(page: string): string | false {
   if (isCommonJs) return "the guides are ES modules";
   return isDeno27 && page === "docs/guides/watching.md" &&
-    "node:fs watch() of Deno 2.7 tells other names";
+    "node:fs watch() of Deno 2.7 reports other names";
 }
 
 for (const page of pages) {
@@ -45,7 +45,7 @@ for (const page of pages) {
         for (const file of files) await runs([process.execPath, ...runtimeArgs(), file], dir);
       }), { skip: skipPrograms(page) });
   }
-  // The project's own tasks are not for a temporary directory.
+  // The project's own tasks do not run in a temporary directory.
   const commands = blocks.filter(({ language, code }) =>
     language === "sh" && !/^(?:npm|deno|node|npx|git|apt-get) /m.test(code)
   );
@@ -65,7 +65,7 @@ for (const page of pages) {
   }
 }
 
-/** A program that imports the library under test in the place of the package. */
+/** The program with imports of the library under test instead of the package. */
 function withUrls(code: string): string {
   return code.replaceAll(
     /(?<=["'])@aperture\/atomic(?:\/(\w+))?(?=["'])/g,
@@ -107,7 +107,7 @@ function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** The directory of the repository, which is not that of the tests when they were compiled. */
+/** The repository's root: compiled tests are below npm_test/. */
 function repository(directory: string): string {
   while (
     !fs.existsSync(path.join(directory, "docs")) || !fs.existsSync(path.join(directory, "cli.ts"))

@@ -42,7 +42,7 @@ test("examples/job_queue.ts does each job once", () => {
 }, onDeno);
 
 test(
-  "examples/single_instance.ts runs once, and again when it was killed",
+  "examples/single_instance.ts runs only once, until it is killed",
   () =>
     inTempDir(async (dir) => {
       const one = () =>
@@ -63,7 +63,7 @@ test(
 );
 
 test(
-  "examples/whole_download.ts leaves what was there unless all arrives",
+  "examples/whole_download.ts keeps the old file unless the whole download arrives",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");

@@ -13,7 +13,7 @@ import "../support/worker.ts";
 
 const isLinux = process.platform === "linux";
 
-/** How many processes are killed; `deno task prove` has more killed. */
+/** How many processes to kill; `deno task prove` kills more. */
 const KILLS = Number(process.env.APERTURE_KILLS ?? 24);
 
 async function finished(children: Child[]): Promise<void> {
@@ -29,7 +29,7 @@ test("atomicWrite() leaves one whole version when its process is killed", () =>
       const [durability, form] = setups[round % setups.length]!;
       const own = path.join(dir, String(round));
       fs.mkdirSync(own);
-      // Of many that are under way at once, a kill hits one or the other at a bad moment.
+      // With many concurrent writes, a kill hits some of them at a bad moment.
       const names = form === "sync" ? ["file"] : [..."abcdefgh"];
       const files = names.map((name) => path.join(own, name));
       for (const file of files) fs.writeFileSync(file, content(0, 10));
@@ -47,7 +47,7 @@ test("atomicWrite() leaves one whole version when its process is killed", () =>
     for (let round = 0; round < KILLS; round += 4) {
       await Promise.all([0, 1, 2, 3].map((i) => kill(round + i)));
     }
-    // Otherwise the moments were no random ones.
+    // Otherwise the moments were not random.
     assert(leftovers > 0, "no process was killed while it wrote");
   }));
 
@@ -111,13 +111,13 @@ for (const how of ["timeout", "signal"]) {
       const ended = performance.now();
       await finished([child]);
       assert(took >= 95 && took < 2_000, `${took} ms`);
-      // The lock is held still: an end that waited for it would not come at all.
+      // The lock is still held: a process that waited for it would never end.
       assert(performance.now() - ended < 5_000);
       lock.release();
     }));
 }
 
-test("DirLock keeps 8 processes and 100 tasks of this one apart", () =>
+test("DirLock excludes 8 processes and 100 tasks of this process from each other", () =>
   inTempDir(async (dir) => {
     const counter = path.join(dir, "counter");
     fs.writeFileSync(counter, "0");
@@ -133,14 +133,14 @@ test("DirLock keeps 8 processes and 100 tasks of this one apart", () =>
     assertEquals(text(counter), String(8 * 25 + 100));
   }));
 
-test("atomicUpdate() loses none of 32 updates at once in 4 processes each", () =>
+test("atomicUpdate() loses none of 32 concurrent updates in each of 4 processes", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "counter");
     await finished(Array.from({ length: 4 }, () => new Child("update", [file, 32])));
     assertEquals([text(file), list(dir)], ["128", ["counter"]]);
   }));
 
-test("atomicWrite() shows readers of other processes whole versions only", () =>
+test("atomicWrite() shows readers in other processes only whole versions", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, content(0, 10));
@@ -207,7 +207,7 @@ for (const poolSize of ["4", "1"]) {
       const holder = new Child("holdMany", [dir, 8]);
       await holder.says("held");
       const child = new Child("waitAndWrite", [dir, 8], { env: { UV_THREADPOOL_SIZE: poolSize } });
-      // If the waits stood in its way it would not be done before the locks are free.
+      // If the waits blocked the thread pool, it would not finish before the locks are free.
       await child.says("written");
       await assertBlocks(child.says("all served"), () => holder.tell());
       await finished([holder, child]);
@@ -225,7 +225,7 @@ test("DirLock is not freed by a garbage collection", () =>
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-/** What a job says of writes that must fail, one line for each. */
+/** Checks what a job prints about writes that must fail: a line for each. */
 async function refused(child: Child, dir: string, code: string): Promise<void> {
   const file = path.join(dir, "file");
   for (let line; (line = await child.line()) !== "done";) {
@@ -282,7 +282,7 @@ test(
   { skip: !mayMount() && "may not mount" },
 );
 
-/** Whether this process may mount file systems, found out by doing so. */
+/** Whether this process can mount file systems. */
 function mayMount(): boolean {
   if (!isRoot || !isLinux) return false;
   const dir = fs.mkdtempSync(path.join(process.env.TMPDIR ?? "/tmp", "aperture-mount-"));
