@@ -22,6 +22,8 @@ import type { LockRequest } from "./request.ts";
 
 /** How long a thread yields: long enough for every process that polls to poll once. */
 const YIELD_MS = 2;
+/** A wait that is worth frequent polls. */
+const SHORT_WAIT_MS = 4;
 /** A longer timeout makes setTimeout() fire immediately. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -89,26 +91,26 @@ function* compete(
   { value: waiter }: Place<Waiter>,
 ): Steps<Hold | "replaced"> {
   yield* yieldToOthers(request);
-  for (let polls = 0;; polls++) {
+  for (const started = clock.now();;) {
     const taken = yield* candidate.tryTake();
     if (taken !== "busy") return taken;
     beforeWait(request);
     if (candidate.canWait && waiter.patient && kernelWaits < runtime.kernelWaits) {
       const taken = yield* call(() => waitInKernel(candidate, queue));
       if (taken !== "busy") return taken;
-    } else yield* pauseFor(request, pollInterval(polls));
+    } else yield* pauseFor(request, pollInterval(started));
   }
 }
 
 /** Blocks the thread until it gets the lock. */
 function* competeSync(request: LockRequest, candidate: LockCandidate): Steps<Hold | "replaced"> {
   yield* yieldToOthers(request);
-  for (let polls = 0;; polls++) {
+  for (const started = clock.now();;) {
     const taken = yield* candidate.tryTake();
     if (taken !== "busy") return taken;
     if (wouldDeadlock(candidate.id, request.shared)) throw new DeadlockError(request.path);
     beforeWait(request);
-    yield* pauseFor(request, pollInterval(polls));
+    yield* pauseFor(request, pollInterval(started));
   }
 }
 
@@ -130,9 +132,13 @@ function* yieldToOthers(request: LockRequest): Steps<void> {
   if (mustYield(request.path) && timeLeft(request) > 0) yield* pauseFor(request, YIELD_MS);
 }
 
-/** With exponential backoff, long waiters would starve behind newcomers: 1 ms, in the end 5. */
-function pollInterval(polls: number): number {
-  return Math.min(5, 1 + polls / 1_000);
+/**
+ * 1 ms while the wait is short, then a random interval of 2 to 8 ms. With exponential backoff, long
+ * waiters would starve behind newcomers. With 1 ms for all, many waiters take the processor from
+ * the lock's holder.
+ */
+function pollInterval(started: number): number {
+  return clock.now() - started < SHORT_WAIT_MS ? 1 : 2 + 6 * Math.random();
 }
 
 /** Throws if the timeout is over. Otherwise the caller is notified that it has to wait. */
