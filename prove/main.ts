@@ -13,6 +13,7 @@ import { proveFaults } from "./faults.ts";
 import { proveOrder } from "./order.ts";
 import { proveFuzz } from "./fuzz.ts";
 import { proveInterop } from "./interop.ts";
+import { proveLargeJson } from "./large_json.ts";
 import { proveMutants } from "./mutants.ts";
 import { proveNetwork } from "./network.ts";
 import { type Part, root, type Row, type Runtime } from "./part.ts";
@@ -28,6 +29,7 @@ const parts: Record<string, Part> = {
   interop: proveInterop,
   races: proveRaces,
   fuzz: proveFuzz,
+  largeJson: proveLargeJson,
   powerCuts: provePowerCuts,
   cluster: proveCluster,
   containers: proveContainers,
@@ -42,7 +44,7 @@ const minutes = Number(Deno.args[Deno.args.indexOf("--soak") + 1]);
 const soak = Deno.args.includes("--soak") ? minutes || 10 : 0;
 const only = Deno.args[Deno.args.indexOf("--only") + 1];
 // The gate runs the short form: it needs no extra packages, and the tests have already run.
-const longOnly = ["powerCuts", "cluster", "containers", "interop"];
+const longOnly = ["largeJson", "powerCuts", "cluster", "containers", "interop"];
 const onlyNamed = ["network", "arm64"];
 const chosen = Deno.args.includes("--only") ? only!.split(",") : Object.keys(parts).filter(
   (name) => {

@@ -271,7 +271,7 @@ function lockFor(target: string, lock: (dir: string) => LockRequest): [string, L
   return [dir, request];
 }
 
-/** Refuses a lock file that the update would replace, with all who wait for its lock. */
+/** Refuses the target as its own lock file: the update would replace it, and the lock with it. */
 function mustBeApart(target: string, lockPath: string): void {
   if (pathKey(target) !== pathKey(lockPath)) return;
   throw new RangeError(

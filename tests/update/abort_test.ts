@@ -1,0 +1,127 @@
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { atomicUpdate, DirLock } from "../../mod.ts";
+import { assertBlocks } from "../support/blocks.ts";
+import { inTempDir, list, text, unchanged } from "../support/dir.ts";
+import { intercepted, systemError } from "../support/runtime.ts";
+import { test } from "../support/test.ts";
+import { within } from "../support/within.ts";
+
+const decode = (bytes: Uint8Array | null) => bytes && new TextDecoder().decode(bytes);
+
+test("atomicUpdate() stops waiting for the lock when aborted", () =>
+  inTempDir(async (dir) => {
+    const held = await DirLock.acquire(dir);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const update = atomicUpdate(path.join(dir, "file"), () => "x", { signal });
+    const rejected = assertRejects(() => update, Error, "enough");
+    await assertBlocks(rejected, () => controller.abort(new Error("enough")));
+    assertEquals(list(dir), []);
+    held.release();
+  }));
+
+for (
+  const [what, lock] of [
+    ["another signal", { signal: new AbortController().signal }],
+    ["an absent signal", { signal: undefined }],
+    ["a timeout", { timeout: 60_000 }],
+  ] as [string, { signal: AbortSignal }][]
+) {
+  test(`atomicUpdate() obeys its signal when the lock has ${what}`, () =>
+    inTempDir(async (dir) => {
+      const held = await DirLock.acquire(dir);
+      const controller = new AbortController();
+      const { signal } = controller;
+      const update = atomicUpdate(path.join(dir, "file"), () => "x", { signal, lock });
+      const rejected = within(assertRejects(() => update, Error, "enough"));
+      try {
+        await assertBlocks(rejected, () => controller.abort(new Error("enough")));
+      } finally {
+        held.release();
+        await update.catch(() => {});
+      }
+      assertEquals(list(dir), []);
+    }));
+}
+
+test("atomicUpdate() obeys the signal of its lock's options", () =>
+  inTempDir(async (dir) => {
+    const held = await DirLock.acquire(dir);
+    const controller = new AbortController();
+    const update = atomicUpdate(path.join(dir, "file"), () => "x", {
+      signal: new AbortController().signal,
+      lock: { signal: controller.signal },
+    });
+    const rejected = within(assertRejects(() => update, Error, "enough"));
+    await assertBlocks(rejected, () => controller.abort(new Error("enough")));
+    held.release();
+  }));
+
+test("atomicUpdate() does not write when aborted while its function runs", () =>
+  inTempDir(async (dir) => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const update = atomicUpdate(path.join(dir, "file"), () => {
+      controller.abort(new Error("enough"));
+      return "x";
+    }, { signal });
+    await assertRejects(() => update, Error, "enough");
+    // The call has rejected, and still has to release the lock.
+    (await DirLock.acquire(dir)).release();
+    assertEquals(list(dir), []);
+  }));
+
+test("atomicUpdate() rejects immediately when aborted, and holds the lock until its function ends", () =>
+  inTempDir(async (dir) => {
+    for (const isHeld of [false, true]) {
+      using lock = isHeld ? DirLock.acquireSync(dir) : undefined;
+      const file = path.join(dir, "file");
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      let end!: (data: string) => void;
+      const aborted = atomicUpdate(file, () => {
+        controller.abort(reason);
+        return new Promise<string>((resolve) => end = resolve);
+      }, { signal: controller.signal, ...lock && { lock } });
+      assertStrictEquals(await assertRejects(() => within(aborted)), reason);
+      assertEquals(DirLock.tryAcquireSync(dir), null);
+      let seen: string | null = "";
+      const next = atomicUpdate(file, (bytes) => (seen = decode(bytes), null), lock && { lock });
+      await assertBlocks(next, () => end("late"));
+      assertEquals([seen, list(dir)], [null, []]);
+    }
+  }));
+
+test("atomicUpdate() does not call its function when aborted while it reads", () =>
+  unchanged(async (file) => {
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    let called = false;
+    await intercepted(({ name }) => {
+      if (name === "readFile") controller.abort(reason);
+    }, async () => {
+      const fn = () => (called = true, "new");
+      const updated = atomicUpdate(file, fn, { signal: controller.signal });
+      assertStrictEquals(await assertRejects(() => updated), reason);
+    });
+    assert(!called);
+  }));
+
+test("atomicUpdate() stops waiting for a file descriptor when aborted", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    fs.writeFileSync(file, "old");
+    await intercepted(({ form, name }) => {
+      if (form === "async" && /^(readFile|open|create|writeNew)$/.test(name)) {
+        throw systemError("EMFILE");
+      }
+    }, async () => {
+      const controller = new AbortController();
+      const update = atomicUpdate(file, () => "new", { signal: controller.signal });
+      const rejected = assertRejects(() => update, Error, "enough");
+      await within(assertBlocks(rejected, () => controller.abort(new Error("enough"))));
+    });
+    assertEquals([list(dir), text(file)], [["file"], "old"]);
+  }));
