@@ -6,11 +6,11 @@ import { LIBS, stdMappings, TARGET } from "./transpile.ts";
 
 /** Writes the library as ES modules and as CommonJS, with declarations, and checks their types. */
 export async function buildWithDnt(outDir: string): Promise<void> {
-  // No literal: where JSR does not answer there is no such module, and types are checked there too.
+  // Not a literal: without JSR there is no such module, and types are checked there too.
   const { build } = await import("@deno/dnt" as string);
-  // An import map of its own leads what the library takes from the standard library elsewhere, so
-  // that the package carries no copy of it; `jsr:` specifiers as keys of `mappings` are understood
-  // only from dnt 0.43 on. The address of Node's module is a name for it, and not fetched.
+  // An import map replaces the imports from the standard library, so that the package has no copy of
+  // it: dnt before 0.43 does not understand `jsr:` specifiers as keys of `mappings`. The address of
+  // Node's module is only a name, and not fetched.
   const nodePath = "https://nodejs.org/api/path.html";
   const imports = Object.fromEntries(
     Object.entries(stdMappings()).map(([specifier, to]) => [
@@ -28,11 +28,11 @@ export async function buildWithDnt(outDir: string): Promise<void> {
       path: `./${file}.ts`,
     })),
     outDir,
-    // The library tells the runtimes apart itself, and a shim of Deno has no file locks.
+    // The library detects the runtime itself, and dnt's shim of Deno has no file locks.
     shims: {},
     importMap,
     ...Object.values(imports).includes(nodePath) && { mappings: { [nodePath]: "node:path" } },
-    // They run from a build of their own, which tests do not get into the package from.
+    // Tests have a build of their own, so that none get into the package.
     test: false,
     typeCheck: "both",
     declarationMap: false,

@@ -6,7 +6,7 @@ import { entryPoints } from "./package.ts";
 import { nodeModules, setUp } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
 
-/** What is used of rollup, https://rollupjs.org. */
+/** The part of rollup that is used, https://rollupjs.org. */
 interface Rollup {
   rollup(options: Record<string, unknown>): Promise<Bundle>;
 }
@@ -24,7 +24,7 @@ interface Chunk {
   readonly moduleIds: readonly string[];
 }
 
-/** What of our modules several entry points share, by a module that is in it. */
+/** The names of the files that several entry points share, by a module in each. */
 const SHARED: Readonly<Record<string, string>> = {
   "runtime/mod.js": "common",
   "internal/write/mod.js": "writing",
@@ -33,9 +33,9 @@ const SHARED: Readonly<Record<string, string>> = {
 };
 
 /**
- * Joins the modules that were compiled to one file for each entry point, and one for what the same
- * of them share: each file costs an import about as much as all that is in it. Both kinds are made
- * from the ES modules. The declarations stay.
+ * Joins the compiled modules into one file for each entry point, and one for each set of modules that
+ * the same entry points share: an import pays for a file about as much as for its content. Both
+ * kinds are made from the ES modules. The declarations stay as they are.
  */
 export async function joinModules(outDir: string): Promise<void> {
   setUp();
@@ -61,7 +61,7 @@ export async function joinModules(outDir: string): Promise<void> {
       entryFileNames: "[name].js",
       chunkFileNames: "[name].js",
       manualChunks: (id: string) => names.get(id),
-      // Else esbuild warns of imports for their effects from a package that has none.
+      // Otherwise esbuild warns of side-effect imports from a package without side effects.
       hoistTransitiveImports: false,
       minifyInternalExports: false,
       // As TypeScript has it.
@@ -81,7 +81,7 @@ export async function joinModules(outDir: string): Promise<void> {
   await bundle.close();
 }
 
-/** The names of the files for what is shared, by the modules in them. */
+/** The file name of each shared module. */
 function sharedNames(chunks: readonly Chunk[], from: string): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const { moduleIds } of chunks.filter(({ isEntry }) => !isEntry)) {

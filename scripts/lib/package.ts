@@ -8,7 +8,7 @@ export interface EntryPoint {
   readonly isCommand: boolean;
 }
 
-/** The entry points, as deno.json has them. */
+/** The entry points in deno.json. */
 export const entryPoints: readonly EntryPoint[] = Object.entries(denoJson.exports)
   .map(([name, path]) => ({
     name,
@@ -19,24 +19,24 @@ export const entryPoints: readonly EntryPoint[] = Object.entries(denoJson.export
 const modules = entryPoints.filter(({ isCommand }) => !isCommand);
 const commands = entryPoints.filter(({ isCommand }) => isCommand);
 
-/** The files that go along with the code. */
+/** The files that are published with the code. */
 export const extraFiles: readonly string[] = ["CHANGELOG.md", "LICENSE", "README.md"];
 
-/** What package.json says in the directory of each module kind. */
+/** The package.json in the directory of each module kind. */
 export const nestedPackageJson = {
-  // Bundlers read the nearest package.json, so that of the package would not be seen.
+  // Bundlers read the nearest package.json, and so would not see that of the package.
   esm: { type: "module", sideEffects: false },
   script: { type: "commonjs", sideEffects: false },
 } as const;
 
-/** What a package.json says; more than is named here. */
+/** A package.json; it has more members than these. */
 interface PackageJson extends Record<string, unknown> {
   name: string;
   version: string;
   exports: Record<string, unknown>;
 }
 
-/** What package.json says of the npm package, whatever builds it. */
+/** The package.json of the npm package, for both builds. */
 export const packageJson: PackageJson = {
   name: denoJson.name,
   version: denoJson.version,
@@ -79,7 +79,7 @@ export const packageJson: PackageJson = {
     }),
     ["./package.json", "./package.json"] as const,
   ]),
-  // For TypeScript's moduleResolution "node10", which knows no exports.
+  // For TypeScript's moduleResolution "node10", which ignores exports.
   typesVersions: {
     "*": Object.fromEntries(
       modules.filter(({ name }) => name !== ".")

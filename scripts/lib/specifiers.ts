@@ -1,6 +1,6 @@
 import ts from "typescript";
 
-/** What a module imports or exports from, and where in its text that is written. */
+/** A module specifier, and its position in the text. */
 export interface Specifier {
   readonly text: string;
   /** Between the quotes. */
@@ -8,7 +8,7 @@ export interface Specifier {
   readonly end: number;
 }
 
-/** Every specifier of a module: of imports and exports, of types, of `import()` and `require()`. */
+/** All specifiers of a module: in imports, exports, import types, `import()` and `require()`. */
 export function specifiersOf(fileName: string, text: string): Specifier[] {
   const found: Specifier[] = [];
   const source = ts.createSourceFile(fileName, text, ts.ScriptTarget.Latest, true);

@@ -10,11 +10,11 @@ import { filesOf } from "./trees.ts";
 
 const STD = path.join(nodeModules, "deno-std");
 
-/** The options of the compiler, for dnt too; both kinds of build give the same files. */
+/** Compiler options, for dnt too, so that both builds give the same files. */
 export const TARGET = "ES2022";
 export const LIBS = ["ES2022", "ESNext.Disposable", "DOM", "DOM.AsyncIterable"] as const;
 
-/** What is in the package in the place of what the library takes from the standard library. */
+/** The package's replacements for imports from the standard library. */
 export function stdMappings(): Record<string, string> {
   const found: Record<string, string> = {};
   for (const file of reach(packageFiles(), true).keys()) {
@@ -26,7 +26,7 @@ export function stdMappings(): Record<string, string> {
   return found;
 }
 
-/** Node's own module, or a file of ours. */
+/** A module of Node, or one of our files. */
 function stdMapping(specifier: string): string | undefined {
   if (specifier.startsWith("@std/path/")) return "node:path";
   if (specifier === "@std/fs/ensure-dir") return `./${stdFile(specifier)}`;
@@ -40,7 +40,7 @@ export function transpilePackage(outDir: string): void {
   for (const [dir, json] of Object.entries(nestedPackageJson)) writeJson(outDir, dir, json);
 }
 
-/** Writes the library together with its tests, and what they take from the standard library. */
+/** Writes the library, its tests, and the parts of the standard library that these use. */
 export function transpileTests(outDir: string): void {
   setUp();
   const tests = filesOf(path.join(root, "tests"))
@@ -51,7 +51,7 @@ export function transpileTests(outDir: string): void {
   link(outDir, "zod");
 }
 
-/** Puts a package where `npm install` would, for who runs what was built; npm packs none of it. */
+/** Puts a package where `npm install` would, to run the build in place; npm does not pack it. */
 export function link(outDir: string, name: string): void {
   fs.mkdirSync(path.join(outDir, "node_modules"), { recursive: true });
   const to = path.join(outDir, "node_modules", name);
@@ -69,7 +69,7 @@ function writeJson(outDir: string, dir: string, json: object): void {
   );
 }
 
-/** Compiles all that the files lead to; a package has declarations. */
+/** Compiles the files and everything they import; a package has declarations. */
 function compile(outDir: string, files: string[], isPackage: boolean): void {
   const sources = reach(files, isPackage);
   for (const [dir, module] of [["esm", ts.ModuleKind.ESNext], ["script", ts.ModuleKind.CommonJS]]) {
@@ -84,7 +84,7 @@ function compile(outDir: string, files: string[], isPackage: boolean): void {
   }
 }
 
-/** What the files lead to, with the specifiers of the output, by their paths. */
+/** The text of the files and everything they import, with the output's specifiers, by path. */
 function reach(files: string[], isPackage: boolean): Map<string, string> {
   const sources = new Map<string, string>();
   const reached = new Set(files);
@@ -105,7 +105,7 @@ function reach(files: string[], isPackage: boolean): Map<string, string> {
 }
 
 /**
- * What dnt puts polyfills and shims in for, which differ from version to version; that of
+ * dnt inserts polyfills and shims for these, which differ between versions; the one for
  * `import.meta` fails in `node -e` and in bundles.
  */
 const POLYFILLED =
@@ -116,11 +116,11 @@ function refuse(file: string, text: string): void {
   for (const [i, line] of lines.entries()) {
     if (!POLYFILLED.test(line) || /^ *(\/\/|\/?\*)/.test(line)) continue;
     if (lines[i - 1]?.includes("dnt-shim-ignore")) continue;
-    throw new Error(`${file}:${i + 1}: dnt would put a polyfill or a shim in for this`);
+    throw new Error(`${file}:${i + 1}: dnt would insert a polyfill or a shim for this`);
   }
 }
 
-/** The file that a specifier leads to, or the module that stays outside of the output. */
+/** The file that a specifier leads to, or a module that stays external. */
 function resolve(
   specifier: string,
   from: string,
@@ -135,7 +135,7 @@ function resolve(
   throw new Error(`${from}: the package carries no copy of ${specifier}`);
 }
 
-/** Where in the output the code of a file goes, with its own extension. */
+/** The place of a file in the output, with its own extension. */
 function target(file: string): string {
   const inStd = path.relative(STD, file);
   return inStd.startsWith("..") ? path.relative(root, file) : path.join("deps", "std", inStd);

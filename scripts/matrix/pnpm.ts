@@ -1,4 +1,4 @@
-// Installs the package with pnpm, which puts koffi where only the package finds it:
+// Installs the package with pnpm, which puts koffi where only the package can find it:
 // deno run -A scripts/matrix/pnpm.ts
 
 import * as fs from "node:fs";

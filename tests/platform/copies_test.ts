@@ -1,4 +1,4 @@
-/** Two copies of the module in one program, as of an application and of a package that it uses. */
+/** Two copies of the module in one program: an application's and that of a package it uses. */
 import {
   assert,
   assertEquals,
@@ -30,7 +30,7 @@ function withCopies(
 }
 
 test(
-  "atomicWrite() of two copies takes effect in the order of the calls",
+  "atomicWrite() of two copies takes effect in call order",
   () =>
     withCopies(async (dir, copies) => {
       for (let round = 0; round < 20; round++) {
@@ -46,7 +46,7 @@ test(
 );
 
 test(
-  "atomicWrite() with createNew is EEXIST behind a call of the other copy",
+  "atomicWrite() with createNew fails with EEXIST after a call of the other copy",
   () =>
     withCopies(async (dir, copies) => {
       for (let round = 0; round < 20; round++) {
@@ -66,7 +66,7 @@ test(
 );
 
 test(
-  "atomicWriteSync() carries out first what the other copy was asked for",
+  "atomicWriteSync() runs the pending writes of the other copy first",
   () =>
     withCopies(async (dir, [one, other]) => {
       const file = path.join(dir, "file");
@@ -80,7 +80,7 @@ test(
 );
 
 test(
-  "atomicUpdate() sees what the other copy was asked to write before",
+  "atomicUpdate() reads what an earlier call of the other copy wrote",
   () =>
     withCopies(async (dir, [one, other]) => {
       for (let round = 0; round < 20; round++) {
@@ -97,7 +97,7 @@ test(
 );
 
 test(
-  "atomicUpdate() of two copies loses nothing and keeps the order",
+  "atomicUpdate() of two copies loses no update and keeps call order",
   () =>
     withCopies(async (dir, copies) => {
       const file = path.join(dir, "file");
@@ -112,7 +112,7 @@ test(
 );
 
 test(
-  "atomicUpdate() works under a lock of the other copy",
+  "atomicUpdate() accepts a lock of the other copy",
   () =>
     withCopies(async (dir, [one, other]) => {
       const file = path.join(dir, "file");
@@ -130,7 +130,7 @@ test(
 );
 
 test(
-  "DirLock.acquire() of two copies serves the callers in the order of their calls",
+  "DirLock.acquire() of two copies serves callers in call order",
   () =>
     withCopies(async (dir, copies) => {
       const held = await copies[1].DirLock.acquire(dir);

@@ -1,6 +1,6 @@
 /**
- * The library where test runners put it: in a context of node:vm, whose errors, signals and bytes
- * are not those of the modules of Node; and the library with such things of another realm.
+ * The library in a node:vm context, as test runners load it, where errors, signals and bytes are of
+ * another realm than those of Node's modules; and the library when it receives such values.
  */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
@@ -28,7 +28,7 @@ async function codeOf(call: () => unknown): Promise<string> {
 }
 
 test(
-  "in a context of node:vm every write works",
+  "every write works in a node:vm context",
   () =>
     inTempDir(async (dir) => {
       const { lib } = inContext(false);
@@ -62,7 +62,7 @@ test(
 );
 
 test(
-  "in a context of node:vm errors tell their code, step and target",
+  "errors have code, step and target in a node:vm context",
   () =>
     inTempDir(async (dir) => {
       const { lib } = inContext(false);
@@ -87,7 +87,7 @@ test(
 );
 
 test(
-  "in a context of node:vm data, streams and signals of this realm are taken",
+  "a node:vm context accepts data, streams and signals of the main realm",
   () =>
     inTempDir(async (dir) => {
       const { lib } = inContext(false);
@@ -124,7 +124,7 @@ test(
 );
 
 test(
-  "in a context of node:vm without Symbol.dispose everything is released",
+  "locks are released in a node:vm context without Symbol.dispose",
   () =>
     inTempDir(async (dir) => {
       const { lib, context } = inContext(false);
@@ -226,7 +226,7 @@ test(
   { skip: skip || isWindows && "paths are no URLs on Windows" },
 );
 
-test("bytes of another realm are data", () =>
+test("atomicWrite() accepts bytes of another realm", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const expressions = [
@@ -255,14 +255,14 @@ test("bytes of another realm are data", () =>
     assertEquals(text(file), "xyz");
   }));
 
-test("shared memory of another realm is data", () =>
+test("atomicWrite() accepts shared memory of another realm", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     await atomicWrite(file, foreign<Uint8Array>("new Uint8Array(new SharedArrayBuffer(3))"));
     assertEquals(fs.statSync(file).size, 3);
   }));
 
-test("an error of another realm is passed on as it is", () =>
+test("atomicWrite() rethrows an error of another realm unchanged", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const reason = foreign<Error>("Object.assign(new Error('theirs'), { code: 'EIO' })");
@@ -299,7 +299,7 @@ class OtherSignal extends EventTarget {
   }
 }
 
-test("a signal of another realm is a signal", () =>
+test("atomicWrite() accepts a signal of another realm", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const reason = new Error("enough");
@@ -318,7 +318,7 @@ test("a signal of another realm is a signal", () =>
     assertEquals([list(dir), text(file)], [["file"], "x"]);
   }));
 
-test("what only looks a little like data or a signal is refused", () =>
+test("atomicWrite() rejects objects that only resemble data or a signal", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     // deno-lint-ignore no-explicit-any

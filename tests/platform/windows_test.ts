@@ -1,4 +1,4 @@
-/** What Windows itself does when other programs have a file open, and with several drives. */
+/** The library on Windows itself: files that other programs have open, and several drives. */
 import { assertEquals, assertRejects } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -15,9 +15,7 @@ const skip = !isWindows && "only Windows knows share modes";
 
 for (let share = 0; share < 8; share++) {
   const allowed = Object.entries(SHARE).filter(([, bit]) => (share & bit) !== 0);
-  const who = `a reader who lets others ${
-    allowed.map(([what]) => what).join(", ") || "do nothing"
-  }`;
+  const who = `a reader that shares ${allowed.map(([what]) => what).join(", ") || "nothing"}`;
 
   if ((share & SHARE.delete) === 0) {
     test(`atomicWrite() waits for ${who}`, () =>
@@ -36,7 +34,7 @@ for (let share = 0; share < 8; share++) {
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
         fs.writeFileSync(file, "old");
-        // What renames so on Node is loaded with the first lock.
+        // On Node the first lock loads the calls for such a rename.
         DirLock.acquireSync(dir).release();
         const reader = openShared(file, share);
         try {
@@ -45,12 +43,12 @@ for (let share = 0; share < 8; share++) {
         } finally {
           reader.close();
         }
-      }), { skip: skip || (isWine && "Wine 8 renames over no file that is open") });
+      }), { skip: skip || (isWine && "Wine 8 cannot rename over an open file") });
   }
 }
 
 test(
-  "atomicWrite() that failed removes its file when a reader has let it go",
+  "atomicWrite() that failed removes its temporary file once a reader closes it",
   () =>
     inTempDir(async (dir) => {
       let reader: { close(): void } | undefined;
@@ -72,7 +70,7 @@ test(
 );
 
 test(
-  "DirLock.acquire() waits for a reader of the lock file who lets others do nothing",
+  "DirLock.acquire() waits for a reader that shares nothing of the lock file",
   () =>
     inTempDir(async (dir) => {
       DirLock.acquireSync(dir).release();
@@ -86,15 +84,19 @@ test(
 
 const [one, other] = process.env.APERTURE_VOLUMES?.split(";") ?? [];
 
-test("atomicWrite() takes a path of another drive from that drive's own directory", async () => {
-  const before = process.cwd();
-  process.chdir(one!);
-  try {
-    await atomicWrite(`${other!.slice(0, 2)}of-another-drive`, "new");
-  } finally {
-    process.chdir(before);
-  }
-  const file = path.join(other!, "of-another-drive");
-  assertEquals(text(file), "new");
-  fs.rmSync(file);
-}, { skip: !(isWindows && other) && "there is no second drive: APERTURE_VOLUMES" });
+test(
+  "atomicWrite() resolves a path on another drive from that drive's working directory",
+  async () => {
+    const before = process.cwd();
+    process.chdir(one!);
+    try {
+      await atomicWrite(`${other!.slice(0, 2)}of-another-drive`, "new");
+    } finally {
+      process.chdir(before);
+    }
+    const file = path.join(other!, "of-another-drive");
+    assertEquals(text(file), "new");
+    fs.rmSync(file);
+  },
+  { skip: !(isWindows && other) && "there is no second drive: APERTURE_VOLUMES" },
+);
