@@ -161,7 +161,7 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: 
  *
  * @see {@link https://man7.org/linux/man-pages/man2/rename.2.html} for the atomicity of a rename
  *
- * @param path The file, as a path or a `file:` URL. A relative path is resolved at
+ * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path. A relative path is resolved at
  * the time of the call.
  * @param data The content.
  * @param options Durability, mode and what to do with what is there.
@@ -220,7 +220,7 @@ export async function atomicWrite(
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
  * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
- * @param path The file, as a path or a `file:` URL.
+ * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param data The content.
  * @param options Durability, mode and what to do with what is there.
  * @throws {TypeError} If an argument is of the wrong type, or an option unknown.

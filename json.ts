@@ -103,7 +103,7 @@ export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonF
  *
  * @typeParam T The result of `check`; without one, the value is assumed to have this type.
  *
- * @param path The file, as a path or a `file:` URL.
+ * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param options How to check the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or `check` returns
  * a promise.
@@ -162,7 +162,7 @@ export async function readJson<T = unknown>(
  *
  * @typeParam T The result of `check`; without one, the value is assumed to have this type.
  *
- * @param path The file, as a path or a `file:` URL.
+ * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param options How to check the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or `check` returns
  * a promise.
@@ -208,7 +208,7 @@ export function readJsonSync<T = unknown>(
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
  * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
- * @param path The file, as a path or a `file:` URL.
+ * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param value The value.
  * @param options The options of {@linkcode atomicWrite}, and how to check and indent the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
@@ -255,7 +255,7 @@ export async function writeJson(
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
  * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
- * @param path The file, as a path or a `file:` URL.
+ * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param value The value.
  * @param options The options of {@linkcode atomicWriteSync}, and how to check and indent the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
@@ -312,7 +312,7 @@ export function writeJsonSync(
  *
  * @typeParam T The type of the value. Without `check`, the value that is read is assumed to have it.
  *
- * @param path The file, as a path or a `file:` URL.
+ * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn Receives the value, or undefined if there is no file, and returns the new value: another
  * one, or the same, modified or not.
  * @param options The options of {@linkcode atomicUpdate}, and how to check and indent the value.
@@ -393,7 +393,7 @@ export async function updateJson<T = unknown>(
  *
  * @typeParam T The type of the value. Without `check`, the value that is read is assumed to have it.
  *
- * @param path The file, as a path or a `file:` URL.
+ * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn Receives the value, or undefined if there is no file, and returns the new value: another
  * one, or the same, modified or not; not a promise.
  * @param options The options of {@linkcode atomicUpdateSync}, and how to check and indent the value.

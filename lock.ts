@@ -104,7 +104,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
-   * @param dir The directory, as a path or a `file:` URL.
+   * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
    * @param options Shared or exclusive, and how long to wait.
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
@@ -141,7 +141,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
-   * @param dir The directory, as a path or a `file:` URL.
+   * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
    * @param options Shared or exclusive.
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
@@ -183,7 +183,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
-   * @param dir The directory, as a path or a `file:` URL.
+   * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
    * @param options Shared or exclusive, and how long to wait.
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
@@ -221,7 +221,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
-   * @param dir The directory, as a path or a `file:` URL.
+   * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
    * @param options Shared or exclusive.
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
@@ -353,7 +353,7 @@ export class DirLock implements Disposable, AsyncDisposable {
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
  * @typeParam T What the function returns.
- * @param dir The directory, as a path or a `file:` URL.
+ * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn The function to call while the lock is held. It gets the lock.
  * @param options Shared or exclusive, and how long to wait.
  * @throws {TypeError} If an argument has the wrong type or an option is unknown.
@@ -416,7 +416,7 @@ export interface LockHoldersOptions {
  * Requires `--allow-read` permission for the directory, and all permissions for an answer: Deno
  * allows access to `/proc` only then. It never prompts.
  *
- * @param dir The directory, as a path or a `file:` URL.
+ * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param options Which lock file.
  * @throws {TypeError} If an argument has the wrong type or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.

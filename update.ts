@@ -72,7 +72,7 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
  * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
- * @param path The file, as a path or a `file:` URL.
+ * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn Receives the bytes of the file, or null if there is none, and returns the new content,
  * or null to leave the file as it is.
  * @param options The options of {@linkcode atomicWrite}, and `lock`. An abort of `signal` also ends
@@ -127,7 +127,7 @@ export async function atomicUpdate(
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
  * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
- * @param path The file, as a path or a `file:` URL.
+ * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn Receives the bytes of the file, or null if there is none, and returns the new content,
  * or null to leave the file as it is.
  * @param options The options of {@linkcode atomicWriteSync}, and `lock`.
