@@ -148,7 +148,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
    * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system has no
    * locks.
-   * @returns The lock, or null if another holder has it or a call of this thread waits for it.
+   * @returns The lock, or null if another holder has it or a call in this thread waits for it.
    *
    * @example Usage
    * ```ts
@@ -228,7 +228,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
    * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system has no
    * locks.
-   * @returns The lock, or null if another holder has it or a call of this thread waits for it.
+   * @returns The lock, or null if another holder has it or a call in this thread waits for it.
    *
    * @example Usage
    * ```ts

@@ -38,7 +38,7 @@ export function* acquire(request: LockRequest): Steps<Hold> {
   return yield* untilCurrent(request, isSync ? competeSync : takeTurn);
 }
 
-/** Takes the lock if it is free and no call of this thread waits for it. */
+/** Takes the lock if it is free and no call in this thread waits for it. */
 export function* tryAcquire(request: LockRequest): Steps<Hold | undefined> {
   return yield* untilCurrent(request, function* (_, candidate) {
     if (!isUnclaimed(candidate.id, request.shared)) return undefined;
@@ -114,7 +114,7 @@ function* competeSync(request: LockRequest, candidate: LockCandidate): Steps<Hol
   }
 }
 
-/** How many calls of this thread wait in the kernel. */
+/** How many calls in this thread wait in the kernel. */
 let kernelWaits = 0;
 
 async function waitInKernel(candidate: LockCandidate, queue: Queue) {
@@ -134,7 +134,7 @@ function* yieldToOthers(request: LockRequest): Steps<void> {
 
 /**
  * 1 ms while the wait is short, then a random interval of 2 to 8 ms. With exponential backoff, long
- * waiters would starve behind newcomers. With 1 ms for all, many waiters take the processor from
+ * waiters would starve while newcomers poll often. With 1 ms for all, many waiters take the processor from
  * the lock's holder.
  */
 function pollInterval(started: number): number {

@@ -12,7 +12,7 @@ const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
 /** The lock file of a call, from the first look at it until it is locked or given up. */
 export class LockCandidate {
-  /** The identity of the lock file, which names the queue of this thread. */
+  /** The identity of the lock file, which names this thread's queue. */
   readonly id: string;
   readonly #request: LockRequest;
   #file: LockFile | undefined;

@@ -83,7 +83,7 @@ export function wouldDeadlock(id: string, shared: boolean): boolean {
   return held !== undefined && !hasRoomFor(held, shared) || (findQueue(id)?.inKernel ?? 0) > 0;
 }
 
-/** Whether no call of this thread holds the lock or waits for it, as far as that matters. */
+/** Whether no call in this thread holds the lock or waits for it, as far as that matters. */
 export function isUnclaimed(id: string, shared: boolean): boolean {
   const queue = findQueue(id);
   return queue === undefined || queue.waiters.first === undefined && hasRoomFor(queue, shared);

@@ -1,4 +1,4 @@
-/** Who can use a new lock file: its mode and its owner. */
+/** The mode and the owner of a new lock file. */
 import { assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
