@@ -134,8 +134,8 @@ function* yieldToOthers(request: LockRequest): Steps<void> {
 
 /**
  * 1 ms while the wait is short, then a random interval of 2 to 8 ms. With exponential backoff, long
- * waiters would starve while newcomers poll often. With 1 ms for all, many waiters take the processor from
- * the lock's holder.
+ * waiters would starve while newcomers poll often. With 1 ms for all, many waiters would take the
+ * processor from the lock's holder.
  */
 function pollInterval(started: number): number {
   return clock.now() - started < SHORT_WAIT_MS ? 1 : 2 + 6 * Math.random();
