@@ -1,18 +1,20 @@
 /**
- * Replace a file so that no reader ever sees half of it.
+ * Replace files so that no reader ever sees a part of one.
  *
- * {@linkcode atomicWrite} writes to a temporary sibling and renames it over the
- * target: whoever opens the target has the old content or the new, whole, also
- * when the disk is full, a step fails, the process is killed or, from
- * durability `"consistent"` up, the power goes.
+ * {@linkcode atomicWrite} writes to a temporary file next to the target and renames it over the
+ * target. Programs that open the target get either the old content or the new content, even if the
+ * disk fills up, a step fails, the process is killed or, with durability `"consistent"` and above,
+ * the power fails.
  *
  * ```ts
  * import { atomicWrite } from "@aperture/atomic/atomic";
- * import { assertEquals } from "@std/assert";
+ * import assert from "node:assert/strict";
+ * import { mkdtemp, readFile } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const dir = await Deno.makeTempDir();
- * await atomicWrite(`${dir}/settings.json`, JSON.stringify({ theme: "dark" }));
- * assertEquals(await Deno.readTextFile(`${dir}/settings.json`), '{"theme":"dark"}');
+ * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/settings.json`;
+ * await atomicWrite(path, JSON.stringify({ theme: "dark" }));
+ * assert.equal(await readFile(path, "utf8"), '{"theme":"dark"}');
  * ```
  *
  * @module
@@ -85,48 +87,50 @@ export interface SweepOptions {
 }
 
 /**
- * What a failed write's error carries beyond what the runtime puts on it: its class
- * and `code` are those of the failed call (`Deno.errors.NotFound`, `ENOENT`).
+ * The error of a failed write. Its class and `code` are those of the failed system call, such as
+ * `Deno.errors.NotFound` and `ENOENT`.
  *
- * Errors that are not a failed call's arrive as they are, without these: a source's
- * own error, an abort reason, a permission that Deno denied.
+ * Errors of other kinds do not have these properties: the error of a source, the reason of an
+ * aborted signal, or a permission that Deno denied.
  */
 export interface AtomicWriteError extends Error {
   /** The system's name for the failure, such as `"ENOSPC"`. */
   code: string;
-  /** The call that failed: `"lstat"`, `"open"`, `"write"`, `"fsync"`, `"rename"` and so on. */
+  /** The step that failed: `"lstat"`, `"open"`, `"write"`, `"fsync"`, `"rename"` and so on. */
   step: string;
-  /** The path that was to be written. */
+  /** The path of the write. */
   target: string;
   /**
-   * Whether the target has the new content already. It is true only when
-   * durability is `"durable"` and the directory could not be synced.
+   * Whether the target already has the new content. This is true only if durability is `"durable"`
+   * and the directory could not be synced.
    */
   replaced: boolean;
   /**
-   * The file that has the whole of the new content, when it was being copied over the
-   * target (option `fallback`) and the target may be a mixture.
+   * A file with all of the new content, if copying it over the target failed (option `fallback`) and
+   * the target may be a mixture.
    */
   temp?: string;
 }
 
 /**
- * Tells whether an error is that of a failed file call in a write, with what
- * {@linkcode AtomicWriteError} describes.
+ * Whether an error is an {@linkcode AtomicWriteError}: the error of a failed file call of a write.
  *
- * @param error What was thrown.
+ * @param error The error that was thrown.
  * @returns Whether it is such an error.
  *
  * @example Usage
  * ```ts
  * import { atomicWrite, isAtomicWriteError } from "@aperture/atomic";
- * import { assertEquals } from "@std/assert";
+ * import assert from "node:assert/strict";
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
+ * const dir = await mkdtemp(`${tmpdir()}/example-`);
  * try {
- *   await atomicWrite(`${await Deno.makeTempDir()}/missing/file`, "x");
+ *   await atomicWrite(`${dir}/missing/file`, "x");
  * } catch (error) {
  *   if (!isAtomicWriteError(error)) throw error;
- *   assertEquals([error.code, error.step, error.replaced], ["ENOENT", "open", false]);
+ *   assert.deepEqual([error.code, error.step, error.replaced], ["ENOENT", "open", false]);
  * }
  * ```
  */
@@ -141,57 +145,60 @@ const DEFAULT_OLDER_THAN_MS = 3_600_000;
 const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: isBoolean };
 
 /**
- * Replaces the content of a file atomically, or creates the file.
+ * Replaces the content of a file atomically, or creates the file. Readers see either the old content
+ * or the new content, never a part or a mixture.
  *
- * Readers see the old content or the new, whole. If the write fails, the target is
- * as it was and the temporary file is gone.
+ * If the write fails, the target keeps the old content and the temporary file is removed.
  *
- * Calls of one thread on one path take effect one after another: data in memory, a Blob
- * too, in the order of the calls; a stream when its source has ended. Of calls with the
- * same options that wait side by side, only the newest is written, and the others are
- * settled with it.
+ * Calls on one path take effect in the order of the calls, within one thread; a stream takes effect
+ * when it ends. Of consecutive waiting calls with the same options, only the newest is written, and
+ * the others resolve or, if all of them fail, reject with it. A Blob of less than 2 GiB is read into
+ * memory when its turn comes; a larger one counts as a stream.
  *
- * The parent directory must exist, unless `parents` is true. Bytes must not be changed until
- * the promise is settled: if they are transferred, detached or resized, the write fails. A hard
- * link to the old file keeps the old content, and extended attributes and access control lists
- * are not carried over.
+ * The directory must exist, unless `parents` is true. Bytes must not be changed until the promise is
+ * settled: if they are transferred, detached or resized, the write fails. A hard link to the old
+ * file keeps the old content, and extended attributes and access control lists are not kept.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
  * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
  * @see {@link https://man7.org/linux/man-pages/man2/rename.2.html} for the atomicity of a rename
  *
- * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path. A relative path is resolved at
- * the time of the call.
+ * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path. A relative path is
+ * resolved when the function is called.
  * @param data The content.
- * @param options Durability, mode and what to do with what is there.
+ * @param options Durability, mode, and what to do with an existing file.
  * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
  * @throws {RangeError} If an option's value is out of range.
- * @throws {AtomicWriteError} If a file call fails: the runtime's own error class, with
- * its `code`. `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a
- * socket or a device, `ELOOP` if links lead in a circle, `EEXIST` with `createNew`.
+ * @throws {AtomicWriteError} If a file call fails, with the class and `code` of the runtime's error:
+ * `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device, `ELOOP` if
+ * links lead in a circle, `EEXIST` if something exists and `createNew` is true.
  * @throws {DOMException} The reason of `signal` when it is aborted.
- * @returns A promise that is resolved when the file is in place, as durable as asked for.
+ * @returns A promise that resolves when the file has the new content with the requested durability.
  *
  * @example Usage
  * ```ts
  * import { atomicWrite } from "@aperture/atomic";
- * import { assertEquals } from "@std/assert";
+ * import assert from "node:assert/strict";
+ * import { mkdtemp, readFile } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${await Deno.makeTempDir()}/state.json`;
+ * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/state.json`;
  * await atomicWrite(path, "old");
  * await atomicWrite(path, "new", { durability: "durable" });
- * assertEquals(await Deno.readTextFile(path), "new");
+ * assert.equal(await readFile(path, "utf8"), "new");
  * ```
  *
  * @example From a stream, in bounded memory
  * ```ts
  * import { atomicWrite } from "@aperture/atomic";
- * import { assertEquals } from "@std/assert";
+ * import assert from "node:assert/strict";
+ * import { mkdtemp, readFile } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${await Deno.makeTempDir()}/page.html`;
+ * const path = `${await mkdtemp(`${tmpdir()}/example-`)}/page.html`;
  * await atomicWrite(path, new Response("<h1>Hi</h1>").body!);
- * assertEquals(await Deno.readTextFile(path), "<h1>Hi</h1>");
+ * assert.equal(await readFile(path, "utf8"), "<h1>Hi</h1>");
  * ```
  */
 export async function atomicWrite(
@@ -208,35 +215,36 @@ export async function atomicWrite(
 }
 
 /**
- * Replaces the content of a file atomically, or creates the file: the synchronous
- * form of {@linkcode atomicWrite}.
+ * Replaces the content of a file atomically, or creates the file: the synchronous form of
+ * {@linkcode atomicWrite}.
  *
- * It first carries out, with synchronous calls, the calls of {@linkcode atomicWrite} on the path
- * that were made before and are not done, and so takes effect after them. A Blob that waits
- * there cannot be read synchronously: with equal options it is settled with this call instead,
- * with others, or with `createNew`, this call fails with `EBUSY`. So it does while a copy in
- * place (option `fallback`) is under way.
+ * It first completes the pending calls of {@linkcode atomicWrite} on the path synchronously, and so
+ * takes effect after them. It throws `EBUSY`, and changes nothing, while a Blob is being written to
+ * the path, which cannot be read synchronously, or while another write copies over the file in place
+ * (option `fallback`). Await that write first.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
  * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
  *
  * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param data The content.
- * @param options Durability, mode and what to do with what is there.
+ * @param options Durability, mode, and what to do with an existing file.
  * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
  * @throws {RangeError} If an option's value is out of range.
- * @throws {AtomicWriteError} If a file call fails: the runtime's own error class, with
- * its `code`. `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a
- * socket or a device, `ELOOP` if links lead in a circle, `EEXIST` with `createNew`.
+ * @throws {AtomicWriteError} If a file call fails, with the class and `code` of the runtime's error:
+ * `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device, `ELOOP` if
+ * links lead in a circle, `EEXIST` if something exists and `createNew` is true.
  *
  * @example Usage
  * ```ts
  * import { atomicWriteSync } from "@aperture/atomic";
- * import { assertEquals } from "@std/assert";
+ * import assert from "node:assert/strict";
+ * import { mkdtempSync, readFileSync } from "node:fs";
+ * import { tmpdir } from "node:os";
  *
- * const path = `${Deno.makeTempDirSync()}/state.json`;
+ * const path = `${mkdtempSync(`${tmpdir()}/example-`)}/state.json`;
  * atomicWriteSync(path, "{}");
- * assertEquals(Deno.readTextFileSync(path), "{}");
+ * assert.equal(readFileSync(path, "utf8"), "{}");
  * ```
  */
 export function atomicWriteSync(

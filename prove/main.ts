@@ -11,6 +11,7 @@ import { proveContention } from "./contention.ts";
 import { proveCrashes } from "./crashes.ts";
 import { proveFaults } from "./faults.ts";
 import { proveOrder } from "./order.ts";
+import { proveOrderModel } from "./order_model.ts";
 import { proveFuzz } from "./fuzz.ts";
 import { proveInterop } from "./interop.ts";
 import { proveLargeJson } from "./large_json.ts";
@@ -24,6 +25,7 @@ import { proveSoak } from "./soak.ts";
 const parts: Record<string, Part> = {
   faults: proveFaults,
   order: proveOrder,
+  orderModel: proveOrderModel,
   crashes: proveCrashes,
   contention: proveContention,
   interop: proveInterop,

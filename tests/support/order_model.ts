@@ -5,13 +5,14 @@
 import { Buffer } from "node:buffer";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { AtomicFile, atomicUpdate, atomicWrite, atomicWriteSync } from "../../mod.ts";
 import type {
   AtomicData,
   AtomicDataSync,
   AtomicWriteOptions,
   AtomicWriteSyncOptions,
 } from "../../mod.ts";
-import { openDescriptors } from "./dir.ts";
+import { inTempDir, openDescriptors } from "./dir.ts";
 import { intercepted, systemError } from "./runtime.ts";
 import { bytesOf } from "./temps.ts";
 import { isWindows, isWine } from "./test.ts";
@@ -427,4 +428,36 @@ function same(a: World, b: World): boolean {
   const equal = (one: World["entry"], other: World["entry"]) =>
     JSON.stringify(one) === JSON.stringify(other);
   return equal(a.entry, b.entry) && equal(a.target, b.target);
+}
+
+/** The calls of the library. */
+export const library: Calls = {
+  write: atomicWrite,
+  writeSync: atomicWriteSync,
+  async draft(path, data, options, told, committing) {
+    const file = await AtomicFile.open(path, options);
+    try {
+      await file.write(data);
+      await told;
+      committing();
+      await file.commit();
+    } finally {
+      await file.discard();
+    }
+  },
+  update: atomicUpdate,
+};
+
+/** The first seed whose program has a result that the model does not allow. */
+export async function findWrong(
+  calls: Calls,
+  seeds: Iterable<number>,
+): Promise<{ seed: number; error: Error } | undefined> {
+  for (const seed of seeds) {
+    try {
+      await inTempDir((dir) => runProgram(dir, programOf(seed, !isWindows), calls));
+    } catch (error) {
+      return { seed, error: error as Error };
+    }
+  }
 }

@@ -1,54 +1,24 @@
 /**
- * The order of calls, against a model: several hundred random programs, each of which must come out
- * as if its calls had been carried out one after another. A seed of APERTURE_SEED runs alone.
+ * The order of calls, compared with a model: random programs, each of which must have the result of
+ * its calls one after another. APERTURE_SEED runs the program of one seed.
  */
 import { assert, assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
-import { AtomicFile, atomicUpdate, atomicWrite, atomicWriteSync } from "../../mod.ts";
+import { atomicWrite, atomicWriteSync } from "../../mod.ts";
 import { inTempDir } from "../support/dir.ts";
-import { type Calls, type Program, programOf, runProgram } from "../support/order_model.ts";
+import { type Calls, findWrong, library, type Program, programOf } from "../support/order_model.ts";
 import { isDeno, isWindows, isWine, test } from "../support/test.ts";
 
-const PROGRAMS = Number(process.env.APERTURE_PROGRAMS ?? 400);
-
-const library: Calls = {
-  write: atomicWrite,
-  writeSync: atomicWriteSync,
-  async draft(path, data, options, told, committing) {
-    const file = await AtomicFile.open(path, options);
-    try {
-      await file.write(data);
-      await told;
-      committing();
-      await file.commit();
-    } finally {
-      await file.discard();
-    }
-  },
-  update: atomicUpdate,
-};
-
-/** The seed of a program that comes out otherwise than the model; undefined if there is none. */
-async function findWrong(
-  calls: Calls,
-  seeds: Iterable<number>,
-): Promise<{ seed: number; error: Error } | undefined> {
-  for (const seed of seeds) {
-    try {
-      await inTempDir((dir) => runProgram(dir, programOf(seed, !isWindows), calls));
-    } catch (error) {
-      return { seed, error: error as Error };
-    }
-  }
-}
+/** More of them run in `prove` (part `orderModel`). */
+const PROGRAMS = Number(process.env.APERTURE_PROGRAMS ?? 40);
 
 function* from(first: number, count: number): Generator<number> {
   for (let i = 0; i < count; i++) yield first + i;
 }
 
-test(`${PROGRAMS} random programs come out as their calls one after another would`, async () => {
+test(`${PROGRAMS} random programs have the result of their calls one after another`, async () => {
   const given = process.env.APERTURE_SEED;
   const first = given === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(given);
   const wrong = await findWrong(library, from(first, given === undefined ? PROGRAMS : 1));
@@ -58,14 +28,14 @@ test(`${PROGRAMS} random programs come out as their calls one after another woul
   }
 });
 
-test("a seed stands for one program", () => {
+test("programOf() returns the same program for the same seed", () => {
   assertEquals(programOf(7, true), programOf(7, true));
   const programs: Program[] = Array.from(from(0, 100), (seed) => programOf(seed, true));
   const kinds = new Set(programs.flatMap(({ steps }) => steps.map((step) => step.do)));
   assertEquals([...kinds].sort(), ["draft", "pass", "stream", "sync", "update", "wait", "write"]);
 }, { skip: isWine && "no updates under Wine" });
 
-/** Waits in line for `work`. */
+/** Runs `work` after the work before it. */
 let line: Promise<unknown> = Promise.resolve();
 function inLine(work: () => Promise<void>): Promise<void> {
   const done = line.then(work);
@@ -73,7 +43,7 @@ function inLine(work: () => Promise<void>): Promise<void> {
   return done;
 }
 
-/** What the model is a model of: each call is carried out at once, and as a whole. */
+/** The calls that the model describes: each one runs to its end when it is called. */
 const sequential: Calls = {
   async write(path, data, { signal: _, ...options }) {
     if (typeof data === "string") return atomicWriteSync(path, data, options);
@@ -94,9 +64,9 @@ const sequential: Calls = {
     }),
 };
 
-const ofTheModel = { skip: !isDeno && "what the model tells apart is the same on all runtimes" };
+const ofTheModel = { skip: !isDeno && "the model is the same on all runtimes" };
 
-test("the model accepts calls that are carried out one after another", async () => {
+test("the model accepts calls that run one after another", async () => {
   const wrong = await findWrong(sequential, from(1, PROGRAMS));
   if (wrong !== undefined) throw new Error(`Seed ${wrong.seed}`, { cause: wrong.error });
 }, ofTheModel);
@@ -137,7 +107,7 @@ const broken: [string, Calls][] = [
       await sequential.write(path, data, options);
     },
   }],
-  ["rejects the call behind the one that failed", {
+  ["rejects the call after the one that failed", {
     ...sequential,
     write: async (path, data, options) => {
       const failed = failure;
@@ -183,7 +153,7 @@ const notThere = new Map([
   ["updates without a lock", isWine && "no updates under Wine"],
 ]);
 for (const [what, calls] of broken) {
-  test(`the model finds calls of which one ${what}`, async () => {
+  test(`the model rejects a library that ${what}`, async () => {
     assert(await findWrong(calls, from(1, 300)) !== undefined);
   }, { skip: ofTheModel.skip || (notThere.get(what) ?? false) });
 }
@@ -196,15 +166,15 @@ function turns(): Map<string, unknown> {
   return (globalThis as unknown as Record<symbol, Map<string, unknown>>)[key]!;
 }
 
-test("the model finds a library whose calls do not meet in one queue", () =>
+test("the model rejects a library without a common queue", () =>
   inTempDir(async (dir) => {
-    await atomicWrite(path.join(dir, "file"), "There are queues from now on.");
+    await atomicWrite(path.join(dir, "file"), "The queues exist from now on.");
     const queues = turns();
     queues.get = () => undefined;
     try {
       assert(await findWrong(library, from(1, 300)) !== undefined);
     } finally {
       delete (queues as Partial<typeof queues>).get;
-      queues.clear(); // What the broken ones have left behind is nobody's.
+      queues.clear(); // Of what the broken calls have left behind.
     }
   }));
