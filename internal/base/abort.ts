@@ -1,32 +1,32 @@
-/** Who waits on a signal, and the listener that tells them. */
+/** The waits on a signal, and the one listener that notifies them. */
 interface Waits {
   readonly listeners: Set<() => void>;
-  readonly tell: () => void;
+  readonly notify: () => void;
 }
 
 const waitsOn = new WeakMap<AbortSignal, Waits>();
 
 /**
- * Calls `listener` when a signal is aborted, until what it returns is called. A signal gets one
- * listener however many waits there are, since Node 20 warns of a leak from the eleventh on.
+ * Calls `listener` when a signal is aborted, until the returned function is called. A signal gets one
+ * listener however many waits there are, because Node 20 warns of a leak from the eleventh on.
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (signal === undefined) return () => {};
   let waits = waitsOn.get(signal);
   if (waits === undefined) {
     const listeners = new Set<() => void>();
-    waits = { listeners, tell: () => listeners.forEach((each) => each()) };
+    waits = { listeners, notify: () => listeners.forEach((each) => each()) };
     waitsOn.set(signal, waits);
-    signal.addEventListener("abort", waits.tell);
+    signal.addEventListener("abort", waits.notify);
   }
-  const { listeners, tell } = waits;
-  // One of its own, since a caller may pass one function for two waits.
+  const { listeners, notify } = waits;
+  // A new function, because a caller may pass the same one for two waits.
   const own = () => listener();
   listeners.add(own);
   return () => {
     if (!listeners.delete(own) || listeners.size > 0) return;
     waitsOn.delete(signal);
-    signal.removeEventListener("abort", tell);
+    signal.removeEventListener("abort", notify);
   };
 }
 
@@ -35,7 +35,7 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw signal.reason;
 }
 
-/** Settled as `work` is, or rejected as soon as the signal is aborted. */
+/** Settles as `work` does, or rejects as soon as the signal is aborted. */
 export function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {

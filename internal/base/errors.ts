@@ -10,7 +10,7 @@ export function failedWith(error: unknown, codes: ReadonlySet<string>): boolean 
   return codes.has(codeOf(error) ?? "");
 }
 
-/** What V8 and JavaScriptCore have, and not all versions of the types name. */
+/** V8 and JavaScriptCore have it, but not all versions of the types declare it. */
 const { captureStackTrace } = Error as {
   captureStackTrace?: (error: object, above?: unknown) => void;
 };

@@ -3,15 +3,12 @@ import { isRefusal } from "../../runtime/shared/windows_refusal.ts";
 import { codeOf } from "./errors.ts";
 import { type Call, pause, type Steps } from "./steps.ts";
 
-/**
- * In milliseconds. Who pauses longer never finds two busy readers away (ARCHITECTURE.md, "Why each
- * number").
- */
+/** With longer pauses, a writer rarely meets a moment without one of two busy readers. */
 const MAX_PAUSE_MS = 8;
 
 /**
- * A call that Windows may refuse for a while, since a scanner, an indexer or a reader has the file
- * open: tried again there for `patience` milliseconds. `check` is called before each further try.
+ * A call that Windows may refuse for a while because a scanner, an indexer or a reader has the file
+ * open. It is retried there for `milliseconds`, with `check` before each retry.
  */
 export function* retryRefused(
   milliseconds: number,

@@ -6,8 +6,8 @@ const PREFIX = "@aperture/atomic/";
  * State that all copies of this module in one program share: the ES module and the CommonJS one, or
  * a second installation of the same version. Threads and realms have their own.
  *
- * @param name What it is, with a number that grows with every change of its shape.
- * @param make Creates the state for the first copy that asks.
+ * @param name Names the state, with a number that grows with every change of its shape.
+ * @param make Creates the state for the first copy that needs it.
  */
 export function sharedState<T>(name: string, make: () => T): () => T {
   const key = Symbol.for(PREFIX + name);

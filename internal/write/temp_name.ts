@@ -1,10 +1,10 @@
 import { basename } from "@std/path/basename";
 
-/** A temporary name is cut to so many bytes: eCryptfs allows no more. */
+/** The longest temporary name, unless the target's is longer: eCryptfs allows no more. */
 const NAME_BYTES = 143;
-/** No path is longer on Linux, limits.h: `PATH_MAX` less the NUL. */
+/** The longest path on Linux, limits.h: `PATH_MAX` without the NUL. */
 const PATH_BYTES = 4_095;
-/** What a temporary name has beside `{name}`: two dots, 16 digits and an ending of at most 5. */
+/** A temporary name adds to `{name}`: three dots, 16 digits and an extension of at most 4. */
 const EXTRA_BYTES = 23;
 
 const DIGITS = "[0-9a-f]{16}";
@@ -15,12 +15,12 @@ export function isTempName(name: string): boolean {
   return TEMP_NAME.test(name);
 }
 
-/** A fresh name beside `target`: `.{name}.{16 hexadecimal digits}.tmp`. */
+/** A new path next to `target`: `.{name}.{16 hexadecimal digits}.tmp`. */
 export function tempPath(target: string): string {
   return sibling(target, randomDigits(), "tmp");
 }
 
-/** A fresh name for one that must not be swept: `.{name}.{16 hexadecimal digits}.kept`. */
+/** A new path for a file that must not be swept: `.{name}.{16 hexadecimal digits}.kept`. */
 export function keptPath(target: string): string {
   return sibling(target, randomDigits(), "kept");
 }
@@ -31,13 +31,13 @@ function sibling(target: string, digits: string, ending: string): string {
   return `${directory}.${stemOf(name, directory)}.${digits}.${ending}`;
 }
 
-/** As much of a name as there is room for in a temporary one, in whole characters. */
+/** As many whole characters of a name as fit into a temporary one. */
 function stemOf(name: string, directory: string): string {
-  // No character of UTF-16 has more than three bytes in UTF-8.
+  // A UTF-16 unit has at most three bytes in UTF-8.
   const most = name.length * 3 + EXTRA_BYTES;
   if (most <= NAME_BYTES && directory.length * 3 + most <= PATH_BYTES) return name;
   const bytes = (text: string) => new TextEncoder().encode(text).byteLength;
-  // A name as long as the target's own is one that the file system allows; Windows counts UTF-16.
+  // The file system allows names as long as the target's own; Windows counts UTF-16 units.
   const units = Math.max(NAME_BYTES, name.length) - EXTRA_BYTES;
   const room = Math.min(
     Math.max(NAME_BYTES, bytes(name)) - EXTRA_BYTES,
@@ -52,7 +52,7 @@ function stemOf(name: string, directory: string): string {
   return stem;
 }
 
-/** Random bytes in store: to ask for 8 at a time took 13 % of a synchronous write. */
+/** A store of random bytes: requesting 8 at a time took 13 % of a synchronous write. */
 const pool = new Uint8Array(4_096);
 let unused = 0;
 

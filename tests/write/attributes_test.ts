@@ -1,4 +1,4 @@
-/** Mode, owner and group: of the file that is replaced, and of the temporary one meanwhile. */
+/** Mode, owner and group of the new file, and of the temporary file before. */
 import { assert, assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -48,7 +48,7 @@ for (const [what, write] of ways) {
     );
 
     test(
-      `${what} begins with the rights that group and others both have, with durability "${durability}"`,
+      `${what} creates a file with the rights that group and others both have, with durability "${durability}"`,
       () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "file");
@@ -77,7 +77,7 @@ for (const [what, write] of ways) {
     );
 
     test(
-      `${what} shows nothing to the group of a set-gid directory, with durability "${durability}"`,
+      `${what} grants nothing to the group of a set-gid directory, with durability "${durability}"`,
       () =>
         inTempDir(async (dir) => {
           fs.chownSync(dir, 0, 2001);
@@ -114,7 +114,7 @@ test(
 );
 
 test(
-  "atomicWrite() drops the set-id bits when owner and group cannot be kept, and shrinks the group's",
+  "atomicWrite() drops set-id bits and group rights when owner and group cannot be kept",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -132,7 +132,7 @@ test(
 );
 
 test(
-  "who is not root keeps a group of theirs, with a mode and without",
+  "atomicWrite() by another user than root keeps one of the user's groups, with and without a mode",
   () =>
     inTempDir(async (dir) => {
       for (const mode of ["", "600", "664"]) {
@@ -157,7 +157,7 @@ test(
 );
 
 test(
-  "who is not root may give a file a mode without the owner's right to read",
+  "atomicWrite() by another user than root can set a mode that forbids its owner to read",
   () =>
     inTempDir(async (dir) => {
       fs.chownSync(dir, 1234, 1234);
@@ -177,7 +177,7 @@ test(
 
 for (const [from, to] of [["200", "220"], ["400", "440"]] as const) {
   test(
-    `who is not root commits over a file whose mode changes from ${from} to ${to}`,
+    `AtomicFile.commit() by another user than root follows a mode that changes from ${from} to ${to}`,
     () =>
       inTempDir(async (dir) => {
         fs.chownSync(dir, 1234, 1234);
@@ -191,7 +191,7 @@ for (const [from, to] of [["200", "220"], ["400", "440"]] as const) {
 }
 
 test(
-  "a mode without the owner's right to read is set",
+  "atomicWrite() can set a mode that forbids its owner to read",
   () =>
     inTempDir(async (dir) => {
       for (const mode of [0o222, 0o000, 0o333]) {

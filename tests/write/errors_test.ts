@@ -1,4 +1,4 @@
-/** What the errors of writes tell: the step, the target, whether it is replaced. */
+/** The errors of writes: the step, the target, whether it was replaced, and what to do. */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -35,7 +35,7 @@ const steps: [string, string, AtomicWriteOptions][] = [
   ][],
 ];
 for (const [what, write] of ways) {
-  test(`${what} names the call that failed, and what its error is about`, () =>
+  test(`${what} reports the step that failed, the target, and whether it was replaced`, () =>
     inTempDir(async (dir) => {
       for (const [call, step, options] of steps) {
         const file = path.join(dir, `file-${call}`);
@@ -56,7 +56,7 @@ for (const [what, write] of ways) {
   for (const durability of ["none", "consistent"] as const) {
     for (const mode of [undefined, 0o600]) {
       const how = `durability "${durability}"${mode === undefined ? "" : " and a mode"}`;
-      test(`${what} says "open" when the temporary file cannot be created, with ${how}`, () =>
+      test(`${what} reports the step "open" when the temporary file cannot be created, with ${how}`, () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "missing", "file");
           if (what === "atomicUpdate()") return;
@@ -68,7 +68,7 @@ for (const [what, write] of ways) {
 
   // What an update refuses, it refuses before it writes.
   if (what === "atomicUpdate()") continue;
-  test(`${what} gives refusals a step of their own`, () =>
+  test(`${what} reports a step of their own for refusals`, () =>
     inTempDir(async (dir) => {
       const taken = path.join(dir, "taken");
       fs.writeFileSync(taken, "");
@@ -88,7 +88,7 @@ for (const [what, write] of ways) {
 }
 
 for (const durability of ["none", "consistent"] as const) {
-  test(`atomicWrite() says "write" when the bytes cannot be written, with durability "${durability}"`, () =>
+  test(`atomicWrite() reports the step "write" when the bytes cannot be written, with durability "${durability}"`, () =>
     inTempDir(async (dir) => {
       for (const [what, write] of ways) {
         const injected = systemError("ENOSPC");
@@ -103,7 +103,7 @@ for (const durability of ["none", "consistent"] as const) {
 }
 
 testWithLinks(
-  "a link that leads in a circle is refused, not called a failed lstat",
+  "atomicWrite() refuses a circular link with a step of its own",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -116,7 +116,7 @@ testWithLinks(
     }),
 );
 
-test("isAtomicWriteError() knows the errors of writes by what they carry", () =>
+test("isAtomicWriteError() recognizes the errors of writes by their properties", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "no", "file");
     const error = await assertRejects(() => atomicWrite(file, "x"));
@@ -126,7 +126,7 @@ test("isAtomicWriteError() knows the errors of writes by what they carry", () =>
     assert(isAtomicWriteError(assertThrows(() => atomicWriteSync(file, "x"))));
   }));
 
-test("isAtomicWriteError() is false for all else", () =>
+test("isAtomicWriteError() is false for other values", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const reason = new Error("mine");
@@ -152,7 +152,7 @@ test("isAtomicWriteError() is false for all else", () =>
     for (const other of others) assertEquals(isAtomicWriteError(other), false, String(other));
   }));
 
-/** What a message says to do about a failure of a call. */
+/** What the message of a failed call says to do. */
 const hints: [call: string, code: string, options: AtomicWriteOptions, hint: string][] = [
   ["create", "ENOENT", {}, "pass 'parents: true' to create it"],
   ["create", "EACCES", {}, "must be writable, not only the file"],
@@ -164,19 +164,23 @@ const hints: [call: string, code: string, options: AtomicWriteOptions, hint: str
   ["create", "ERR_ACCESS_DENIED", {}, "Grant access to the directory"],
 ];
 for (const [call, code, options, hint] of hints) {
-  test(`atomicWrite() says what to do about ${code} of ${call}`, () =>
-    inTempDir(async (dir) => {
-      const file = path.join(dir, "file");
-      await intercepted(({ name }) => {
-        if (name === call) throw systemError(code);
-      }, async () => {
-        for (const [what, write] of ways.slice(0, 4)) {
-          const { message } = await failureOf(() => write(file, options));
-          assert(message.includes(hint), `${what}: ${message}`);
-          assert(message.startsWith(`Cannot write '${file}': `), `${what}: ${message}`);
-        }
-      });
-    }), { skip: isWindows && "other reasons on Windows" });
+  test(
+    `atomicWrite() says what to do when ${call} fails with ${code}`,
+    () =>
+      inTempDir(async (dir) => {
+        const file = path.join(dir, "file");
+        await intercepted(({ name }) => {
+          if (name === call) throw systemError(code);
+        }, async () => {
+          for (const [what, write] of ways.slice(0, 4)) {
+            const { message } = await failureOf(() => write(file, options));
+            assert(message.includes(hint), `${what}: ${message}`);
+            assert(message.startsWith(`Cannot write '${file}': `), `${what}: ${message}`);
+          }
+        });
+      }),
+    { skip: isWindows && "other reasons on Windows" },
+  );
 }
 
 test("atomicWrite() with createNew rejects with ENOTSUP where there are no hard links", () =>

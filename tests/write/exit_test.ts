@@ -31,7 +31,7 @@ for (const [job, what] of jobs) {
 }
 
 for (const [job, what] of jobs.slice(0, 2)) {
-  test(`the end of the program leaves no temporary file of ${what}`, () =>
+  test(`a program that ends leaves no temporary file of ${what}`, () =>
     inTempDir(async (dir) => {
       const child = writer(job, [dir, "end"]);
       await child.says("1");
@@ -39,7 +39,7 @@ for (const [job, what] of jobs.slice(0, 2)) {
     }));
 }
 
-test("process.exit() leaves what another program's write has there", () =>
+test("process.exit() keeps the temporary files of other programs", () =>
   inTempDir(async (dir) => {
     const others = [".file.0123456789abcdef.tmp", ".file.0123456789abcdef.kept"];
     for (const name of others) fs.writeFileSync(path.join(dir, name), "theirs");
@@ -59,7 +59,7 @@ test(
   { skip: isDeno && "Deno's is 'unload'" },
 );
 
-test("many calls that wait on one signal print no warning", () =>
+test("atomicWrite() prints no warning when many calls wait on one signal", () =>
   inTempDir(async (dir) => {
     const child = writer("manyOnOneSignal", [dir]);
     await child.says("warnings: ");

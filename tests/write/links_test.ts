@@ -1,4 +1,4 @@
-/** Symbolic links that the kernel would not follow, or that lead elsewhere than they say. */
+/** Symbolic links that the kernel does not follow, or that change while they are followed. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -32,7 +32,7 @@ function unprotected(): string | false {
 for (const [what, write] of ways) {
   for (const dangling of [false, true]) {
     test(
-      `${what} follows no link that the kernel protects from${dangling ? ", a dangling one" : ""}`,
+      `${what} does not follow a ${dangling ? "dangling " : ""}link that the kernel protects`,
       () =>
         inTempDir(async (dir) => {
           const sticky = path.join(dir, "sticky");
@@ -58,7 +58,7 @@ for (const [what, write] of ways) {
   }
 
   testWithLinks(
-    `${what} asks the kernel to follow a link before it does`,
+    `${what} lets the kernel follow a link before it follows it itself`,
     () =>
       inTempDir(async (dir) => {
         const link = path.join(dir, "link");
@@ -77,7 +77,7 @@ for (const [what, write] of ways) {
   );
 
   testWithLinks(
-    `${what} refuses a link to what only a directory can be`,
+    `${what} refuses a link to a path that only a directory can have`,
     () =>
       inTempDir(async (dir) => {
         const link = path.join(dir, "link");
@@ -95,7 +95,7 @@ for (const [what, write] of ways) {
   );
 
   testWithLinks(
-    `${what} looks again when a link is re-pointed while it is followed`,
+    `${what} starts over when a link is re-pointed while it is followed`,
     () =>
       inTempDir(async (dir) => {
         const link = path.join(dir, "link");
@@ -136,7 +136,7 @@ for (const [what, write] of ways) {
   );
 
   testWithLinks(
-    `${what} names the step at which a link could not be read`,
+    `${what} reports the step at which a link could not be read`,
     () =>
       inTempDir(async (dir) => {
         fs.symlinkSync("file", path.join(dir, "link"));
@@ -184,7 +184,7 @@ for (const how of ["commit", "discard"] as const) {
 }
 
 testWithLinks(
-  "AtomicFile.commit() gives the file the mode of a target whose directory was re-pointed to it",
+  "AtomicFile.commit() keeps the mode of the target to which its directory was re-pointed",
   () =>
     inTempDir(async (dir) => {
       const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));

@@ -1,4 +1,4 @@
-/** Where no rename can do it: directories that are missing, and files that cannot be renamed over. */
+/** Missing directories, and files that cannot be renamed over. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -19,12 +19,12 @@ import { waysToWrite } from "../support/ways.ts";
 
 const NEW = content(2, 70_000);
 
-// An update makes the directory for its lock.
+// An update creates the directory for its lock.
 const ways = waysToWrite(NEW).filter(([what]) => what !== "atomicUpdate()");
 const durabilities = ["none", "consistent", "durable"] as const;
 
 for (const [what, write] of ways) {
-  test(`${what} makes missing directories when told to, and only then`, () =>
+  test(`${what} creates missing directories only with parents`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "a", "b", "c", "file");
       await assertRejects(() => Promise.resolve().then(() => write(file, {})), Error);
@@ -44,26 +44,36 @@ for (const [what, write] of ways) {
       }
     }));
 
-  test(`${what} makes no directory where a file is`, () =>
-    inTempDir(async (dir) => {
-      fs.writeFileSync(path.join(dir, "a"), "old");
+  test(
+    `${what} with parents fails with ENOTDIR when a parent is a file`,
+    () =>
+      inTempDir(async (dir) => {
+        fs.writeFileSync(path.join(dir, "a"), "old");
+        const error = await assertRejects(
+          () =>
+            Promise.resolve().then(() =>
+              write(path.join(dir, "a", "b", "file"), { parents: true })
+            ),
+          Error,
+        );
+        assertEquals((error as Error & { code?: string }).code, "ENOTDIR");
+        assertEquals([list(dir), text(path.join(dir, "a"))], [["a"], "old"]);
+      }),
+    { skip: isWindows && "other codes on Windows" },
+  );
+
+  test(
+    `${what} with parents fails when a directory cannot be created although its parent exists`,
+    async () => {
+      // mkdir(2) says ENOENT in /proc, and Node's own `recursive` goes round for ever.
       const error = await assertRejects(
-        () =>
-          Promise.resolve().then(() => write(path.join(dir, "a", "b", "file"), { parents: true })),
+        () => Promise.resolve().then(() => write("/proc/aperture/a/file", { parents: true })),
         Error,
       );
-      assertEquals((error as Error & { code?: string }).code, "ENOTDIR");
-      assertEquals([list(dir), text(path.join(dir, "a"))], [["a"], "old"]);
-    }), { skip: isWindows && "other codes on Windows" });
-
-  test(`${what} fails where a directory cannot be made although its parent is there`, async () => {
-    // mkdir(2) says ENOENT in /proc, and Node's own `recursive` goes round for ever.
-    const error = await assertRejects(
-      () => Promise.resolve().then(() => write("/proc/aperture/a/file", { parents: true })),
-      Error,
-    );
-    assertEquals((error as Error & { code?: string }).code, "ENOENT");
-  }, { skip: process.platform !== "linux" && "there is no /proc" });
+      assertEquals((error as Error & { code?: string }).code, "ENOENT");
+    },
+    { skip: process.platform !== "linux" && "there is no /proc" },
+  );
 
   testWithLinks(
     `${what} with parents rejects a dangling link to a directory with EEXIST`,
@@ -97,7 +107,7 @@ for (const [what, write] of ways) {
     }));
 
   test(
-    `${what} with durability "durable" syncs every directory that it made`,
+    `${what} with durability "durable" syncs every directory that it created`,
     () =>
       inTempDir(async (dir) => {
         fs.mkdirSync(path.join(dir, "there"));
@@ -115,7 +125,7 @@ for (const [what, write] of ways) {
 }
 
 test(
-  'atomicUpdate() with durability "durable" syncs every directory that it made',
+  'atomicUpdate() with durability "durable" syncs every directory that it created',
   () =>
     inTempDir(async (dir) => {
       const made = ["", "a", "a/b"].map((name) => path.join(dir, name));
@@ -140,7 +150,7 @@ const fallback = "in-place";
 for (const [what, write] of ways) {
   for (const durability of durabilities) {
     test(
-      `${what} writes in place what cannot be renamed over, with durability "${durability}"`,
+      `${what} copies in place when the target cannot be renamed over, with durability "${durability}"`,
       () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "file");
@@ -165,12 +175,12 @@ for (const [what, write] of ways) {
             }
           }
         }),
-      { skip: isWindows && "a rename over an open file is tried again on Windows" },
+      { skip: isWindows && "no copies in place on Windows" },
     );
   }
 
   test(
-    `${what} writes nothing in place when it was not told to, or the rename fails otherwise`,
+    `${what} does not copy in place without the option, or when the rename fails otherwise`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -194,11 +204,11 @@ for (const [what, write] of ways) {
           assertEquals([text(file), list(dir)], ["old", ["file"]]);
         }
       }),
-    { skip: isWindows && "a rename is tried again on Windows" },
+    { skip: isWindows && "no copies in place on Windows" },
   );
 
   test(
-    `${what} keeps the new content, and says where, when it cannot be written in place`,
+    `${what} keeps the new content, and reports its path, when a copy in place fails`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -224,16 +234,16 @@ for (const [what, write] of ways) {
           replaced: false,
         });
         assertEquals(numberOf(fs.readFileSync(String(temp))), 2);
-        // Nothing but its owner's hand may remove it.
+        // Only its owner may remove it.
         assert(!isTempName(kept!));
         assertEquals(await sweepTempFiles(dir, { olderThan: 0 }), []);
         assertEquals(openDescriptors(dir), descriptors);
       }),
-    { skip: isWindows && "a rename is tried again on Windows" },
+    { skip: isWindows && "no copies in place on Windows" },
   );
 
   test(
-    `${what} keeps the new content when writing in place breaks off`,
+    `${what} keeps the new content when a copy in place is interrupted`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -261,11 +271,11 @@ for (const [what, write] of ways) {
           assertEquals(list(dir), ["file"]);
         }
       }),
-    { skip: isWindows && "a rename is tried again on Windows" },
+    { skip: isWindows && "no copies in place on Windows" },
   );
 
   test(
-    `${what} keeps nothing when the file cannot be opened to be written in place`,
+    `${what} keeps nothing when the target cannot be opened for a copy in place`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -290,11 +300,11 @@ for (const [what, write] of ways) {
         assertEquals([text(file), list(dir)], ["old", ["file"]]);
         assertEquals(openDescriptors(dir), descriptors);
       }),
-    { skip: isWindows && "a rename is tried again on Windows" },
+    { skip: isWindows && "no copies in place on Windows" },
   );
 
   test(
-    `${what} survives a failure of each call that writes in place`,
+    `${what} survives a failure of each call of a copy in place`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -336,15 +346,15 @@ for (const [what, write] of ways) {
           fs.rmSync(whole);
         }
         assert(kept > 5 && kept < calls.length - 5, `${kept} of ${calls}`);
-        // All is in place when the copy is to be removed, and that is no reason to fail.
+        // The copy is complete; failing to remove the leftover is harmless.
         await attempt(calls.length, systemError("EIO"));
         assertEquals([numberOf(fs.readFileSync(file)), rights(), list(dir).length], [2, 0o2640, 2]);
       }),
-    { skip: isWindows && "a rename is tried again on Windows" },
+    { skip: isWindows && "no copies in place on Windows" },
   );
 
   test(
-    `${what} gives set-id bits back that a write in place takes away`,
+    `${what} restores the set-id bits that a copy in place clears`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -385,7 +395,7 @@ for (const [what, write] of ways) {
   );
 
   test(
-    `${what} fails when the file takes no bytes in place`,
+    `${what} fails with EIO when a copy in place writes no bytes`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -396,7 +406,7 @@ for (const [what, write] of ways) {
           if (call.name === "rename" && call.args[1] === file) refused = true;
           refuses(file, "EBUSY")(call, index);
           if (!refused || call.name !== "file.write") return;
-          // It would be asked for ever.
+          // Otherwise it would be retried forever.
           if (++tries > 10) throw systemError("ENOSPC");
           return [new Uint8Array()];
         }, async () => {
@@ -406,11 +416,11 @@ for (const [what, write] of ways) {
           assertEquals((error as Error & { code?: string }).code, "EIO");
         });
       }),
-    { skip: isWindows && "a rename is tried again on Windows" },
+    { skip: isWindows && "no copies in place on Windows" },
   );
 
   testWithLinks(
-    `${what} writes in place to no other file than the one that it looked at`,
+    `${what} copies in place only to the file that it inspected`,
     () =>
       inTempDir(async (dir) => {
         const [file, victim] = [path.join(dir, "file"), path.join(dir, "victim")];
@@ -457,7 +467,7 @@ for (const [what, write] of ways) {
     { skip: isWindows && "renames are retried on Windows" },
   );
 
-  test(`${what} rejects a fallback with createNew, and a bad one, before anything touches the disk`, () =>
+  test(`${what} rejects bad options before it touches the disk`, () =>
     inTempDir(async (dir) => {
       const bad: [unknown, typeof TypeError | typeof RangeError][] = [
         [{ fallback, createNew: true }, RangeError],

@@ -38,7 +38,7 @@ const waits: [string, (file: string, options: AtomicWriteOptions) => Promise<unk
 ];
 for (const [what, wait] of waits) {
   for (const code of ["EMFILE", "ENFILE"]) {
-    test(`${what} is given up at once while there is no descriptor: ${code}`, () =>
+    test(`${what} rejects immediately when aborted while it waits for a descriptor: ${code}`, () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
         let tries = 0;
@@ -73,7 +73,7 @@ const behind: [string, Begin][] = [
   }],
 ];
 for (const [what, begin] of behind) {
-  test(`${what} is given up at once`, () =>
+  test(`${what} rejects immediately when aborted`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       let none = false;
@@ -92,7 +92,7 @@ for (const [what, begin] of behind) {
     }));
 }
 
-test("a large write that is aborted has cleaned up after itself when it rejects", () =>
+test("atomicWrite() of large data rejects after its clean-up when aborted", () =>
   inTempDir(async (dir) => {
     const controller = new AbortController();
     const reason = new Error("enough");
