@@ -82,14 +82,14 @@ test(
   'atomicWrite() with durability "durable" syncs at most 64 directories concurrently',
   () =>
     inTempDir(async (dir) => {
-      // Syncs that end when the next turn of the event loop has passed, however fast the disk is.
+      // Syncs of a slow disk, which would pile up if they did not count as writes.
       let [open, most] = [0, 0];
       await onPlatform(({ async }) => ({
         async: {
           ...async,
           async syncDir() {
             most = Math.max(most, ++open);
-            await new Promise((resolve) => setTimeout(resolve, 1));
+            await new Promise((resolve) => setTimeout(resolve, 100));
             open--;
           },
         },
