@@ -29,7 +29,10 @@ export const proveArm64: Part = async (scale) => {
   return await apart("arm64", "arm64: the library works", needs)(scale);
 };
 
-/** The first stage of debootstrap unpacks a C library, which is all that the runtimes need. */
+/**
+ * The first stage of debootstrap unpacks a C library, and downloads libatomic, which Node needs too.
+ * The second stage, which configures packages, is not needed.
+ */
 function buildDebian(): void {
   if (fs.existsSync(`${DEBIAN}/.complete`)) return;
   say(`building Debian for arm64 in ${DEBIAN}`);
@@ -38,7 +41,9 @@ function buildDebian(): void {
     "cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | " +
       "grep -oPm1 '^(URIs:|deb( \\[.*\\])?) *\\K\\S+/debian/?(?=\\s|$)' || true",
   );
-  sh(`debootstrap --foreign --arch arm64 --variant minbase bookworm $1 ${mirror} >&2`, DEBIAN);
+  const options = "--foreign --arch arm64 --variant minbase --include libatomic1";
+  sh(`debootstrap ${options} bookworm $1 ${mirror} >&2`, DEBIAN);
+  sh("dpkg-deb -x $1/var/cache/apt/archives/libatomic1_*.deb $1", DEBIAN);
   const { version } = JSON.parse(fs.readFileSync(`${nodeModules}/deno/package.json`, "utf8"));
   const koffi = JSON.parse(fs.readFileSync(`${nodeModules}/koffi/package.json`, "utf8")).version;
   sh(
