@@ -1,5 +1,5 @@
 /**
- * Replace files so that no reader ever sees a part of one.
+ * Replace files atomically, so that readers never see a partial file.
  *
  * {@linkcode atomicWrite} writes to a temporary file next to the target and renames it over the
  * target. Programs that open the target get either the old content or the new content, even if the
@@ -72,7 +72,7 @@ export interface SweepOptions {
    * longest write takes.
    *
    * With 0 all temporary files are removed, even if their times are in the future because the
-   * clock was set back or is that of a file server. Use it only while nothing writes.
+   * clock was set back or a file server's clock is ahead. Use it only while nothing is writing.
    *
    * @default {3_600_000}
    */
@@ -107,13 +107,13 @@ export interface AtomicWriteError extends Error {
   replaced: boolean;
   /**
    * A file with all of the new content, if copying it over the target failed (option `fallback`) and
-   * the target may be a mixture.
+   * the target may contain a mixture.
    */
   temp?: string;
 }
 
 /**
- * Whether an error is an {@linkcode AtomicWriteError}: the error of a failed file call of a write.
+ * Whether an error is an {@linkcode AtomicWriteError}: a file call of a write failed.
  *
  * @param error The error that was thrown.
  * @returns Whether it is such an error.
@@ -151,16 +151,17 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: 
  * If the write fails, the target keeps the old content and the temporary file is removed.
  *
  * Calls on one path take effect in the order of the calls, within one thread; a stream takes effect
- * when it ends. Of consecutive waiting calls with the same options, only the newest is written, and
- * the others resolve or, if all of them fail, reject with it. A Blob of less than 2 GiB is read into
+ * when it ends. Consecutive waiting calls with the same options are coalesced: only the newest is
+ * written, and the others resolve with it. If it fails, the next newest is written instead. A Blob of less than 2 GiB is read into
  * memory when its turn comes; a larger one counts as a stream.
  *
  * The directory must exist, unless `parents` is true. Bytes must not be changed until the promise is
  * settled: if they are transferred, detached or resized, the write fails. A hard link to the old
  * file keeps the old content, and extended attributes and access control lists are not kept.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
- * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
+ * is a symbolic link, they are required for the directory of the file that it points to, and
+ * `--allow-read` for the link.
  *
  * @see {@link https://man7.org/linux/man-pages/man2/rename.2.html} for the atomicity of a rename
  *
@@ -168,11 +169,11 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: 
  * resolved when the function is called.
  * @param data The content.
  * @param options Durability, mode, and what to do with an existing file.
- * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
+ * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
  * @throws {AtomicWriteError} If a file call fails, with the class and `code` of the runtime's error:
  * `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device, `ELOOP` if
- * links lead in a circle, `EEXIST` if something exists and `createNew` is true.
+ * symbolic links form a cycle, `EEXIST` if something exists and `createNew` is true.
  * @throws {DOMException} The reason of `signal` when it is aborted.
  * @returns A promise that resolves when the file has the new content with the requested durability.
  *
@@ -219,21 +220,22 @@ export async function atomicWrite(
  * {@linkcode atomicWrite}.
  *
  * It first completes the pending calls of {@linkcode atomicWrite} on the path synchronously, and so
- * takes effect after them. It throws `EBUSY`, and changes nothing, while a Blob is being written to
- * the path, which cannot be read synchronously, or while another write copies over the file in place
+ * takes effect after them. It throws `EBUSY`, and changes nothing, while a Blob, which cannot be
+ * read synchronously, is being written to the path, or while another write copies over the file in place
  * (option `fallback`). Await that write first.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
- * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
+ * is a symbolic link, they are required for the directory of the file that it points to, and
+ * `--allow-read` for the link.
  *
  * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param data The content.
  * @param options Durability, mode, and what to do with an existing file.
- * @throws {TypeError} If an argument is of the wrong type, or an option unknown.
+ * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
  * @throws {AtomicWriteError} If a file call fails, with the class and `code` of the runtime's error:
  * `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device, `ELOOP` if
- * links lead in a circle, `EEXIST` if something exists and `createNew` is true.
+ * symbolic links form a cycle, `EEXIST` if something exists and `createNew` is true.
  *
  * @example Usage
  * ```ts

@@ -1,22 +1,23 @@
 /**
- * Concurrency-safe files for programs that share a directory: replace a file so that no
- * reader ever sees half of it, and lock a directory with a lock that the kernel frees
- * when its holder dies.
+ * Atomic file writes and crash-safe directory locks for Deno, Node.js and Bun.
  *
- * - {@linkcode atomicWrite} and {@linkcode atomicWriteSync} replace a file,
- *   {@linkcode AtomicFile} does it piece by piece.
- * - {@linkcode DirLock} and {@linkcode withDirLock} keep other processes out of a directory.
- * - {@linkcode atomicUpdate} changes a file under the lock, so that no change is lost.
- * - {@linkcode sweepTempFiles} removes what killed processes left behind.
+ * - {@linkcode atomicWrite} and {@linkcode atomicWriteSync} replace a file as a whole;
+ *   {@linkcode AtomicFile} does so piece by piece.
+ * - {@linkcode DirLock} and {@linkcode withDirLock} keep other processes out of a directory. The
+ *   kernel releases the lock when its holder dies.
+ * - {@linkcode atomicUpdate} changes a file under the lock, so that no update is lost.
+ * - {@linkcode sweepTempFiles} removes the temporary files that killed processes left.
  *
- * Readers need nothing of this: they open the file and have the old content or the
- * new, whole.
+ * Readers need no lock and no library: they open the file and get either the old content or the
+ * new, complete.
  *
  * ```ts
  * import { atomicUpdate, atomicWrite, withDirLock } from "@aperture/atomic";
- * import { assertEquals } from "@std/assert";
+ * import assert from "node:assert/strict";
+ * import { mkdtemp, readFile } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
  *
- * const dir = await Deno.makeTempDir();
+ * const dir = await mkdtemp(`${tmpdir()}/example-`);
  *
  * await atomicWrite(`${dir}/settings.json`, '{"theme":"dark"}');
  *
@@ -24,15 +25,15 @@
  *   const visits = bytes === null ? 0 : Number(new TextDecoder().decode(bytes));
  *   return String(visits + 1);
  * });
- * assertEquals(await Deno.readTextFile(`${dir}/visits`), "1");
+ * assert.equal(await readFile(`${dir}/visits`, "utf8"), "1");
  *
  * await withDirLock(dir, async () => {
- *   // Nobody else who takes the lock is in the directory now.
+ *   // No other program that takes the lock is in the directory now.
  *   await atomicWrite(`${dir}/index`, "settings.json\nvisits\n");
  * });
  * ```
  *
- * The lock is advisory: it keeps out those who take it, not those who do not ask.
+ * The lock is advisory: it excludes programs that take it, not programs that write without it.
  *
  * @module
  */

@@ -69,8 +69,9 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  * run one after another, so `fn` must not wait for another update of its own file. Nothing is written
  * if the lock is released or lost in the meantime.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
- * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
+ * is a symbolic link, they are required for the directory of the file that it points to, and
+ * `--allow-read` for the link.
  *
  * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn Receives the bytes of the file, or null if there is none, and returns the new content,
@@ -124,8 +125,9 @@ export async function atomicUpdate(
  * `EBUSY`. It cannot complete an earlier {@linkcode atomicUpdate}: one that waits for its lock runs
  * later, and one that holds the lock makes this call fail. `fn` must not return a promise.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
- * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
+ * is a symbolic link, they are required for the directory of the file that it points to, and
+ * `--allow-read` for the link.
  *
  * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn Receives the bytes of the file, or null if there is none, and returns the new content,

@@ -40,8 +40,7 @@ interface PackageJson extends Record<string, unknown> {
 export const packageJson: PackageJson = {
   name: denoJson.name,
   version: denoJson.version,
-  description:
-    "Replace files atomically and lock directories with a lock that the kernel frees when its holder dies.",
+  description: "Atomic file writes and crash-safe directory locks for Deno, Node.js and Bun.",
   keywords: [
     "atomic",
     "write",

@@ -30,7 +30,7 @@ const withCapabilities = {
 const UNTIL_LINE = ["sh", "-c", "echo ready; read line; echo ended"];
 /** Says that it is ready, and runs until a signal ends it. */
 const UNTIL_SIGNAL = ["sh", "-c", "echo ready; while :; do sleep 0.02; done"];
-/** How a message ends that names this process, which Deno lets nobody find without --allow-all. */
+/** The end of a message that names this process. Without --allow-all, Deno cannot find it. */
 const BY_THIS_PROCESS = process.platform !== "linux" || isDeno
   ? ""
   : `, held by process ${process.pid}`;
@@ -189,20 +189,24 @@ test(
   onUnix,
 );
 
-test("`lock` waits for a command that it must not signal", () =>
-  inTempDir(async (dir) => {
-    const withoutKill = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"] as const;
-    const asOther = ["setpriv", "--reuid=65534", "--clear-groups"];
-    const running = new Run(
-      [...withoutKill, ...command(), "lock", ".", ...asOther, ...UNTIL_LINE],
-      dir,
-    );
-    await running.says("ready");
-    running.signal("SIGTERM");
-    running.signal("SIGHUP");
-    running.process.stdin!.end("\n");
-    assertEquals([await running.line(), await running.exit()], ["ended", 0]);
-  }), withCapabilities);
+test(
+  "`lock` waits for a command that it is not permitted to signal",
+  () =>
+    inTempDir(async (dir) => {
+      const withoutKill = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"] as const;
+      const asOther = ["setpriv", "--reuid=65534", "--clear-groups"];
+      const running = new Run(
+        [...withoutKill, ...command(), "lock", ".", ...asOther, ...UNTIL_LINE],
+        dir,
+      );
+      await running.says("ready");
+      running.signal("SIGTERM");
+      running.signal("SIGHUP");
+      running.process.stdin!.end("\n");
+      assertEquals([await running.line(), await running.exit()], ["ended", 0]);
+    }),
+  withCapabilities,
+);
 
 test(
   "`lock` waits through SIGHUP for a command started with nohup(1)",
@@ -272,7 +276,7 @@ test("`lock` and flock(1) exclude each other", () =>
   }), withFlock);
 
 // From tests/ts/misc/flock of util-linux.
-test("`lock` passes what util-linux tests of flock(1)", () =>
+test("`lock` passes util-linux's tests of flock(1)", () =>
   inTempDir(async (dir) => {
     const holder = start(dir, "lock", "--shared", ".", ...UNTIL_LINE);
     await holder.says("ready");

@@ -58,10 +58,10 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       assertEquals(text(file), '[{"n":1}]\n');
     }));
 
-  test(`${updateName} does not take a long run of blanks for indentation`, () =>
+  test(`${updateName} does not treat a long run of white space as indentation`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
-      // Each of the numbers would get a line that begins with it: a hundred gigabytes.
+      // Each number would get a line with this indentation: a hundred gigabytes in all.
       fs.writeFileSync(file, `[\n${" ".repeat(1_000_000)}${"1,".repeat(100_000)}1]`);
       await update<number[]>(file, (value) => value!.with(0, 2));
       assertStrictEquals(text(file), `[\n  2,\n${"  1,\n".repeat(99_999)}  1\n]`);
@@ -78,7 +78,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       }
     }));
 
-  test(`${updateName} rejects Infinity, which 1e999 is read as`, () =>
+  test(`${updateName} rejects Infinity, as parsed from 1e999`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const content = '{"limit":1e999,"other":null}';
@@ -93,7 +93,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       assertEquals(text(file), content);
     }));
 
-  test(`${updateName} writes what replaces Infinity`, () =>
+  test(`${updateName} writes the value when its function replaces Infinity`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       for (const limit of [null, "Infinity"]) {

@@ -13,7 +13,7 @@ const Settings = z.object({
 });
 const check = Settings.parse;
 
-test("readJson() returns what a schema's parse makes of the value, with its type", () =>
+test("readJson() returns the result of a schema's parse, with its type", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     assertStrictEquals(await readJson(file, { check }), undefined);
@@ -23,7 +23,7 @@ test("readJson() returns what a schema's parse makes of the value, with its type
     assertEquals(readJsonSync(file, { check }), settings);
   }));
 
-test("readJson() names the file that a schema's parse refuses", () =>
+test("readJson() names the file when a schema's parse rejects its value", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, '{"theme":"pink"}');
@@ -31,7 +31,7 @@ test("readJson() names the file that a schema's parse refuses", () =>
     assertInstanceOf(error.cause, ZodError);
   }));
 
-test("updateJson() gives and writes what a schema's parse lets pass", () =>
+test("updateJson() passes on and writes the result of a schema's parse", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, "{}\n");
@@ -39,7 +39,7 @@ test("updateJson() gives and writes what a schema's parse lets pass", () =>
     assertEquals(JSON.parse(text(file)), { theme: "light", runs: 1 });
   }));
 
-test("updateJson() writes nothing that a schema's parse refuses", () =>
+test("updateJson() does not write when a schema's parse rejects the new value", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, '{"runs":1}');

@@ -1,4 +1,4 @@
-/** Locks and updates when errors and signals are of another realm: Jest, vitest, Electron, vm. */
+/** Locks and updates when errors and signals are from another realm: Jest, vitest, Electron, vm. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -64,17 +64,21 @@ for (const buffers of [false, true]) {
     { skip },
   );
 
-  test(`DirLock.acquire() hears the host's signals in ${where}`, () =>
-    inTempDir(async (dir) => {
-      const library = inContext(buffers).lib;
-      const held = await library.DirLock.acquire(dir);
-      const controller = new AbortController();
-      const waiting = library.DirLock.acquire(dir, { signal: controller.signal });
-      const gone = waiting.then(() => undefined, (reason) => reason);
-      const reason = new Error("enough");
-      assertEquals(await assertBlocks(within(gone), () => controller.abort(reason)), reason);
-      held.release();
-    }), { skip });
+  test(
+    `DirLock.acquire() reacts to the host's signals in ${where}`,
+    () =>
+      inTempDir(async (dir) => {
+        const library = inContext(buffers).lib;
+        const held = await library.DirLock.acquire(dir);
+        const controller = new AbortController();
+        const waiting = library.DirLock.acquire(dir, { signal: controller.signal });
+        const gone = waiting.then(() => undefined, (reason) => reason);
+        const reason = new Error("enough");
+        assertEquals(await assertBlocks(within(gone), () => controller.abort(reason)), reason);
+        held.release();
+      }),
+    { skip },
+  );
 }
 
 /** The error of a failed call in another realm. */
@@ -84,7 +88,7 @@ function foreignError(code: string): Error {
   return Object.assign(error, { code });
 }
 
-test("DirLock.acquire() retries when an EINTR is of another realm", () =>
+test("DirLock.acquire() retries when an EINTR is from another realm", () =>
   inTempDir(async (dir) => {
     let interrupts = 3;
     await intercepted(({ name }) => {
@@ -93,7 +97,7 @@ test("DirLock.acquire() retries when an EINTR is of another realm", () =>
     assertEquals(interrupts, -1);
   }));
 
-test("DirLock.acquire() opens for reading when an EACCES is of another realm", () =>
+test("DirLock.acquire() opens for reading when an EACCES is from another realm", () =>
   inTempDir(async (dir) => {
     const calls = await intercepted(({ name, args }) => {
       if (name === "openLock" && args[1] === "read-write") throw foreignError("EACCES");
@@ -102,7 +106,7 @@ test("DirLock.acquire() opens for reading when an EACCES is of another realm", (
     assertEquals(opened.slice(-2), ["read-write", "read"]);
   }));
 
-test("DirLock.acquire() says that there are no locks when an ENOLCK is of another realm", () =>
+test("DirLock.acquire() says that there are no locks when an ENOLCK is from another realm", () =>
   inTempDir((dir) =>
     intercepted(({ name }) => {
       if (name === "lock.tryLock") throw foreignError("ENOLCK");
@@ -113,7 +117,7 @@ test("DirLock.acquire() says that there are no locks when an ENOLCK is of anothe
     }).then(() => {})
   ));
 
-test("DirLock.acquire() waits for a descriptor when an EMFILE is of another realm", () =>
+test("DirLock.acquire() waits for a descriptor when an EMFILE is from another realm", () =>
   inTempDir(async (dir) => {
     let failures = 3;
     await intercepted(({ name }) => {
@@ -151,7 +155,7 @@ class ForeignSignal {
   }
 }
 
-test("DirLock.acquire() gives up when a signal of another realm is aborted", () =>
+test("DirLock.acquire() gives up when a signal from another realm is aborted", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const foreignSignal = new ForeignSignal();
@@ -162,7 +166,7 @@ test("DirLock.acquire() gives up when a signal of another realm is aborted", () 
     held.release();
   }));
 
-test("atomicUpdate() rejects when a signal of another realm is aborted", () =>
+test("atomicUpdate() rejects when a signal from another realm is aborted", () =>
   inTempDir(async (dir) => {
     const foreignSignal = new ForeignSignal();
     const signal = foreignSignal as unknown as AbortSignal;
@@ -174,7 +178,7 @@ test("atomicUpdate() rejects when a signal of another realm is aborted", () =>
     assertEquals(text(file), "two");
   }));
 
-test("atomicUpdate() writes bytes and promises of another realm", () =>
+test("atomicUpdate() writes bytes and promises from another realm", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     await atomicUpdate(file, () => foreign<Uint8Array>("new Uint8Array([111, 110, 101])"));

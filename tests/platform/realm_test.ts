@@ -226,7 +226,7 @@ test(
   { skip: skip || isWindows && "paths are no URLs on Windows" },
 );
 
-test("atomicWrite() accepts bytes of another realm", () =>
+test("atomicWrite() accepts bytes from another realm", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const expressions = [
@@ -255,14 +255,14 @@ test("atomicWrite() accepts bytes of another realm", () =>
     assertEquals(text(file), "xyz");
   }));
 
-test("atomicWrite() accepts shared memory of another realm", () =>
+test("atomicWrite() accepts shared memory from another realm", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     await atomicWrite(file, foreign<Uint8Array>("new Uint8Array(new SharedArrayBuffer(3))"));
     assertEquals(fs.statSync(file).size, 3);
   }));
 
-test("atomicWrite() rethrows an error of another realm unchanged", () =>
+test("atomicWrite() rethrows an error from another realm unchanged", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const reason = foreign<Error>("Object.assign(new Error('theirs'), { code: 'EIO' })");
@@ -299,7 +299,7 @@ class OtherSignal extends EventTarget {
   }
 }
 
-test("atomicWrite() accepts a signal of another realm", () =>
+test("atomicWrite() accepts a signal from another realm", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const reason = new Error("enough");

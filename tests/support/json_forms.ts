@@ -7,7 +7,7 @@ import {
   writeJsonSync,
 } from "../../json.ts";
 
-/** Makes what a synchronous form throws a rejection. */
+/** Turns an exception that a synchronous form throws into a rejection. */
 function later<A extends unknown[], R>(fn: (...args: A) => R): (...args: A) => Promise<R> {
   return (...args) => new Promise((resolve) => resolve(fn(...args)));
 }

@@ -81,7 +81,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`${(mode & 0o7777).toString(8)} ${size}`);
   },
 
-  /** Ends while an AtomicFile is open. */
+  /** Exits while an AtomicFile is open. */
   async endWithAtomicFile(dir, how) {
     const file = await AtomicFile.open(path.join(dir!, "file"));
     await file.write(new Uint8Array(100_000));

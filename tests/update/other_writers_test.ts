@@ -164,7 +164,7 @@ for (const { form, update } of FORMS) {
       assertEquals([calls, text(file)], [1, "other"]);
     }));
 
-  test(`${form} looks again before a copy in place`, () =>
+  test(`${form} checks for other writers again before an in-place copy`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       fs.writeFileSync(file, "old");

@@ -228,7 +228,7 @@ for (const [what, make] of imitations) {
     }));
 }
 
-test("atomicWrite() writes bytes of another realm", () =>
+test("atomicWrite() writes bytes from another realm", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const made = [

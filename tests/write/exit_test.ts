@@ -1,4 +1,4 @@
-/** What is left when a program ends in the midst of its writes: nothing, if it had a say in it. */
+/** A program that exits during its writes leaves no temporary file, unless it is killed. */
 import { assert, assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -25,9 +25,9 @@ for (const [job, what] of jobs) {
       await child.says("1");
       const code = await child.exit();
       assert(typeof code === "number" && code !== 0, `${code}`);
-      // That of the bytes may be done before the error is.
+      // The write of bytes may be complete before the error occurs.
       assertEquals(list(dir).filter((name) => name !== "file"), []);
-    }), { skip: isDeno && "Deno tells nobody of such an end" });
+    }), { skip: isDeno && "Deno emits no event for such an exit" });
 }
 
 for (const [job, what] of jobs.slice(0, 2)) {

@@ -21,7 +21,7 @@ const ways: [string, (file: string, options?: AtomicWriteOptions) => Promise<unk
   }],
 ];
 
-/** Why the kernel's protection of links in sticky directories cannot be seen at work; false if it can. */
+/** Why the kernel's protection of links in sticky directories cannot be tested; false if it can. */
 function unprotected(): string | false {
   if (process.platform !== "linux") return "known for Linux";
   if (!isRoot) return "needs root to make another user's link";
@@ -49,7 +49,7 @@ for (const [what, write] of ways) {
           assertEquals(fs.existsSync(victim), !dangling);
           if (!dangling) assertEquals(text(victim), "precious");
           assertEquals([list(sticky), fs.readlinkSync(link)], [["link"], victim]);
-          // The link itself may be replaced by whom the directory lets.
+          // Anyone with write access to the directory may replace the link itself.
           await write(link, { symlinks: "replace" });
           assertEquals(text(link), "new");
         }),
@@ -103,7 +103,7 @@ for (const [what, write] of ways) {
         fs.symlinkSync("one", link);
         let looks = 0;
         const calls = await intercepted(({ name }) => {
-          // Between what stat(2) found and what readlink(2) says.
+          // Between stat(2) and readlink(2).
           if (name !== "readLink" || ++looks > 1) return;
           fs.unlinkSync(link);
           fs.symlinkSync("two", link);

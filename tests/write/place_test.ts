@@ -65,7 +65,7 @@ for (const [what, write] of ways) {
   test(
     `${what} with parents fails when a directory cannot be created although its parent exists`,
     async () => {
-      // mkdir(2) says ENOENT in /proc, and Node's own `recursive` goes round for ever.
+      // mkdir(2) fails with ENOENT in /proc, and Node's own `recursive` loops forever.
       const error = await assertRejects(
         () => Promise.resolve().then(() => write("/proc/aperture/a/file", { parents: true })),
         Error,
@@ -139,7 +139,7 @@ test(
   { skip: isWindows && "no sync of directories on Windows" },
 );
 
-/** A rename to `target` fails, and nothing else. */
+/** Makes only the rename to `target` fail. */
 function refuses(target: string, code: string): Interceptor {
   return ({ name, args }) => {
     if (name === "rename" && args[1] === target) throw systemError(code);

@@ -1,4 +1,4 @@
-/** A signal ends every wait of a write at once: for its turn, for a descriptor, for a slice. */
+/** An abort immediately ends every wait of a write: for its turn, a descriptor or a slice. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as path from "node:path";
 import { AtomicFile, atomicWrite, type AtomicWriteOptions } from "../../mod.ts";
@@ -7,7 +7,7 @@ import { intercepted, systemError } from "../support/runtime.ts";
 import { test } from "../support/test.ts";
 import { within } from "../support/within.ts";
 
-/** Gives a call up, `milliseconds` after it began; it is to end at once, with the reason given. */
+/** Aborts a call `milliseconds` after it began, and checks that it rejects with the reason. */
 async function givesUp(
   controller: AbortController,
   call: Promise<unknown>,
@@ -60,10 +60,10 @@ for (const [what, wait] of waits) {
 
 type Begin = (file: string, signal: AbortSignal) => Promise<() => Promise<unknown>>;
 
-/** What is prepared, and then called behind a write that waits for a descriptor. */
-const behind: [string, Begin][] = [
+/** Calls to prepare, and then to make after a write that waits for a descriptor. */
+const followers: [string, Begin][] = [
   [
-    "a write that waits behind one without a descriptor",
+    "a write that waits for one without a descriptor",
     (file, signal) => Promise.resolve(() => atomicWrite(file, "second", { signal, mode: 0o600 })),
   ],
   ["a commit that waits for its turn", async (file, signal) => {
@@ -72,7 +72,7 @@ const behind: [string, Begin][] = [
     return () => draft.commit();
   }],
 ];
-for (const [what, begin] of behind) {
+for (const [what, begin] of followers) {
   test(`${what} rejects immediately when aborted`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
