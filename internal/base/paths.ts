@@ -35,7 +35,7 @@ function textOf(path: unknown): string {
   if (typeof path === "string") {
     // Almost certainly the `href` of a URL, not a directory named "file:".
     if (!/^file:\//i.test(path)) return path;
-    throw new TypeError(`Path must not be a URL as a string: pass new URL("${path}")`);
+    throw new TypeError(`Path must not be a URL string: pass new URL("${path}")`);
   }
   if (ArrayBuffer.isView(path)) return textOfBytes(path);
   const href: unknown = typeof path === "object" ? (path as { href?: unknown } | null)?.href : path;

@@ -141,7 +141,7 @@ function pollInterval(started: number): number {
   return clock.now() - started < SHORT_WAIT_MS ? 1 : 2 + 6 * Math.random();
 }
 
-/** Throws if the timeout is over. Otherwise the caller is notified that it has to wait. */
+/** Throws if the timeout has expired. Otherwise the caller is notified that it has to wait. */
 function beforeWait(request: LockRequest): void {
   const { path, timeout } = request;
   if (timeLeft(request) <= 0) {

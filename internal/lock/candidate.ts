@@ -26,7 +26,7 @@ export class LockCandidate {
   /**
    * Finds the lock file, and creates it if it is missing.
    *
-   * @param open Whether to open it without a look at it, if this thread has no other use for locks
+   * @param open Whether to open it without inspecting it first, if this thread has no other use for locks
    * now. Taking the lock then proves that it is a regular file at the path. Otherwise no descriptor
    * is open afterwards, since the call may have to wait in the queue.
    */
@@ -37,7 +37,7 @@ export class LockCandidate {
         const file = runtime.openLock(path, "read-write");
         return new LockCandidate(request, identity(path, file), file);
       } catch {
-        // The look at the file shows why.
+        // Inspecting the file shows why.
       }
     }
     return new LockCandidate(request, yield* lockFileId(request), undefined);

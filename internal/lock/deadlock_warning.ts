@@ -2,10 +2,10 @@ import { runtime } from "../../runtime/mod.ts";
 import { clock } from "../base/clock.ts";
 import { sharedState } from "../base/shared_state.ts";
 
-/** How long a wait that may never end lasts without a warning. */
+/** How long to wait before warning of a possible deadlock. */
 export const DEADLOCK_WARNING_MS = 10_000;
 
-/** The paths that were warned of. */
+/** The paths that a warning was printed for. */
 const warned = sharedState("warned/3", () => new Set<string>());
 
 /** Warns once for each path. */
@@ -25,7 +25,7 @@ export function watchUpdate(path: string, isWaitedFor: () => boolean): () => voi
     warnOnce(
       path,
       `An update of '${path}' has waited ${DEADLOCK_WARNING_MS / 1_000} s for another update ` +
-        "under the same lock. If the function of that update made it, it waits for itself",
+        "under the same lock. If that update's own function started it, it waits for itself",
     );
   }, DEADLOCK_WARNING_MS);
   return () => clock.clearInterval(timer);

@@ -29,7 +29,7 @@ export class LockTimeoutError extends Error {
   readonly holders: number[] | null;
 
   /**
-   * Creates the error of a call whose timeout is over.
+   * Creates the error of a call whose timeout has expired.
    *
    * @param path The lock file.
    * @param timeout How long the call waited, in milliseconds.

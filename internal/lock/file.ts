@@ -12,7 +12,7 @@ export const MAX_TRIES: number = 100;
 /** What flock(2) fails with on a file system without locks. */
 const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
-/** What flock(2) means by EACCES. */
+/** Why flock(2) fails with EACCES. */
 const SMB = "it seems to be on an SMB mount, where Linux cannot lock reliably. Keep the " +
   "directory on a local disk or on NFS";
 

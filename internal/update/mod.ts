@@ -275,7 +275,7 @@ function lockFor(target: string, lock: (dir: string) => LockRequest): [string, L
 function mustBeApart(target: string, lockPath: string): void {
   if (pathKey(target) !== pathKey(lockPath)) return;
   throw new RangeError(
-    `'lock' must be that of another file than '${target}', which is to be updated`,
+    `'lock' must not use '${target}' as its lock file: that is the file to update`,
   );
 }
 

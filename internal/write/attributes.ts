@@ -61,7 +61,7 @@ export function setAttributes(
   if (now.mode !== wanted) isAllowed(request, "chmod", () => file.chmod(wanted));
 }
 
-/** Whether a file with attributes `a` need not be changed to get attributes `b`. */
+/** Whether a file with attributes `a` already has attributes `b`. */
 export function areSame(a: Attributes | undefined, b: Attributes): boolean {
   if (a === undefined || a.mode !== b.mode) return false;
   if (a.owner === undefined || b.owner === undefined) return a.owner === b.owner;

@@ -90,7 +90,8 @@ class Replacement implements Turn<void> {
       throw runtime.error("EBUSY", `${message}: await that write first`, path);
     }
     if (this.#attempt?.state === "copying") {
-      const message = "Another write is copying over the file in place, which cannot be cut short";
+      const message =
+        "Another write is copying over the file in place, which cannot be interrupted";
       throw runtime.error("EBUSY", `${message}: await that write first`, path);
     }
   }

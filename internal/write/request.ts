@@ -8,20 +8,20 @@ export type Durability = "none" | "consistent" | "durable";
 /** Options for {@linkcode atomicWriteSync}. */
 export interface AtomicWriteSyncOptions {
   /**
-   * What the write survives once it is done.
+   * What the new content survives once the write is complete.
    *
-   * - `"none"`: the death of the process. After a power cut the file may hold the old content, the
-   *   new content, or be empty or torn.
-   * - `"consistent"`: a power cut too: the file then holds the old content or the new content,
+   * - `"none"`: a crash of the process. After a power cut the file may have the old or the new
+   *   content, or be empty or torn.
+   * - `"consistent"`: also a power cut, after which the file has either the old content or the new,
    *   complete. The new content is synced (`fsync(2)`) before the rename.
-   * - `"durable"`: as `"consistent"`, and the new content is there after a power cut. The directory
-   *   is synced after the rename too, where the file system supports it.
+   * - `"durable"`: like `"consistent"`, but the file has the new content after a power cut. The
+   *   directory is synced after the rename too, where the file system supports it.
    *
    * @default {"consistent"}
    */
   durability?: Durability;
   /**
-   * Permission bits of the new file, from 0 to 0o7777: exactly these, whatever the umask is.
+   * Permission bits of the new file, from 0 to 0o7777. They are exact: the umask is ignored.
    *
    * Code that used `fs.writeFile(path, data, { mode: 0o644 })` and relied on a umask of 077 must
    * pass `0o600`. By default, a file that is replaced keeps its permission bits, and a new one gets
@@ -46,7 +46,8 @@ export interface AtomicWriteSyncOptions {
    */
   symlinks?: "follow" | "replace";
   /**
-   * Create the file's directory and its parents if they are missing.
+   * Create the file's directory and its parents if they are missing. On Deno, that requires
+   * `--allow-read` for the innermost directory that exists.
    *
    * @default {false}
    */
@@ -54,7 +55,7 @@ export interface AtomicWriteSyncOptions {
   /**
    * What to do if the file cannot be replaced because it is a mount point, such as a single file
    * that is mounted into a container. `"in-place"` copies the new content over it; by default the
-   * write fails with `EBUSY`. Without effect on Windows, which has no such mounts.
+   * write fails with `EBUSY`. It has no effect on Windows, which has no such mounts.
    *
    * The copy is **not atomic**: readers may see a mixture of old and new content. Before it starts,
    * the new content is on the disk as `.{name}.{16 hexadecimal digits}.kept` next to the file. It
@@ -68,7 +69,7 @@ export interface AtomicWriteSyncOptions {
 
 /** Options for {@linkcode atomicWrite} and {@linkcode AtomicFile.open}. */
 export interface AtomicWriteOptions extends AtomicWriteSyncOptions {
-  /** Gives up the write, up to the moment of the rename. */
+  /** Cancels the write when it is aborted, up to the rename. */
   signal?: AbortSignal;
 }
 

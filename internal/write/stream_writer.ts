@@ -97,10 +97,10 @@ export class StreamWriter {
     });
   }
 
-  /** Finishes the file and puts it in its target's place. */
+  /** Finishes the file and renames it over its target. */
   async commit(): Promise<void> {
     if (this.#isStreaming) await this.#streamEnd();
-    // Now: a write() called after this must not add the second half of a surrogate pair.
+    // Take it now: a later write() must not add the second half of a surrogate pair.
     const rest = this.#buffer.endText();
     await this.#next(() =>
       this.#orFail(async () => {

@@ -82,7 +82,7 @@ export function findTarget(
     if (found.info?.id === meant?.id) return regular(found.path, found.info);
     // The links changed in between, or lead to a file without a name (/proc/self/fd/N).
   }
-  throw runtime.error("ESTALE", "Does not lead to where the system follows it to", path);
+  throw runtime.error("ESTALE", "A symbolic link changed, or leads to a file without a name", path);
 }
 
 function follow(path: string, onStep: OnStep): Found {

@@ -12,7 +12,7 @@ const LOCK_VIOLATION = 33;
 /** The size and offsets of BY_HANDLE_FILE_INFORMATION. */
 const INFORMATION_BYTES = 52, VOLUME = 28, INDEX_HIGH = 44, INDEX_LOW = 48;
 
-/** Opens lock files with the same locks as Deno: LockFileEx of the whole range. */
+/** Opens lock files and locks them as Deno does: LockFileEx over the whole range. */
 export function windowsLocks(calls: WindowsCalls): Runtime["openLock"] {
   return (path, access) => {
     const failure = (call: string, error = calls.lastError()) =>

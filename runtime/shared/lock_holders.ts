@@ -25,7 +25,7 @@ export function holdersOf(path: string): number[] | null {
     const number = String(BigInt.asUintN(64, stat.ino));
     const ofInode = locks.filter(({ ino }) => ino === number);
     const own = ofInode.filter(({ device }) => device === deviceName(stat.dev));
-    // btrfs and overlayfs have another device there than in stat(2).
+    // btrfs and overlayfs report a different device there than in stat(2).
     if (own.length === 0) return ofInode.length === 0 && isLocal(path, stat.dev) ? [] : null;
     const pids = own.map(({ pid }) => pid).filter(isLive);
     return pids.length === 0 ? null : [...new Set(pids)].sort((a, b) => a - b);

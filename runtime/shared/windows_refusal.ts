@@ -12,7 +12,7 @@ export function isRefusal(code: string | undefined): boolean {
 }
 
 /**
- * Looks a path up, with retries if Windows refuses: a file that was removed or replaced while a
+ * Looks up a path, with retries if Windows refuses: a file that was removed or replaced while a
  * program had it open is "access denied" to all until that program closes it.
  */
 export function retryLookup<T>(
