@@ -26,9 +26,9 @@ export class LockCandidate {
   /**
    * Finds the lock file, and creates it if it is missing.
    *
-   * @param open Whether to open it without inspecting it first, if this thread has no other use for locks
-   * now. Taking the lock then proves that it is a regular file at the path. Otherwise no descriptor
-   * is open afterwards, since the call may have to wait in the queue.
+   * @param open Whether to open it without inspecting it first, if this thread has no other use for
+   * locks now. Taking the lock then proves that it is a regular file at the path. Otherwise no
+   * descriptor is open afterwards, since the call may have to wait in the queue.
    */
   static *find(request: LockRequest, open: boolean): Steps<LockCandidate> {
     const { path } = request;

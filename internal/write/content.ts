@@ -51,7 +51,7 @@ export function contentOfChunks(data: unknown): Content | undefined {
   return bytesContent(bytes.subarray(0, used));
 }
 
-/** Whether data is a Blob, by its members: a Blob from another realm is not an instance of this realm's Blob. */
+/** Whether data is a Blob, by its members: `instanceof` fails for a Blob from another realm. */
 export function isBlob(data: unknown): data is Blob {
   const { arrayBuffer, size } = Object(data) as Partial<Blob>;
   return typeof arrayBuffer === "function" && typeof size === "number";

@@ -267,7 +267,7 @@ for (const { form, update } of FORMS) {
   test(`${form}() rejects its own file as the lock file`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
-      const message = "'lock' must be that of another file";
+      const message = "'lock' must not use";
       const lock = { lockFileName: "file" };
       await assertRejects(() => update(file, increment, { lock }), RangeError, message);
       assertEquals(list(dir), []);
