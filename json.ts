@@ -24,21 +24,13 @@ import type { AtomicWriteOptions, AtomicWriteSyncOptions } from "./atomic.ts";
 import { atCaller } from "./internal/base/errors.ts";
 import { type Checks, isFunction, readOptions } from "./internal/base/options.ts";
 import { absolutePath } from "./internal/base/paths.ts";
-import { ignoreFailure } from "./internal/base/steps.ts";
 import { JsonFileError } from "./internal/json/error.ts";
-import { changeOf, isIndent, textOf, valueOf } from "./internal/json/value.ts";
+import { isIndent, JsonChange, textOf, valueOf } from "./internal/json/value.ts";
 import { readInTurn, readInTurnSync } from "./internal/order/read_turn.ts";
 import { update, updateSync } from "./internal/update/mod.ts";
-import {
-  UPDATE_OPTIONS as ATOMIC_UPDATE_OPTIONS,
-  UPDATE_SYNC_OPTIONS as ATOMIC_UPDATE_SYNC_OPTIONS,
-} from "./internal/update/request.ts";
+import { UPDATE_OPTIONS, UPDATE_SYNC_OPTIONS } from "./internal/update/request.ts";
 import { write, writeSync } from "./internal/write/mod.ts";
-import {
-  WRITE_OPTIONS as ATOMIC_WRITE_OPTIONS,
-  WRITE_SYNC_OPTIONS as ATOMIC_WRITE_SYNC_OPTIONS,
-  writeRequest,
-} from "./internal/write/request.ts";
+import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, writeRequest } from "./internal/write/request.ts";
 import type { AtomicUpdateOptions, AtomicUpdateSyncOptions } from "./update.ts";
 
 export { JsonFileError };
@@ -59,7 +51,7 @@ export interface JsonFormatOptions {
    * spaces and tabs. 0 and "" put everything on one line.
    *
    * The default is 2, or for {@linkcode updateJson} the indentation of the existing file, if that
-   * has at most 64 characters.
+   * has at most 10 characters.
    */
   indent?: number | string;
   /**
@@ -240,7 +232,10 @@ export async function writeJson(
   options?: WriteJsonOptions,
 ): Promise<void> {
   try {
-    const { check, indent, ...rest } = readOptions(options, WRITE_OPTIONS);
+    const { check, indent, ...rest } = readOptions(options, {
+      ...WRITE_OPTIONS,
+      ...FORMAT_OPTIONS,
+    });
     const request = writeRequest(path, rest);
     await write(request, textOf(request.path, value, { check, indent }));
   } catch (error) {
@@ -283,7 +278,10 @@ export function writeJsonSync(
   options?: WriteJsonSyncOptions,
 ): void {
   try {
-    const { check, indent, ...rest } = readOptions(options, WRITE_SYNC_OPTIONS);
+    const { check, indent, ...rest } = readOptions(options, {
+      ...WRITE_SYNC_OPTIONS,
+      ...FORMAT_OPTIONS,
+    });
     const request = writeRequest(path, rest);
     writeSync(request, textOf(request.path, value, { check, indent }));
   } catch (error) {
@@ -368,16 +366,14 @@ export async function updateJson<T = unknown>(
 ): Promise<T> {
   try {
     isFunction(fn, "fn");
-    const { check, indent, ...rest } = readOptions<UpdateJsonOptions<T>>(options, UPDATE_OPTIONS);
+    const { check, indent, ...rest } = readOptions<UpdateJsonOptions<T>>(options, {
+      ...UPDATE_OPTIONS,
+      ...FORMAT_OPTIONS,
+    });
     const absolute = absolutePath(path);
-    let value!: T;
-    await update(absolute, async (bytes) => {
-      const change = changeOf(absolute, bytes, { check, indent });
-      const next = change.to(await fn(change.value));
-      value = next.value;
-      return next.text;
-    }, rest);
-    return value;
+    const change = new JsonChange<T>(absolute, { check, indent });
+    await update(absolute, async (bytes) => change.textFor(await fn(change.read(bytes))), rest);
+    return change.result;
   } catch (error) {
     throw atCaller(error, updateJson);
   }
@@ -429,21 +425,14 @@ export function updateJsonSync<T = unknown>(
 ): T {
   try {
     isFunction(fn, "fn");
-    const { check, indent, ...rest } = readOptions<UpdateJsonSyncOptions<T>>(
-      options,
-      UPDATE_SYNC_OPTIONS,
-    );
+    const { check, indent, ...rest } = readOptions<UpdateJsonSyncOptions<T>>(options, {
+      ...UPDATE_SYNC_OPTIONS,
+      ...FORMAT_OPTIONS,
+    });
     const absolute = absolutePath(path);
-    let value!: T;
-    updateSync(absolute, (bytes) => {
-      const change = changeOf(absolute, bytes, { check, indent });
-      const returned = fn(change.value);
-      ignoreFailure(returned); // A promise is refused, and nothing else handles its rejection.
-      const next = change.to(returned);
-      value = next.value;
-      return next.text;
-    }, rest);
-    return value;
+    const change = new JsonChange<T>(absolute, { check, indent });
+    updateSync(absolute, (bytes) => change.textFor(fn(change.read(bytes))), rest);
+    return change.result;
   } catch (error) {
     throw atCaller(error, updateJsonSync);
   }
@@ -451,21 +440,4 @@ export function updateJsonSync<T = unknown>(
 
 const READ_OPTIONS: Checks<ReadJsonOptions<unknown>> = { check: isFunction };
 
-const FORMAT_OPTIONS: Checks<JsonFormatOptions> = { check: isFunction, indent: isIndent };
-
-const WRITE_OPTIONS: Checks<WriteJsonOptions> = { ...ATOMIC_WRITE_OPTIONS, ...FORMAT_OPTIONS };
-
-const WRITE_SYNC_OPTIONS: Checks<WriteJsonSyncOptions> = {
-  ...ATOMIC_WRITE_SYNC_OPTIONS,
-  ...FORMAT_OPTIONS,
-};
-
-const UPDATE_OPTIONS: Checks<UpdateJsonOptions<unknown>> = {
-  ...ATOMIC_UPDATE_OPTIONS,
-  ...FORMAT_OPTIONS,
-};
-
-const UPDATE_SYNC_OPTIONS: Checks<UpdateJsonSyncOptions<unknown>> = {
-  ...ATOMIC_UPDATE_SYNC_OPTIONS,
-  ...FORMAT_OPTIONS,
-};
+const FORMAT_OPTIONS: Checks<JsonFormatOptions> = { ...READ_OPTIONS, indent: isIndent };

@@ -2,205 +2,169 @@ import { own } from "../base/errors.ts";
 import { JsonFileError } from "./error.ts";
 import { findError } from "./syntax.ts";
 
-/** What a JSON file holds: its value, and how that is formatted. */
+/** What a JSON file holds: its text after the byte order mark, the value, and how it is formatted. */
 export interface JsonText {
+  readonly text: string;
   readonly value: unknown;
   readonly style: JsonStyle;
 }
 
 /** How JSON is formatted. */
 export interface JsonStyle {
-  /** Whether it begins with a byte order mark. */
-  readonly mark: boolean;
+  /** A byte order mark, or nothing. */
+  readonly mark: string;
   /** The indentation of each level; empty to put everything on one line. */
   readonly indent: string;
   readonly lineBreak: "\n" | "\r\n";
-  /** Whether it ends with a line break. */
-  readonly lastBreak: boolean;
+  /** The line break at the end, or nothing. */
+  readonly end: string;
 }
 
 /** The style of a new file. */
-export const DEFAULT_STYLE: JsonStyle = {
-  mark: false,
-  indent: "  ",
-  lineBreak: "\n",
-  lastBreak: true,
-};
+export const DEFAULT_STYLE: JsonStyle = { mark: "", indent: "  ", lineBreak: "\n", end: "\n" };
 
 const MARK = "\ufeff";
 
-/** A longer run of white space is not indentation: each written line would begin with it. */
-const MAX_INDENT_CHARS = 64;
-
-/** A value nested deeper than this goes through the replacer, which finds cycles. */
-const MAX_PLAIN_DEPTH = 500;
+/** JSON.stringify() truncates a longer indentation. */
+const MAX_INDENT_CHARS = 10;
 
 /** Reads JSON from the bytes of the file at `path`. */
 export function parseJson(bytes: Uint8Array, path: string): JsonText {
-  const text = decode(bytes, path);
-  const mark = text.startsWith(MARK);
-  const body = mark ? text.slice(1) : text;
+  const whole = decode(bytes, path);
+  const mark = whole.startsWith(MARK) ? MARK : "";
+  const text = whole.slice(mark.length);
   let value: unknown;
   try {
-    value = JSON.parse(body);
+    value = JSON.parse(text);
   } catch (cause) {
-    const error = cause instanceof SyntaxError ? findError(body) : undefined;
+    const error = cause instanceof SyntaxError ? findError(text) : undefined;
     // Otherwise it is JSON that is too deep or too large for the engine.
     throw error === undefined
       ? new JsonFileError(path, (cause as Error).message, { cause })
-      : new JsonFileError(path, error.reason, { cause, ...placeOf(body, error.offset) });
+      : new JsonFileError(path, error.reason, { cause, ...lineOf(text, error.offset) });
   }
-  return { value, style: styleOf(body, mark) };
+  return { text, value, style: styleOf(text, mark) };
 }
 
 /**
- * The JSON of a value for the file at `path`, indented, before {@linkcode withStyle}.
+ * The JSON of a value for the file at `path`, indented, before {@linkcode withStyle}; and whether it
+ * is read as an equal value.
  *
  * @throws {TypeError} If JSON cannot represent the value.
  * @throws {RangeError} If it is too deep or too large for the engine.
  */
-export function stringifyJson(value: unknown, indent: string, path: string): string {
-  let text: string | undefined;
+export function stringifyJson(
+  value: unknown,
+  indent: string,
+  path: string,
+): { body: string; isExact: boolean } {
   try {
-    // The replacer takes several times as long.
-    text = stringify(value, indent, isPlain(value, 0) ? undefined : lossless(path));
+    const isExact = checkValue(value, path);
+    const body: string | undefined = JSON.stringify(value, undefined, indent);
+    if (body !== undefined) return { body, isExact };
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
     throw own(new RangeError(`Cannot write '${path}' as JSON: ${cause.message}`, { cause }));
   }
   // The result for undefined, and for an object whose toJSON() returns it.
-  if (text === undefined) {
-    throw refusal(path, "the value is undefined; pass null for an empty value");
-  }
-  return text;
-}
-
-/**
- * The JSON of a value that was read from the file at `path`; undefined if it cannot be written,
- * as 1e999, which is read as Infinity.
- */
-export function stringifyRead(value: unknown, indent: string, path: string): string | undefined {
-  try {
-    const text = stringify(value, indent);
-    // JSON.stringify() writes null for Infinity.
-    if (!text.includes("null") || isPlain(value, 0)) return text;
-    return stringifyJson(value, indent, path);
-  } catch {
-    return undefined;
-  }
+  throw refusal(path, "the value is undefined; pass null for an empty value");
 }
 
 /** Completes JSON that is already indented. */
-export function withStyle(body: string, { mark, lineBreak, lastBreak }: JsonStyle): string {
+export function withStyle(body: string, { mark, lineBreak, end }: JsonStyle): string {
   // JSON has no line breaks inside its strings.
-  const text = lineBreak === "\n" ? body : body.replaceAll("\n", lineBreak);
-  return (mark ? MARK : "") + text + (lastBreak ? lineBreak : "");
+  return mark + (lineBreak === "\n" ? body : body.replaceAll("\n", lineBreak)) + end;
 }
 
-type Replacer = (this: unknown, key: string, value: unknown) => unknown;
+/**
+ * Throws where JSON.stringify() would silently write something else. Returns whether the value
+ * consists of what JSON.parse() returns: literals, arrays and plain objects.
+ */
+function checkValue(whole: unknown, path: string): boolean {
+  /** The objects around the current value, outermost first, and the key of each. */
+  const around: unknown[] = [];
+  const keys: Key[] = [];
+  let isExact = true;
 
-function stringify(value: unknown, indent: string, replacer?: Replacer): string {
-  // JSON.stringify() truncates a longer indent.
-  if (indent.length <= 10) return JSON.stringify(value, replacer, indent);
-  const text = JSON.stringify(value, replacer, "\t");
-  return text?.replaceAll(/^\t+/gm, (tabs) => indent.repeat(tabs.length));
-}
-
-/** Whether JSON.stringify() represents all of a value: one of literals, arrays and plain objects. */
-function isPlain(value: unknown, depth: number): boolean {
-  switch (typeof value) {
-    case "string":
-    case "boolean":
-      return true;
-    case "number":
-      return Number.isFinite(value);
-    case "object": {
-      if (value === null) return true;
-      if (depth === MAX_PLAIN_DEPTH || "toJSON" in value) return false;
-      if (Array.isArray(value)) {
-        for (let i = 0; i < value.length; i++) if (!isPlain(value[i], depth + 1)) return false;
-        return true;
-      }
-      const prototype = Object.getPrototypeOf(value);
-      if (prototype !== null && prototype !== Object.prototype) return false;
-      for (const key in value) {
-        const part: unknown = value[key as keyof typeof value];
-        if (part !== undefined && !isPlain(part, depth + 1)) return false;
-      }
-      return true;
+  const refused = (key: Key, what: string, instead: string) => {
+    const where = placeOf([...keys, key]);
+    return refusal(path, `${what}${where && ` at '${where}'`} ${instead}`);
+  };
+  const visit = (given: unknown, key: Key): void => {
+    let value = given;
+    if (hasToJson(given)) {
+      isExact = false;
+      value = given.toJSON(String(key));
     }
-    default:
-      return false;
-  }
-}
-
-/** A replacer that throws where JSON.stringify() would silently write something else. */
-function lossless(path: string): Replacer {
-  /** The objects around the current value, outermost first, each with its key in the one before. */
-  const around: { object: unknown; key: string }[] = [];
-  const objects = new Set<unknown>();
-
-  const check = (holder: unknown, key: string, value: unknown): void => {
-    const refuse = (what: string, instead: string) => {
-      const where = placeIn([...around, { object: undefined, key }]);
-      return refusal(path, `${what}${where && ` at '${where}'`} ${instead}`);
-    };
-    const omitted = Array.isArray(holder) ? "would become null" : "would be left out";
+    const isInArray = typeof key === "number";
+    const omitted = isInArray ? "would become null" : "would be left out";
     switch (typeof value) {
       case "string":
       case "boolean":
         return;
       case "number":
-        if (!Number.isFinite(value)) throw refuse(`${value}`, "would become null");
+        if (!Number.isFinite(value)) throw refused(key, `${value}`, "would become null");
         return;
       case "bigint":
-        throw refuse("a bigint", "is not JSON: convert it to a string or a number");
+        throw refused(key, "a bigint", "is not JSON: convert it to a string or a number");
       case "undefined":
         // Left out of an object, as JSON.stringify() is known to do.
-        if (Array.isArray(holder)) throw refuse("undefined", omitted);
+        if (isInArray) throw refused(key, "undefined", omitted);
+        isExact = false;
         return;
       case "object":
         break;
       default:
-        throw refuse(`a ${typeof value}`, omitted);
+        throw refused(key, `a ${typeof value}`, omitted);
     }
     if (value === null) {
-      if (!isInvalidDate((holder as Record<string, unknown>)[key])) return;
-      throw refuse("an invalid Date", "would become null");
+      if (isInvalidDate(given)) throw refused(key, "an invalid Date", "would become null");
+      return;
     }
-    if (objects.has(value)) throw refuse("a reference to an object around it", "is not JSON");
-    if (Array.isArray(value)) return;
+    if (around.includes(value)) {
+      throw refused(key, "a reference to an object around it", "is not JSON");
+    }
     const prototype = Object.getPrototypeOf(value);
-    // The second is a plain object too, of another realm.
-    if (prototype === null || Object.getPrototypeOf(prototype) === null) return;
-    // JSON.stringify() unboxes what this returns, and would write null for a boxed NaN.
-    const bare: unknown = isBoxed(value) ? value.valueOf() : value;
-    if (typeof bare !== "object") return check(holder, key, bare);
-    if (Object.keys(value).length > 0) return;
-    // A Map, a Set, or a Promise that was not awaited.
-    throw refuse(`a ${value.constructor?.name || "class instance"}`, "would become {}");
-  };
-
-  return function (key, value) {
-    while (around.length > 0 && around.at(-1)!.object !== this) {
-      objects.delete(around.pop()!.object);
+    if (!Array.isArray(value) && prototype !== Object.prototype) {
+      isExact = false;
+      // JSON.stringify() unboxes it, and would write null for a boxed NaN.
+      if (isBoxed(value)) return visit(value.valueOf(), key);
+      // A plain object has no prototype, or that of another realm.
+      const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
+      // A Map, a Set, or a Promise that was not awaited.
+      if (!isPlain && Object.keys(value).length === 0) {
+        throw refused(key, `a ${value.constructor?.name || "class instance"}`, "would become {}");
+      }
     }
-    check(this, key, value);
-    if (typeof value === "object" && value !== null) {
-      around.push({ object: value, key });
-      objects.add(value);
+    around.push(value);
+    keys.push(key);
+    for (const each of Array.isArray(value) ? value.keys() : Object.keys(value)) {
+      visit((value as Record<Key, unknown>)[each], each);
     }
-    return value;
+    around.pop();
+    keys.pop();
   };
+  visit(whole, "");
+  return isExact;
 }
 
+/** A name in an object, or an index in an array. */
+type Key = string | number;
+
 /** Where a value is, such as `users[0].scores[2]`; empty for the whole. */
-function placeIn(parts: readonly { object: unknown; key: string }[]): string {
-  return parts.slice(1).map(({ key }, i) => {
-    if (Array.isArray(parts[i]!.object)) return `[${key}]`;
+function placeOf(keys: readonly Key[]): string {
+  return keys.slice(1).map((key, i) => {
+    if (typeof key === "number") return `[${key}]`;
     if (!/^[\p{L}_$][\p{L}\p{N}_$]*$/u.test(key)) return `[${JSON.stringify(key)}]`;
     return i === 0 ? key : `.${key}`;
   }).join("");
+}
+
+/** Whether JSON.stringify() writes what the method toJSON() returns. */
+function hasToJson(value: unknown): value is { toJSON(key: string): unknown } {
+  const isAsked = typeof value === "object" && value !== null || typeof value === "bigint" ||
+    typeof value === "function";
+  return isAsked && typeof (value as { toJSON?: unknown }).toJSON === "function";
 }
 
 function refusal(path: string, reason: string): TypeError {
@@ -215,21 +179,18 @@ function isBoxed(value: object): boolean {
   return /^\[object (Number|Boolean|String|BigInt)\]$/.test(Object.prototype.toString.call(value));
 }
 
-function styleOf(body: string, mark: boolean): JsonStyle {
-  const lineBreak = body.includes("\r\n") ? "\r\n" : "\n";
-  const lastBreak = body.endsWith("\n");
+function styleOf(body: string, mark: string): JsonStyle {
+  const lineBreak: JsonStyle["lineBreak"] = body.includes("\r\n") ? "\r\n" : "\n";
+  const style = { ...DEFAULT_STYLE, mark, lineBreak, end: body.endsWith("\n") ? lineBreak : "" };
   // Not with one pattern, which would backtrack: quadratic time for a long run of white space.
   const value = body.trimStart();
   const first = value.slice(1).trimStart();
-  if (!/^[[{]/.test(value) || /^[\]}]/.test(first)) {
-    return { ...DEFAULT_STYLE, mark, lineBreak, lastBreak };
-  }
+  if (!/^[[{]/.test(value) || /^[\]}]/.test(first)) return style;
   // Between the outermost brace or bracket and the first thing in it.
   const gap = value.slice(1, value.length - first.length);
   const line = gap.lastIndexOf("\n") + 1;
-  const found = line === 0 ? "" : gap.slice(line);
-  const indent = found.length <= MAX_INDENT_CHARS ? found : DEFAULT_STYLE.indent;
-  return { mark, indent, lineBreak, lastBreak };
+  const indent = line === 0 ? "" : gap.slice(line);
+  return indent.length > MAX_INDENT_CHARS ? style : { ...style, indent };
 }
 
 /** The text of UTF-8 bytes, with its byte order mark. */
@@ -243,9 +204,7 @@ function decode(bytes: Uint8Array, path: string): string {
 }
 
 /** Line and column, both counted from 1, the column in UTF-16 units as editors count. */
-function placeOf(text: string, offset: number): { line: number; column: number } {
-  let line = 1;
-  let start = 0;
-  for (let at; (at = text.indexOf("\n", start)) >= 0 && at < offset; start = at + 1) line++;
-  return { line, column: offset - start + 1 };
+function lineOf(text: string, offset: number): { line: number; column: number } {
+  const lines = text.slice(0, offset).split("\n");
+  return { line: lines.length, column: lines.at(-1)!.length + 1 };
 }

@@ -5,9 +5,9 @@ import { JsonFileError } from "./error.ts";
 import {
   DEFAULT_STYLE,
   type JsonStyle,
+  type JsonText,
   parseJson,
   stringifyJson,
-  stringifyRead,
   withStyle,
 } from "./text.ts";
 
@@ -45,43 +45,61 @@ export const isIndent: Check = (value, name) => {
 /** The text of a value, which was checked as it will be read. */
 export function textOf(path: string, value: unknown, format: Format<unknown>): string {
   const style = styleFor(format);
-  const body = stringifyJson(value, style.indent, path);
+  const { body } = stringifyJson(value, style.indent, path);
   if (format.check !== undefined) checked(JSON.parse(body), format.check);
   return withStyle(body, style);
 }
 
-/** A change of a file: the current value, and what to write for the next one. */
-interface JsonChange<T> {
-  readonly value: T | undefined;
-  /** The text to write, null if the value is the same, and the value that will be read. */
-  to(next: unknown): { text: string | null; value: T };
-}
+/** A change of a JSON file by a function, which may run more than once. */
+export class JsonChange<T> {
+  /** The new value, as it will be read. */
+  result!: T;
+  #current: JsonText | undefined;
+  readonly #path: string;
+  readonly #format: Format<T>;
 
-/** Begins a change of a file with these bytes, null if there is none. */
-export function changeOf<T>(
-  path: string,
-  bytes: Uint8Array | null,
-  format: Format<T>,
-): JsonChange<T> {
-  const read = bytes === null ? undefined : parseJson(bytes, path);
-  const style = styleFor(format, read?.style);
-  // Now, since `check` and `fn` may modify the value.
-  const before = read && stringifyRead(read.value, style.indent, path);
-  return {
-    value: read && checkedRead(path, read.value, format.check),
-    to(next) {
-      if (next === undefined) {
-        throw own(
-          new TypeError(
-            "'fn' must return the new value: received undefined, perhaps because a 'return' is missing",
-          ),
-        );
-      }
-      const body = stringifyJson(next, style.indent, path);
-      const value = checked(JSON.parse(body), format.check);
-      return { text: body === before ? null : withStyle(body, style), value };
-    },
-  };
+  constructor(path: string, format: Format<T>) {
+    this.#path = path;
+    this.#format = format;
+  }
+
+  /** The value for the function, of a file with these bytes; undefined if there is no file. */
+  read(bytes: Uint8Array | null): T | undefined {
+    this.#current = bytes === null ? undefined : parseJson(bytes, this.#path);
+    return this.#current && checkedRead(this.#path, this.#current.value, this.#format.check);
+  }
+
+  /** The text to write for what the function returned; null if the value is the same. */
+  textFor(next: unknown): string | null {
+    ignoreFailure(next); // A promise is refused, and nothing else handles its rejection.
+    if (next === undefined) {
+      throw own(
+        new TypeError(
+          "'fn' must return the new value: received undefined, perhaps because a 'return' is missing",
+        ),
+      );
+    }
+    const { check } = this.#format;
+    const style = styleFor(this.#format, this.#current?.style);
+    const { body, isExact } = stringifyJson(next, style.indent, this.#path);
+    // Parsing takes long, and the function alone knows the object that it received.
+    const isCopy = isExact && next === this.#current?.value && check === undefined;
+    this.result = checked(isCopy ? next : JSON.parse(body), check);
+    return this.#isCurrent(body, style) ? null : withStyle(body, style);
+  }
+
+  /** Whether the file holds the same value already, perhaps in another format. */
+  #isCurrent(body: string, style: JsonStyle): boolean {
+    if (this.#current === undefined) return false;
+    const { text } = this.#current;
+    if (withStyle(body, { ...style, mark: "" }) === text) return true;
+    try {
+      // Parsed again, since `check` and the function may have modified the value.
+      return stringifyJson(JSON.parse(text), style.indent, this.#path).body === body;
+    } catch {
+      return false; // JSON cannot represent the value that was read, such as 1e999.
+    }
+  }
 }
 
 function styleFor({ indent }: Format<unknown>, style: JsonStyle = DEFAULT_STYLE): JsonStyle {

@@ -43,7 +43,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
         ['{\n    "n": 1\n}', '{\n    "n": 2\n}'],
         ['{\n\t"n": 1\n}\n', '{\n\t"n": 2\n}\n'],
         ['{\r\n  "n": 1\r\n}\r\n', '{\r\n  "n": 2\r\n}\r\n'],
-        [`{\n${" ".repeat(12)}"n": 1\n}\n`, `{\n${" ".repeat(12)}"n": 2\n}\n`],
+        [`{\n${" ".repeat(10)}"n": 1\n}\n`, `{\n${" ".repeat(10)}"n": 2\n}\n`],
         ['{"n":1}', '{"n":2}'],
         ['{"n":1}\n', '{"n":2}\n'],
         ["{}", '{\n  "n": 1\n}'],
@@ -110,11 +110,14 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       assertEquals<unknown>(await update<object>(file, () => next), {
         at: "1970-01-01T00:00:00.000Z",
       });
-      // Also when nothing is written, and never an object of the function.
-      let seen: object | undefined;
-      const same = await update<object>(file, (value) => seen = value!);
-      assertEquals(same, await read(file));
-      assert(same !== seen);
+      assertEquals(await update<object>(file, (value) => value!), await read(file));
+      // Never an object that other code may have a reference to.
+      const same = await read<object>(file);
+      assert(await update<object>(file, () => same!) !== same);
+      const withDate = (value?: { at: unknown }) => Object.assign(value!, { at: new Date(0) });
+      assertEquals<unknown>(await update<{ at: unknown }>(file, withDate), same);
+      const withLeft = (value?: object) => Object.assign(value!, { left: undefined });
+      assertEquals(await update<object>(file, withLeft), same);
       const check = (value: unknown) =>
         new Date(typeof value === "string" ? value : (value as { at: string }).at);
       const date = await update<Date>(file, (value) => value!, { check });
