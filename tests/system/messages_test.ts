@@ -328,7 +328,7 @@ const updates: Mistake[] = [
   }, "must be the lock of the file's directory 'DIR': received that of 'DIR/other'"],
   ["its own lock file", (_, dir) => {
     return update(path.join(dir, ".aperture.lock"), () => "x");
-  }, "'lock' must be that of another file than 'DIR/.aperture.lock'"],
+  }, "'lock' must not use 'DIR/.aperture.lock' as its lock file: that is the file to update"],
 ];
 
 /** Reads JSON from a file with this content. */
