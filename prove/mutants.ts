@@ -51,8 +51,8 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "does not open the temporary file exclusively",
     file: "runtime/deno/runtime.ts",
-    find: "const options = { write: true, createNew: true };",
-    replace: "const options = { write: true, create: true };",
+    find: "return { write: true, createNew: true,",
+    replace: "return { write: true, create: true,",
     caughtBy: ["write/atomic_write_test.ts", "planted at the temporary name"],
   },
   {
@@ -163,8 +163,8 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "takes a shared lock instead of an exclusive one",
     file: "runtime/deno/runtime.ts",
-    find: "tryLock: (exclusive) => refusing(() => file.tryLockSync(exclusive)),",
-    replace: "tryLock: () => refusing(() => file.tryLockSync(false)),",
+    find: "return file.tryLockSync(exclusive);",
+    replace: "return file.tryLockSync(false);",
     caughtBy: ["lock/interop_test.ts", "DirLock.acquire() excludes flock(1)"],
   },
   {

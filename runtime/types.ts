@@ -76,12 +76,18 @@ export interface FileSystem {
   syncDir(path: string): Awaitable<void>;
 }
 
-/** A {@linkcode FileSystem} whose calls return values instead of promises. */
-export type SyncFileSystem = {
-  [K in keyof FileSystem]: NonNullable<FileSystem[K]> extends (...args: infer A) => infer R
+/** An interface with the same methods, which return values instead of promises. */
+type Sync<T> = {
+  [K in keyof T]: NonNullable<T[K]> extends (...args: infer A) => infer R
     ? (...args: A) => Awaited<R>
     : never;
 };
+
+/** An {@linkcode OpenFile} that was opened synchronously. */
+export type SyncOpenFile = Sync<OpenFile>;
+
+/** A {@linkcode FileSystem} whose calls block the thread. */
+export type SyncFileSystem = Sync<FileSystem>;
 
 /** An open lock file, and the kernel's lock on it: `flock(2)`, on Windows `LockFileEx`. */
 export interface LockFile {
@@ -109,8 +115,6 @@ export interface Runtime {
   cwd(): string;
   /** The canonical path of an existing file. */
   realPath(path: string): string;
-  /** On Windows, the working directory of another drive (`"C:"`), if known. */
-  cwdOf(drive: string): string | undefined;
   /** Blocks this thread. */
   sleep(milliseconds: number): void;
   /** Whether {@linkcode Runtime.openLock} refuses symbolic links, and never waits for a FIFO. */

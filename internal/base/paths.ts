@@ -64,10 +64,10 @@ export function resolveFrom(
   if (!windows) return isAbsolute(path) ? path : joinPath(directory, path);
   // Windows takes it literally, dots included.
   if (/^[\\/]{2}\?[\\/]/.test(path)) return path;
-  const [drive] = /^[a-z]:(?![\\/])/i.exec(path) ?? [];
-  const own = drive === undefined || directory.toUpperCase().startsWith(drive.toUpperCase());
-  // Each drive has its own working directory.
-  const resolved = win32.resolve(own ? directory : runtime.cwdOf(drive) ?? `${drive}\\`, path);
+  const [drive = ""] = /^[a-z]:(?![\\/])/i.exec(path) ?? [];
+  const isOwn = directory.toUpperCase().startsWith(drive.toUpperCase());
+  // Each drive has its own working directory, which the runtimes do not report: so from its root.
+  const resolved = win32.resolve(isOwn ? directory : `${drive}\\`, path);
   return /[\\/]$/.test(path) && !resolved.endsWith("\\") ? `${resolved}\\` : resolved;
 }
 

@@ -19,8 +19,11 @@ const RENAME_RETRY_MS = 8_000;
 /** A file system that cannot sync a directory fails with one of these. */
 const UNSYNCABLE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
-/** A file system without hard links fails with one of these: FAT and exFAT with EPERM, on Linux. */
-const LINK_REFUSALS = new Set(["EPERM", "ENOSYS", "EOPNOTSUPP"]);
+/**
+ * A file system without hard links fails with one of these: FAT and exFAT with EPERM on Linux, and
+ * on Windows with "Incorrect function", which the runtimes map to EISDIR.
+ */
+const LINK_REFUSALS = new Set(["EPERM", "EISDIR", "ENOSYS", "EOPNOTSUPP"]);
 
 /** A temporary file that was written before its turn, for the target as it was then. */
 export interface Draft {

@@ -1,12 +1,10 @@
 import * as nodeFs from "node:fs";
 import process from "node:process";
 import { codeOf, fileId, info, infoAt, isWindows } from "./stat.ts";
-import { isNoFullSync } from "../native/full_sync.ts";
 import { mayReappear, refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
 import { sleepSync } from "../shared/sleep.ts";
-import type { DirEntry, ErrorCode, LockFile, OpenFile, Runtime } from "../types.ts";
-import { notSupported } from "../shared/error_codes.ts";
+import type { DirEntry, ErrorCode, LockFile, OpenFile, Runtime, SyncOpenFile } from "../types.ts";
 
 const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   lstat: (path) => infoAt(path, Deno.lstatSync),
@@ -25,12 +23,10 @@ export const denoRuntime: Runtime = {
     },
     readFile: (path) => Deno.readFile(path),
     create: async (path, mode) => asyncFile(path, await Deno.open(path, creation(mode))),
-    openExisting: async (path, access) => {
-      return asyncFile(path, await Deno.open(path, existing(access)));
-    },
+    openExisting: async (path, access) => asyncFile(path, await Deno.open(path, existing(access))),
     writeNew: (path, bytes, mode) => Deno.writeFile(path, bytes, creation(mode)),
     rename: (from, to) => Deno.rename(from, to),
-    link: (from, to) => Deno.link(from, to).catch(refuse),
+    link: (from, to) => Deno.link(from, to),
     remove: (path) => Deno.remove(path),
     mkdir: (path) => Deno.mkdir(path),
     syncDir: async (path) => {
@@ -50,7 +46,7 @@ export const denoRuntime: Runtime = {
     openExisting: (path, access) => syncFile(path, Deno.openSync(path, existing(access))),
     writeNew: (path, bytes, mode) => Deno.writeFileSync(path, bytes, creation(mode)),
     rename: (from, to) => Deno.renameSync(from, to),
-    link: (from, to) => refusing(() => Deno.linkSync(from, to)),
+    link: (from, to) => Deno.linkSync(from, to),
     remove: (path) => Deno.removeSync(path),
     mkdir: (path) => Deno.mkdirSync(path),
     syncDir: (path) => {
@@ -74,8 +70,6 @@ export const denoRuntime: Runtime = {
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
   realPath: (path) => Deno.realPathSync(path),
-  // Deno.env.get() throws for a name with "=", and would prompt for any name.
-  cwdOf: () => undefined,
   sleep: sleepSync,
   // Deno opens nothing without following links.
   refusesLinkedLocks: false,
@@ -95,9 +89,8 @@ export const denoRuntime: Runtime = {
   warn: (message) => process.emitWarning(message),
 };
 
-function creation(mode: number | undefined) {
-  const options = { write: true, createNew: true };
-  return mode === undefined ? options : { ...options, mode };
+function creation(mode: number | undefined): Deno.OpenOptions {
+  return { write: true, createNew: true, ...mode !== undefined && { mode } };
 }
 
 function existing(access: "read" | "write") {
@@ -115,11 +108,11 @@ function asyncFile(path: string, file: Deno.FsFile): OpenFile {
   };
 }
 
-function syncFile(path: string, file: Deno.FsFile) {
+function syncFile(path: string, file: Deno.FsFile): SyncOpenFile {
   return {
-    write: (bytes: Uint8Array) => file.writeSync(bytes),
-    read: (into: Uint8Array) => file.readSync(into) ?? 0,
-    truncate: (length: number) => file.truncateSync(length),
+    write: (bytes) => file.writeSync(bytes),
+    read: (into) => file.readSync(into) ?? 0,
+    truncate: (length) => file.truncateSync(length),
     sync: () => fullySync(file),
     ...shared(path, file),
   };
@@ -166,24 +159,21 @@ function change(path: string, file: Deno.FsFile, by: (descriptor: number) => voi
 function lockFile(path: string, file: Deno.FsFile): LockFile {
   return {
     id: fileId(path, file.statSync()),
-    tryLock: (exclusive) => refusing(() => file.tryLockSync(exclusive)),
-    lock: (exclusive) => file.lock(exclusive).catch(refuse),
+    tryLock(exclusive) {
+      try {
+        return file.tryLockSync(exclusive);
+      } catch (error) {
+        // "Incorrect function" of Windows: right for a read, misleading for a lock.
+        if (isWindows() && codeOf(error as Error) === "EISDIR") {
+          Object.assign(error as Error, { code: "ENOTSUP" });
+        }
+        throw error;
+      }
+    },
+    lock: (exclusive) => file.lock(exclusive),
     unlock: () => file.unlockSync(),
     close: () => file.close(),
   };
-}
-
-/** Calls something that file systems of Windows may lack. */
-function refusing<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    return refuse(error);
-  }
-}
-
-function refuse(error: unknown): never {
-  throw isWindows() ? notSupported(error, codeOf(error as Error)) : error;
 }
 
 function fullySync(file: Deno.FsFile): void {
@@ -198,6 +188,14 @@ function acceptNoFullSync(error: unknown): void {
   if (!isNoFullSync(codeOf(error as Error), Deno.build.os)) throw error;
 }
 
+/**
+ * Whether a failed sync can be ignored: Deno syncs with F_FULLFSYNC on macOS and has no fallback, so
+ * no file could be written where the file system lacks it, such as SMB.
+ */
+export function isNoFullSync(code = "", platform: string): boolean {
+  return platform === "darwin" && ["EINVAL", "ENOTSUP", "ENOTTY", "EOPNOTSUPP"].includes(code);
+}
+
 /** Reading /proc requires every permission in Deno, which would prompt for it. */
 function mayReadProc(): boolean {
   const names = ["read", "write", "run", "env", "net", "sys", "ffi"] as const;
@@ -205,20 +203,13 @@ function mayReadProc(): boolean {
 }
 
 function errorClass(code: ErrorCode): new (message: string) => Error {
-  switch (code) {
-    case "EBUSY":
-      return Deno.errors.Busy;
-    case "EEXIST":
-      return Deno.errors.AlreadyExists;
-    case "EISDIR":
-      return Deno.errors.IsADirectory;
-    case "ELOOP":
-      return Deno.errors.FilesystemLoop;
-    case "ENOTDIR":
-      return Deno.errors.NotADirectory;
-    case "ENOTSUP":
-      return Deno.errors.NotSupported;
-    default:
-      return Error;
-  }
+  const classes: Partial<Record<ErrorCode, new (message: string) => Error>> = {
+    EBUSY: Deno.errors.Busy,
+    EEXIST: Deno.errors.AlreadyExists,
+    EISDIR: Deno.errors.IsADirectory,
+    ELOOP: Deno.errors.FilesystemLoop,
+    ENOTDIR: Deno.errors.NotADirectory,
+    ENOTSUP: Deno.errors.NotSupported,
+  };
+  return classes[code] ?? Error;
 }

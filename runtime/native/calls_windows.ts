@@ -1,5 +1,4 @@
 import { toNamespacedPath } from "node:path";
-import process from "node:process";
 import type { Koffi } from "./koffi.ts";
 
 /** The calls of kernel32.dll that Node does not offer. Each returns whether it succeeded. */
@@ -10,8 +9,6 @@ export interface WindowsCalls {
   information(file: number, into: Uint8Array): boolean;
   lock(file: number, flags: number): boolean;
   unlock(file: number): boolean;
-  /** SetFileInformationByHandle. */
-  change(file: number, kind: number, data: Uint8Array): boolean;
   close(file: number): void;
   /** GetLastError of the previous call. */
   lastError(): number;
@@ -46,9 +43,6 @@ export function windowsCalls(koffi: Koffi): WindowsCalls {
     "int __stdcall UnlockFileEx(intptr_t file, uint32_t reserved, " +
       "uint32_t low, uint32_t high, void *overlapped)",
   );
-  const setInformation = call(
-    "int __stdcall SetFileInformationByHandle(intptr_t file, int kind, void *data, uint32_t size)",
-  );
   const closeHandle = call("int __stdcall CloseHandle(intptr_t file)");
   const overlapped = () => new Uint8Array(OVERLAPPED_BYTES);
 
@@ -58,13 +52,7 @@ export function windowsCalls(koffi: Koffi): WindowsCalls {
     information: (file, into) => fileInformation(file, into) !== 0,
     lock: (file, flags) => lockFileEx(file, flags, 0, ALL, ALL, overlapped()) !== 0,
     unlock: (file) => unlockFileEx(file, 0, ALL, ALL, overlapped()) !== 0,
-    change: (file, kind, data) => setInformation(file, kind, data, data.byteLength) !== 0,
     close: (file) => void closeHandle(file),
     lastError: call("uint32_t __stdcall GetLastError()"),
   };
-}
-
-/** The size of a pointer in bytes. */
-export function pointerBytes(): 4 | 8 {
-  return process.arch === "ia32" ? 4 : 8;
 }

@@ -1,33 +1,14 @@
 import * as fs from "node:fs";
 import process from "node:process";
-import { fullSync, lacksFullSync } from "../native/full_sync.ts";
-import { unixCallsIfAny } from "../native/mod.ts";
+import type { FileInfo, OpenFile, SyncOpenFile } from "../types.ts";
 import { isWindows, statOf } from "./stat.ts";
-import type { FileInfo, OpenFile } from "../types.ts";
-
-/** Opens a file for asynchronous calls. */
-export function openFile(
-  path: string,
-  flags: string | number,
-  mode?: number,
-): Promise<OpenFile> {
-  return new Promise((resolve, reject) => {
-    fs.open(path, flags, mode, (error, descriptor) => {
-      if (error !== null) reject(error);
-      else resolve(new AsyncFile(path, descriptor));
-    });
-  });
-}
-
-/** Opens a file for synchronous calls. */
-export function openFileSync(path: string, flags: string | number, mode?: number): SyncFile {
-  return new SyncFile(path, fs.openSync(path, flags, mode));
-}
 
 /** A promise for a call with a callback, at half the cost of `fs.promises`. */
-export function settled(call: (done: (error: Error | null) => void) => void): Promise<void> {
+export function settled<T = void>(
+  call: (done: (error?: Error | null, value?: T) => void) => void,
+): Promise<T> {
   return new Promise((resolve, reject) => {
-    call((error) => error === null ? resolve() : reject(error));
+    call((error, value) => error ? reject(error) : resolve(value as T));
   });
 }
 
@@ -52,95 +33,64 @@ export function existing(access: "read" | "write"): number {
   return flags | O_NOFOLLOW | (isRestricted() ? O_SYNC : 0);
 }
 
-/** What the asynchronous and the synchronous form share. */
-class NodeFile {
-  readonly #path: string;
-  protected readonly descriptor: number;
-  protected readonly isRestricted: boolean = isRestricted();
-
-  constructor(path: string, descriptor: number) {
-    this.#path = path;
-    this.descriptor = descriptor;
-  }
-
-  stat(): FileInfo {
-    return statOf(this.descriptor);
-  }
-
-  chown(uid: number, gid: number): void {
-    if (!this.isRestricted) return fs.fchownSync(this.descriptor, uid, gid);
-    changeByPath(this.#path, this.stat(), () => fs.lchownSync(this.#path, uid, gid));
-  }
-
-  chmod(mode: number): void {
-    if (!this.isRestricted) return fs.fchmodSync(this.descriptor, mode);
-    changeByPath(this.#path, this.stat(), () => fs.chmodSync(this.#path, mode));
-  }
-}
-
-class AsyncFile extends NodeFile implements OpenFile {
+/** Opens a file for asynchronous calls. */
+export async function openFile(
+  path: string,
+  flags: string | number,
+  mode?: number,
+): Promise<OpenFile> {
+  const descriptor = await settled<number>((done) => fs.open(path, flags, mode, done));
   /** Whether the last sync covers every write. */
-  #synced = false;
-
-  write(bytes: Uint8Array): Promise<number> {
-    this.#synced = false;
-    return new Promise((resolve, reject) => {
-      fs.write(this.descriptor, bytes, 0, bytes.byteLength, null, (error, written) => {
-        error === null ? resolve(written) : reject(error);
-      });
-    });
-  }
-
-  read(into: Uint8Array): Promise<number> {
-    return new Promise((resolve, reject) => {
-      fs.read(this.descriptor, into, 0, into.byteLength, null, (error, read) => {
-        error === null ? resolve(read) : reject(error);
-      });
-    });
-  }
-
-  truncate(length: number): Promise<void> {
-    this.#synced = false;
-    return settled((done) => fs.ftruncate(this.descriptor, length, done));
-  }
-
-  async sync(): Promise<void> {
-    // Each write reached the disk by itself: see creation().
-    if (this.isRestricted) return;
-    await settled((done) => fs.fsync(this.descriptor, done));
-    syncDrive(this.descriptor);
-    this.#synced = true;
-  }
-
-  /** Synchronous if everything is on disk: it cannot block then, and a thread hop costs more. */
-  close(): void | Promise<void> {
-    if (this.#synced) return fs.closeSync(this.descriptor);
-    return settled((done) => fs.close(this.descriptor, (error) => done(error ?? null)));
-  }
+  let isSynced = false;
+  return {
+    write(bytes) {
+      isSynced = false;
+      return settled((done) => fs.write(descriptor, bytes, 0, bytes.byteLength, null, done));
+    },
+    read: (into) => settled((done) => fs.read(descriptor, into, 0, into.byteLength, null, done)),
+    truncate(length) {
+      isSynced = false;
+      return settled((done) => fs.ftruncate(descriptor, length, done));
+    },
+    async sync() {
+      // Each write reached the disk by itself: see creation().
+      if (isRestricted()) return;
+      await settled((done) => fs.fsync(descriptor, done));
+      isSynced = true;
+    },
+    // Synchronous if everything is on disk: it cannot block then, and a thread hop costs more.
+    close: () =>
+      isSynced ? fs.closeSync(descriptor) : settled((done) => fs.close(descriptor, done)),
+    ...shared(path, descriptor),
+  };
 }
 
-class SyncFile extends NodeFile implements OpenFile {
-  write(bytes: Uint8Array): number {
-    return fs.writeSync(this.descriptor, bytes);
-  }
+/** Opens a file for synchronous calls. */
+export function openFileSync(path: string, flags: string | number, mode?: number): SyncOpenFile {
+  const descriptor = fs.openSync(path, flags, mode);
+  return {
+    write: (bytes) => fs.writeSync(descriptor, bytes),
+    read: (into) => fs.readSync(descriptor, into),
+    truncate: (length) => fs.ftruncateSync(descriptor, length),
+    sync: () => isRestricted() ? undefined : fs.fsyncSync(descriptor),
+    close: () => fs.closeSync(descriptor),
+    ...shared(path, descriptor),
+  };
+}
 
-  read(into: Uint8Array): number {
-    return fs.readSync(this.descriptor, into);
-  }
-
-  truncate(length: number): void {
-    fs.ftruncateSync(this.descriptor, length);
-  }
-
-  sync(): void {
-    if (this.isRestricted) return;
-    fs.fsyncSync(this.descriptor);
-    syncDrive(this.descriptor);
-  }
-
-  close(): void {
-    fs.closeSync(this.descriptor);
-  }
+/** The calls that are synchronous in both forms. */
+function shared(path: string, descriptor: number) {
+  return {
+    stat: () => statOf(descriptor),
+    chown: (uid: number, gid: number) =>
+      isRestricted()
+        ? changeByPath(path, statOf(descriptor), () => fs.lchownSync(path, uid, gid))
+        : fs.fchownSync(descriptor, uid, gid),
+    chmod: (mode: number) =>
+      isRestricted()
+        ? changeByPath(path, statOf(descriptor), () => fs.chmodSync(path, mode))
+        : fs.fchmodSync(descriptor, mode),
+  };
 }
 
 /** Nothing better is allowed. A program that can write in the directory could race it with a link. */
@@ -150,11 +100,4 @@ function changeByPath(path: string, own: FileInfo, change: () => void): void {
     throw Object.assign(new Error(`'${path}' was replaced by another file`), { code: "ESTALE" });
   }
   change();
-}
-
-/** Flushes the drive's cache where fsync does not: with Bun on macOS. */
-function syncDrive(descriptor: number): void {
-  if (!lacksFullSync()) return;
-  const calls = unixCallsIfAny();
-  if (calls !== undefined) fullSync(calls, descriptor);
 }

@@ -3,13 +3,13 @@ import * as os from "node:os";
 import { errorName, systemError } from "../shared/error_codes.ts";
 import { statOf } from "./stat.ts";
 import type { Runtime } from "../types.ts";
-import type { UnixCalls } from "../native/calls_unix.ts";
+import type { Flock } from "../native/flock.ts";
 
 /** The same numbers on Linux, macOS and the BSDs. */
 const SHARED = 1, EXCLUSIVE = 2, NON_BLOCKING = 4, UNLOCK = 8;
 
 /** Opens lock files with the same locks as Deno: flock(2). */
-export function unixLocks({ flock }: UnixCalls): Runtime["openLock"] {
+export function unixLocks(flock: Flock): Runtime["openLock"] {
   const { EAGAIN } = os.constants.errno;
   const { O_RDWR, O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
   return (path, access) => {

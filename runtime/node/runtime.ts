@@ -2,15 +2,11 @@ import * as fs from "node:fs";
 import process from "node:process";
 import { mayReappear, refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
-import { loadedWindowsCalls } from "../native/mod.ts";
 import { creation, existing, isRestricted, openFile, openFileSync, settled } from "./file.ts";
 import { openLock } from "./lock.ts";
-import { infoAt, isWindows } from "./stat.ts";
+import { codeOf, infoAt, isWindows } from "./stat.ts";
 import { sleepSync } from "../shared/sleep.ts";
 import type { DirEntry, Runtime } from "../types.ts";
-import { errorName, notSupported } from "../shared/error_codes.ts";
-import { isRefusal } from "../shared/windows_refusal.ts";
-import { posixRename } from "../native/rename_windows.ts";
 
 const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   lstat: (path) => infoAt(path, fs.lstatSync),
@@ -28,21 +24,13 @@ export const nodeRuntime: Runtime = {
     readFile: async (path) => plain(await fs.promises.readFile(path)),
     create: (path, mode) => openFile(path, creation(), writable(mode)),
     openExisting: (path, access) => openFile(path, existing(access)),
-    rename: (from, to) => {
-      const renamed = settled((done) => fs.rename(from, to, done));
-      return isWindows() ? renamed.catch((error) => renameAnyway(from, to, error)) : renamed;
-    },
-    link: (from, to) => {
-      const linked = settled((done) => fs.link(from, to, done));
-      return isWindows() ? linked.catch(noLinks) : linked;
-    },
+    rename: (from, to) => settled((done) => fs.rename(from, to, done)),
+    link: (from, to) => settled((done) => fs.link(from, to, done)),
     remove: (path) => settled((done) => fs.unlink(path, done)),
     mkdir: (path) => settled((done) => fs.mkdir(path, done)),
     syncDir: async (path) => {
       // `node --permission` forbids fsync, but Node up to 24 allows that of a FileHandle.
-      const directory = isRestricted()
-        ? await fs.promises.open(path, "r")
-        : await openFile(path, "r");
+      const directory = await fs.promises.open(path, "r");
       try {
         await directory.sync();
       } finally {
@@ -56,20 +44,8 @@ export const nodeRuntime: Runtime = {
     readFile: (path) => plain(fs.readFileSync(path)),
     create: (path, mode) => openFileSync(path, creation(), writable(mode)),
     openExisting: (path, access) => openFileSync(path, existing(access)),
-    rename: (from, to) => {
-      try {
-        fs.renameSync(from, to);
-      } catch (error) {
-        renameAnyway(from, to, error);
-      }
-    },
-    link: (from, to) => {
-      try {
-        fs.linkSync(from, to);
-      } catch (error) {
-        noLinks(error);
-      }
-    },
+    rename: (from, to) => fs.renameSync(from, to),
+    link: (from, to) => fs.linkSync(from, to),
     remove: (path) => fs.unlinkSync(path),
     mkdir: (path) => fs.mkdirSync(path),
     syncDir: (path) => {
@@ -93,8 +69,6 @@ export const nodeRuntime: Runtime = {
   // Node and Bun cache process.cwd(), also when another program renames the directory.
   cwd: () => isWindows() || isRestricted() ? process.cwd() : fs.realpathSync.native("."),
   realPath: (path) => fs.realpathSync.native(path),
-  // cmd.exe passes it on in such a variable, and the C library of Windows keeps it there.
-  cwdOf: (drive) => process.env[`=${drive.toUpperCase()}`],
   sleep: sleepSync,
   get refusesLinkedLocks() {
     return !isWindows();
@@ -109,29 +83,13 @@ export const nodeRuntime: Runtime = {
   warn: (message) => process.emitWarning(message),
 };
 
-/** libuv lacks some codes, EDQUOT among them: "Unknown system error -122". */
-function codeOf({ code, errno }: { code?: unknown; errno?: unknown }): string | undefined {
-  if (typeof code !== "string") return undefined;
-  return code.startsWith("Unknown system error") ? errorName(-Number(errno)) ?? code : code;
-}
-
 /** On Windows, a mode without the owner's write bit would make the file permanently read-only. */
 function writable(mode: number | undefined): number | undefined {
   return isWindows() ? undefined : mode;
 }
 
-/** Windows renames over a target that other programs have open only with POSIX semantics. */
-function renameAnyway(from: string, to: string, error: unknown): void {
-  const calls = isRefusal(codeOf(error as NodeJS.ErrnoException)) && loadedWindowsCalls();
-  if (!calls || !posixRename(calls, from, to)) throw error;
-}
-
 function dirEntry(entry: fs.Dirent): DirEntry {
   return { name: entry.name, isDirectory: entry.isDirectory() };
-}
-
-function noLinks(error: unknown): never {
-  throw isWindows() ? notSupported(error, codeOf(error as NodeJS.ErrnoException)) : error;
 }
 
 /** The bytes as a plain Uint8Array, whose `slice` and `toString` differ from a Buffer's. */

@@ -40,12 +40,3 @@ export function systemError(
   const error = new Error(`${code}: ${syscall} '${path}'`);
   return Object.assign(error, { code, errno: -errno, syscall, path });
 }
-
-/**
- * Corrects the error of a call that the file system lacks. Windows reports "Incorrect function" (1),
- * which libuv and Deno map to EISDIR: right for a read, misleading for a lock or a hard link.
- */
-export function notSupported(error: unknown, code: string | undefined): unknown {
-  if (code !== "EISDIR" || !(typeof error === "object" && error !== null)) return error;
-  return Object.assign(error, { code: "ENOTSUP" });
-}

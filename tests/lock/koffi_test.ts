@@ -7,7 +7,7 @@ import * as path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { inTempDir } from "../support/dir.ts";
-import { builtinCalls } from "../../runtime/native/calls_unix.ts";
+import { builtinFlock } from "../../runtime/native/flock.ts";
 import { isBun, isDeno, test } from "../support/test.ts";
 
 const built = fileURLToPath(new URL("../../", import.meta.url));
@@ -62,7 +62,7 @@ function isBesideKoffi(): boolean {
 }
 
 /** Whether the runtime has an FFI of its own: Bun, and Node 26 and newer. */
-const hasFfi = !isDeno && builtinCalls() !== undefined;
+const hasFfi = !isDeno && builtinFlock() !== undefined;
 
 test("DirLock.acquire() says to install koffi when it is missing", () =>
   inTempDir((dir) => {

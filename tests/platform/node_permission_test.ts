@@ -8,7 +8,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { builtinCalls } from "../../runtime/native/calls_unix.ts";
+import { builtinFlock } from "../../runtime/native/flock.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { isBun, isDeno, test } from "../support/test.ts";
 
@@ -153,7 +153,7 @@ test(
       assertEquals(lines.length, 6, lines.join("\n"));
       for (const line of lines) {
         assert(line.includes("--allow-addons"), line);
-        assertEquals(line.includes("--allow-ffi"), builtinCalls() !== undefined, line);
+        assertEquals(line.includes("--allow-ffi"), builtinFlock() !== undefined, line);
         assert(!line.includes("npm install"), line);
       }
       assertEquals(list(path.join(dir, "own")), []);

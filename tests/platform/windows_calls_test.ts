@@ -1,10 +1,9 @@
 /** The FFI calls on Windows and their errors, with calls that behave as Windows does, on every OS. */
-import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Koffi } from "../../runtime/native/koffi.ts";
 import { type WindowsCalls, windowsCalls } from "../../runtime/native/calls_windows.ts";
-import { posixRename, renameInformation } from "../../runtime/native/rename_windows.ts";
 import { windowsLocks } from "../../runtime/node/lock_windows.ts";
-import { notSupported, windowsErrorName } from "../../runtime/shared/error_codes.ts";
+import { windowsErrorName } from "../../runtime/shared/error_codes.ts";
 import { fileId } from "../../runtime/shared/file_id.ts";
 import { retryLookup } from "../../runtime/shared/windows_refusal.ts";
 import { systemError } from "../support/runtime.ts";
@@ -17,7 +16,6 @@ function windows(changes: Partial<WindowsCalls> = {}): WindowsCalls {
     information: () => true,
     lock: () => true,
     unlock: () => true,
-    change: () => true,
     close: () => {},
     lastError: () => 0,
     ...changes,
@@ -94,42 +92,6 @@ test("windowsErrorName() is UNKNOWN for an unknown number", () => {
   const codes = [1, 4, 19, 53, 59, 67, 1224, 1295].map(windowsErrorName);
   const unknown = "UNKNOWN";
   assertEquals(codes, ["EISDIR", "EMFILE", "EROFS", unknown, unknown, unknown, "EBUSY", "EDQUOT"]);
-});
-
-test("notSupported() changes EISDIR to ENOTSUP, and no other code", () => {
-  const error = systemError("EISDIR");
-  assertStrictEquals(notSupported(error, "EISDIR"), error);
-  assertEquals((error as { code?: unknown }).code, "ENOTSUP");
-  const other = systemError("EEXIST");
-  assertStrictEquals(notSupported(other, "EEXIST"), other);
-  assertEquals((other as { code?: unknown }).code, "EEXIST");
-});
-
-test("renameInformation() has the layout of FILE_RENAME_INFO for 64 and 32 bits", () => {
-  const bytes = (text: string) => Uint8Array.from(text.match(/../g)!, (pair) => parseInt(pair, 16));
-  const name = "610022220000"; // "a∢" and a NUL
-  assertEquals(
-    renameInformation("a∢", 8),
-    bytes(`0300000000000000${"0000000000000000"}04000000${name}`),
-  );
-  assertEquals(
-    renameInformation("a∢", 4),
-    bytes(`03000000${"00000000"}04000000${name}`),
-  );
-});
-
-test("posixRename() closes its handle, and returns false if Windows refuses", () => {
-  const calls: string[] = [];
-  const of = (opened: number, changed: boolean) =>
-    windows({
-      open: () => opened,
-      change: (file, kind) => (calls.push(`change ${file} ${kind}`), changed),
-      close: (file) => calls.push(`close ${file}`),
-    });
-  assertEquals(posixRename(of(-1, true), "from", "to"), false);
-  assertEquals(posixRename(of(8, false), "from", "to"), false);
-  assertEquals(posixRename(of(9, true), "from", "to"), true);
-  assertEquals(calls, ["change 8 22", "close 8", "change 9 22", "close 9"]);
 });
 
 test("retryLookup() succeeds once a pending removal is done", () => {

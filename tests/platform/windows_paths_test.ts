@@ -13,26 +13,13 @@ test("resolveFrom() on Windows resolves like path.win32.resolve()", () => {
   assertEquals(from("C:\\work", "foo"), "C:\\work\\foo");
   assertEquals(from("C:\\work", "C:foo"), "C:\\work\\foo");
   assertEquals(from("C:\\work", "c:..\\foo"), "c:\\foo");
+  assertEquals(from("C:\\work", "D:foo"), "D:\\foo");
   assertEquals(from("D:\\links", "\\data\\x"), "D:\\data\\x");
   assertEquals(from("C:\\work", "D:/a/./b//c"), "D:\\a\\b\\c");
   assertEquals(from("\\\\host\\share\\a", "\\b"), "\\\\host\\share\\b");
   assertEquals(from("C:\\work", "\\\\?\\C:\\a."), "\\\\?\\C:\\a.");
   assertEquals(from("C:\\work", "foo/"), "C:\\work\\foo\\");
   assertEquals(from("C:\\work", "\\"), "C:\\");
-});
-
-test("resolveFrom() on Windows uses another drive's working directory, or its root if unknown", () => {
-  const real = runtime;
-  const resolved = (cwdOf: (drive: string) => string | undefined) => {
-    useRuntime({ ...real, cwdOf });
-    return resolveFrom("C:\\work", "D:foo", true);
-  };
-  try {
-    assertEquals(resolved((drive) => `${drive}\\there`), "D:\\there\\foo");
-    assertEquals(resolved(() => undefined), "D:\\foo");
-  } finally {
-    useRuntime(real);
-  }
 });
 
 test("resolveFrom() leaves `..` to the kernel when not on Windows", () => {
