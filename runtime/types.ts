@@ -63,11 +63,6 @@ export interface FileSystem {
    * file can be synced with either access.
    */
   openExisting(path: string, access: "read" | "write"): Awaitable<OpenFile>;
-  /**
-   * Creates a file like {@linkcode FileSystem.create}, with exactly `mode` if given, writes all
-   * bytes and closes it. Only platforms that do this in one call have it.
-   */
-  writeNew?(path: string, bytes: Uint8Array, mode: number | undefined): Awaitable<void>;
   rename(from: string, to: string): Awaitable<void>;
   link(from: string, to: string): Awaitable<void>;
   remove(path: string): Awaitable<void>;
@@ -78,8 +73,7 @@ export interface FileSystem {
 
 /** An interface with the same methods, which return values instead of promises. */
 type Sync<T> = {
-  [K in keyof T]: NonNullable<T[K]> extends (...args: infer A) => infer R
-    ? (...args: A) => Awaited<R>
+  [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Awaited<R>
     : never;
 };
 

@@ -1,8 +1,8 @@
 import { isAbsolute } from "@std/path/is-absolute";
 import { normalize } from "@std/path/normalize";
 import { win32 } from "node:path";
+import { fileURLToPath } from "node:url";
 import { runtime } from "../../runtime/mod.ts";
-import { fileUrlPath } from "./file_url.ts";
 import { faultOnWindows } from "./windows_names.ts";
 import { kindOf, LONE_SURROGATE } from "./options.ts";
 
@@ -39,12 +39,19 @@ function textOf(path: unknown): string {
   }
   if (ArrayBuffer.isView(path)) return textOfBytes(path);
   const href: unknown = typeof path === "object" ? (path as { href?: unknown } | null)?.href : path;
-  if (typeof path === "object" && typeof href === "string") {
-    return fileUrlPath(href, WINDOWS_SYNTAX);
-  }
+  if (typeof path === "object" && typeof href === "string") return pathOfUrl(href);
   throw new TypeError(
     `Path must be a string, a file URL or the bytes of a path: received ${kindOf(path)}`,
   );
+}
+
+function pathOfUrl(href: string): string {
+  try {
+    decodeURI(href); // Bun does not check the escapes.
+    return fileURLToPath(href);
+  } catch (cause) {
+    throw new TypeError(`Path '${href}' is refused: ${(cause as Error).message}`, { cause });
+  }
 }
 
 function textOfBytes(bytes: ArrayBufferView): string {

@@ -4,7 +4,7 @@ import { failure } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 
 /** Codes with which file systems without owners or permissions, and sandboxes, refuse to change them. */
-export const ATTRIBUTE_REFUSALS: ReadonlySet<string> = new Set([
+const ATTRIBUTE_REFUSALS = new Set([
   "EPERM",
   "EACCES",
   "EINVAL",
@@ -69,7 +69,7 @@ export function areSame(a: Attributes | undefined, b: Attributes): boolean {
 }
 
 /** Whether two files have the same owner and group. */
-export function isSameOwner(a: Owner, b: Owner): boolean {
+function isSameOwner(a: Owner, b: Owner): boolean {
   return a.uid === b.uid && a.gid === b.gid;
 }
 

@@ -5,7 +5,7 @@ import type { Steps } from "../base/steps.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
 
 /** The most bytes written by one call, so that a write can be aborted between two calls. */
-export const SLICE_BYTES: number = 16 * 1024 * 1024;
+const SLICE_BYTES = 16 * 1024 * 1024;
 /** A larger Blob is streamed, so that it is never held in memory as a whole. */
 const MAX_BLOB_BYTES = 2 ** 31 - 1;
 

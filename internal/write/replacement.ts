@@ -140,11 +140,8 @@ class Replacement implements Turn<void> {
       const target = attempt.target = this.#asSeen(yield* prepareTarget(request));
       check();
       if (content !== undefined) {
-        temp = yield* TempFile.createWhole(request, target, content);
-        if (temp === undefined) {
-          temp = yield* TempFile.create(request, target);
-          yield* temp.append(content, check);
-        }
+        temp = yield* TempFile.create(request, target);
+        yield* temp.append(content, check);
       }
       attempt.temp = temp!;
       yield* temp!.finish(target.attributes, check);

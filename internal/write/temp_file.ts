@@ -1,19 +1,12 @@
 import { runtime } from "../../runtime/mod.ts";
 import type { OpenFile } from "../../runtime/types.ts";
-import { codeOf, failedWith } from "../base/errors.ts";
+import { codeOf } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
 import { retryRefused } from "../base/retry.ts";
 import { sharedState } from "../base/shared_state.ts";
 import { call, type Steps } from "../base/steps.ts";
-import {
-  areSame,
-  ATTRIBUTE_REFUSALS,
-  type Attributes,
-  firstMode,
-  isSameOwner,
-  setAttributes,
-} from "./attributes.ts";
-import { type Content, SLICE_BYTES } from "./content.ts";
+import { areSame, type Attributes, firstMode, setAttributes } from "./attributes.ts";
+import type { Content } from "./content.ts";
 import { failure, step } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 import type { Target } from "./target.ts";
@@ -22,11 +15,8 @@ import { tempPath } from "./temp_name.ts";
 /** How long Windows refuses to remove a file that a scanner has open, at most. */
 const REMOVE_RETRY_MS = 1_000;
 
-/** More collisions, of 64 random bits each, are not an accident. */
+/** More collisions, of 62 random bits each, are not an accident. */
 const MAX_NAMES = 16;
-
-/** Codes of a call that opens and writes which mean that the write failed: open(2) rarely has them. */
-const WRITE_FAILURES = new Set(["EDQUOT", "EFBIG", "EIO", "ENOSPC"]);
 
 /** The paths of temporary files that exist, for all copies of the library. */
 const unfinished = sharedState("unfinished/3", () => {
@@ -79,46 +69,6 @@ export class TempFile {
         }
       }
     }
-  }
-
-  /**
-   * Creates and writes a file in one call, if the platform has one and nothing is to be done to the
-   * file after it; undefined otherwise.
-   */
-  static *createWhole(
-    request: WriteRequest,
-    target: Target,
-    content: Content,
-  ): Steps<TempFile | undefined> {
-    const { mode, owner } = target.attributes;
-    if (runtime.async.writeNew === undefined || request.durability !== "none") return undefined;
-    if (content.length > SLICE_BYTES) return undefined;
-    if (mode !== undefined && mode !== firstMode(target.attributes)) return undefined;
-    const bytes = content.slice(0);
-    const temp = new TempFile(request, target);
-    try {
-      yield* opened(request, (fs) => fs.writeNew!(temp.#path, bytes, mode));
-      content.slice(content.length);
-    } catch (error) {
-      if (codeOf(error) === "EEXIST") {
-        temp.#forget(); // It belongs to another program.
-        return undefined;
-      }
-      yield* temp.discard();
-      if (mode !== undefined && failedWith(error, ATTRIBUTE_REFUSALS)) return undefined;
-      throw failure(error, request, failedWith(error, WRITE_FAILURES) ? "write" : "open");
-    }
-    temp.#attributes = target.attributes;
-    if (owner === undefined) return temp;
-    try {
-      const now = yield* step(request, "lstat", (fs) => fs.lstat(temp.#path));
-      if (now !== undefined && isSameOwner(now, owner) && now.mode === mode) return temp;
-    } catch (error) {
-      yield* temp.discard();
-      throw error;
-    }
-    yield* temp.discard();
-    return undefined;
   }
 
   get path(): string {

@@ -18,7 +18,7 @@ async function whileScanned(opens: number, fn: () => unknown): Promise<void> {
     if (opens-- > 0) throw systemError("EBUSY");
     return real.openLock(file, access);
   };
-  useRuntime({ ...real, windows: true, openLock });
+  useRuntime({ ...real, windows: true, refusesLinkedLocks: false, openLock });
   try {
     await fn();
   } finally {

@@ -106,7 +106,7 @@ const paths: Mistake[] = [
   [
     "a URL of the web",
     () => write(new URL("https://example.com/a"), "x"),
-    "Path must be a file URL: received 'https://example.com/a'",
+    "Path 'https://example.com/a' is refused: The URL must be of scheme file",
   ],
   ["a NUL character", () => write("a\0b", "x"), "Path must not contain a NUL character"],
   ["half a character", () => write("💻".slice(1), "x"), 'well-formed text: received "\\udcbb"'],

@@ -359,7 +359,7 @@ for (const { form, write } of FORMS) {
             for (const durability of DURABILITIES) {
               fs.writeFileSync(file, "old", { mode: 0o600 });
               const calls = await recorded(() => write(file, "new", { ...options, durability }));
-              const create = calls.find(({ name }) => name === "create" || name === "writeNew")!;
+              const create = calls.find(({ name }) => name === "create")!;
               assertEquals(create.args.at(-1), 0o600);
             }
           }
@@ -464,9 +464,7 @@ test("atomicWrite() waits for disk access only, not for lookups", () =>
       (await recorded(() => atomicWrite(file, "x", options)))
         .filter(({ form, name }) => form === "async" && !known.includes(name))
         .map(({ name }) => name);
-    const expected = isDeno
-      ? ["writeNew", "rename"]
-      : ["create", "file.write", "file.close", "rename"];
+    const expected = ["create", "file.write", "file.close", "rename"];
     for (const _ of ["absent", "present"]) {
       assertEquals(await awaited({ durability: "none" }), expected);
       assertEquals(await awaited({ durability: "none", mode: 0o644 }), expected);

@@ -93,7 +93,7 @@ for (const durability of ["none", "consistent"] as const) {
       for (const [what, write] of ways) {
         const injected = systemError("ENOSPC");
         await intercepted(({ name }) => {
-          if (name === "file.write" || name === "writeNew") throw injected;
+          if (name === "file.write") throw injected;
         }, async () => {
           const error = await failureOf(() => write(path.join(dir, "file"), { durability }));
           assertEquals([error.code, error.step], ["ENOSPC", "write"], what);

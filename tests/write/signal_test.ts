@@ -44,7 +44,7 @@ for (const [what, wait] of waits) {
         let tries = 0;
         const controller = new AbortController();
         await intercepted(({ name }) => {
-          if (name !== "create" && name !== "writeNew") return;
+          if (name !== "create") return;
           tries++;
           throw systemError(code);
         }, async () => {
