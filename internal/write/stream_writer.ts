@@ -69,12 +69,10 @@ export class StreamWriter {
     }
     if (this.#pending === 0 && this.#buffer.add(bytes)) return undefined;
     const content = bytesContent(bytes);
-    return this.#next(() =>
-      this.#orFail(async () => {
-        this.#mustBeOpen("write to");
-        await this.#append(content, bytes);
-      })
-    );
+    return this.#next(async () => {
+      this.#mustBeOpen("write to");
+      await this.#append(content, bytes);
+    });
   }
 
   /** A stream into the file. Closing it is not a commit, or a pipe that ends early would publish. */
@@ -102,17 +100,15 @@ export class StreamWriter {
     if (this.#isStreaming) await this.#streamEnd();
     // Take it now: a later write() must not add the second half of a surrogate pair.
     const rest = this.#buffer.endText();
-    await this.#next(() =>
-      this.#orFail(async () => {
-        this.#mustBeOpen("commit");
-        const [request, temp, target] = [this.#request, this.#temp, this.#target];
-        await this.#append(bytesContent(rest), rest);
-        await this.#appendToFile(bytesContent(this.#buffer.flush()));
-        await run(temp.finish(target.attributes));
-        await replace(request, { draft: { temp, target } });
-        this.#end("committed");
-      })
-    );
+    await this.#next(async () => {
+      this.#mustBeOpen("commit");
+      const [request, temp, target] = [this.#request, this.#temp, this.#target];
+      await this.#append(bytesContent(rest), rest);
+      await this.#appendToFile(bytesContent(this.#buffer.flush()));
+      await run(temp.finish(target.attributes));
+      await replace(request, { draft: { temp, target } });
+      this.#end("committed");
+    });
   }
 
   /** Removes what was written; after a commit it does nothing. */
@@ -162,19 +158,13 @@ export class StreamWriter {
   /** Runs `work` after all earlier calls. */
   #next(work: () => Promise<void>): Promise<void> {
     this.#pending++;
-    const done = this.#calls.then(work).finally(() => this.#pending--);
-    this.#calls = done.catch(() => {});
-    return done;
-  }
-
-  /** After a failure nothing can be committed: a part would be published as the whole. */
-  async #orFail(work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
+    const done = this.#calls.then(work).catch(async (error) => {
+      // Nothing can be committed from now on: a part would be published as the whole.
       await this.#discard({ error });
       throw error;
-    }
+    }).finally(() => this.#pending--);
+    this.#calls = done.catch(() => {});
+    return done;
   }
 
   #mustBeOpen(action: string): void {

@@ -1,6 +1,7 @@
 import * as nodeFs from "node:fs";
 import process from "node:process";
-import { codeOf, fileId, info, infoAt, isWindows } from "./stat.ts";
+import { codeOf, fileId, info, infoAt } from "./stat.ts";
+import { foldsNames, isWindows } from "../shared/platform.ts";
 import { mayReappear, refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
 import { sleepSync } from "../shared/sleep.ts";
@@ -56,12 +57,8 @@ export const denoRuntime: Runtime = {
       }
     },
   },
-  get windows() {
-    return isWindows();
-  },
-  get foldsNames() {
-    return isWindows() || Deno.build.os === "darwin";
-  },
+  windows: isWindows,
+  foldsNames,
   // Up to Deno 2.9.5 each wait occupies one of the 32 threads that all file calls share; if all
   // of them wait, the lock's holder cannot continue
   // (https://github.com/denoland/deno/issues/22504).
@@ -93,7 +90,7 @@ function creation(mode: number | undefined): Deno.OpenOptions {
 
 function existing(access: "read" | "write") {
   // Windows syncs only files that are open for writing.
-  return isWindows() ? { read: true, write: true } : { [access]: true };
+  return isWindows ? { read: true, write: true } : { [access]: true };
 }
 
 function asyncFile(path: string, file: Deno.FsFile): OpenFile {
@@ -132,16 +129,8 @@ function shared(path: string, file: Deno.FsFile) {
  * the same.
  */
 function change(path: string, file: Deno.FsFile, by: (descriptor: number) => void): void {
-  const { O_RDONLY, O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = nodeFs.constants;
-  const open = (access: number) => nodeFs.openSync(path, access | O_NOFOLLOW | O_NONBLOCK);
-  let descriptor: number;
-  try {
-    descriptor = open(O_RDONLY);
-  } catch (error) {
-    // Its mode may forbid reading, even to its owner.
-    if ((error as { code?: string }).code !== "EACCES") throw error;
-    descriptor = open(O_WRONLY);
-  }
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = nodeFs.constants;
+  const descriptor = nodeFs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   try {
     const found = nodeFs.fstatSync(descriptor);
     const own = file.statSync();
@@ -162,7 +151,7 @@ function lockFile(path: string, file: Deno.FsFile): LockFile {
         return file.tryLockSync(exclusive);
       } catch (error) {
         // "Incorrect function" of Windows: right for a read, misleading for a lock.
-        if (isWindows() && codeOf(error as Error) === "EISDIR") {
+        if (isWindows && codeOf(error as Error) === "EISDIR") {
           Object.assign(error as Error, { code: "ENOTSUP" });
         }
         throw error;
@@ -183,7 +172,7 @@ function fullySync(file: Deno.FsFile): void {
 }
 
 function acceptNoFullSync(error: unknown): void {
-  if (!isNoFullSync(codeOf(error as Error), Deno.build.os)) throw error;
+  if (!isNoFullSync(codeOf(error as Error), process.platform)) throw error;
 }
 
 /**

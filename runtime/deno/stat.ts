@@ -2,12 +2,8 @@ import * as nodeFs from "node:fs";
 import { fileId as idOf } from "../shared/file_id.ts";
 import type { FileInfo } from "../types.ts";
 import { errorName, windowsErrorName } from "../shared/error_codes.ts";
+import { isWindows } from "../shared/platform.ts";
 import { retryLookup } from "../shared/windows_refusal.ts";
-
-/** Whether this is Windows. */
-export function isWindows(): boolean {
-  return Deno.build.os === "windows";
-}
 
 /** The result of a lookup by path; undefined if nothing is there. */
 export function infoAt(
@@ -15,7 +11,7 @@ export function infoAt(
   lookup: (path: string) => Deno.FileInfo,
 ): FileInfo | undefined {
   try {
-    return info(path, isWindows() ? retryLookup(() => lookup(path), codeOf) : lookup(path));
+    return info(path, isWindows ? retryLookup(() => lookup(path), codeOf) : lookup(path));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
@@ -29,7 +25,7 @@ export function info(path: string, of: Deno.FileInfo): FileInfo {
     kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",
     id: fileId(path, of),
     // Where Windows has no mode, the file must not seem read-only.
-    mode: (of.mode ?? (isWindows() ? 0o666 : 0)) & 0o7777,
+    mode: (of.mode ?? (isWindows ? 0o666 : 0)) & 0o7777,
     uid: of.uid ?? 0,
     gid: of.gid ?? 0,
     size: of.size,
@@ -41,12 +37,12 @@ export function info(path: string, of: Deno.FileInfo): FileInfo {
 /** Deno's inode numbers are doubles: beyond 2^53 two files could seem to be one. */
 export function fileId(path: string, { dev, ino, isSymlink }: Deno.FileInfo): string {
   if (ino === null) return "";
-  if (Number.isSafeInteger(ino)) return idOf({ dev, ino }, isWindows());
+  if (Number.isSafeInteger(ino)) return idOf({ dev, ino }, isWindows);
   const stat = isSymlink ? nodeFs.lstatSync : nodeFs.statSync;
   const exact = stat(path, { bigint: true, throwIfNoEntry: false });
   // The path may lead to another file now.
   if (exact === undefined || Number(exact.ino) !== ino) return `${dev}:${ino}:replaced`;
-  return idOf(exact, isWindows());
+  return idOf(exact, isWindows);
 }
 
 /** Deno sets no code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
@@ -55,5 +51,5 @@ export function codeOf(error: { code?: unknown; message?: unknown }): string | u
   if (typeof error.code === "string" && error.code !== "UNKNOWN") return error.code;
   const [, number] = /\(os error (\d+)\)/.exec(String(error.message)) ?? [];
   if (number === undefined) return undefined;
-  return isWindows() ? windowsErrorName(Number(number)) : errorName(Number(number));
+  return isWindows ? windowsErrorName(Number(number)) : errorName(Number(number));
 }

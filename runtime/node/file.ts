@@ -1,7 +1,8 @@
 import * as fs from "node:fs";
 import process from "node:process";
 import type { FileInfo, OpenFile, SyncOpenFile } from "../types.ts";
-import { isWindows, statOf } from "./stat.ts";
+import { isWindows } from "../shared/platform.ts";
+import { statOf } from "./stat.ts";
 
 /** A promise for a call with a callback, at half the cost of `fs.promises`. */
 export function settled<T = void>(
@@ -28,7 +29,7 @@ export function creation(): string | number {
 export function existing(access: "read" | "write"): number {
   const { O_RDONLY, O_RDWR, O_WRONLY, O_NOFOLLOW = 0, O_SYNC } = fs.constants;
   // Windows syncs only files that are open for writing.
-  const reading = isWindows() ? O_RDWR : O_RDONLY;
+  const reading = isWindows ? O_RDWR : O_RDONLY;
   const flags = access === "read" ? reading : O_WRONLY;
   return flags | O_NOFOLLOW | (isRestricted() ? O_SYNC : 0);
 }

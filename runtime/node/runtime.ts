@@ -4,7 +4,8 @@ import { mayReappear, refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
 import { creation, existing, isRestricted, openFile, openFileSync, settled } from "./file.ts";
 import { openLock } from "./lock.ts";
-import { codeOf, infoAt, isWindows } from "./stat.ts";
+import { codeOf, infoAt } from "./stat.ts";
+import { foldsNames, isWindows } from "../shared/platform.ts";
 import { sleepSync } from "../shared/sleep.ts";
 import type { DirEntry, Runtime } from "../types.ts";
 
@@ -57,22 +58,16 @@ export const nodeRuntime: Runtime = {
       }
     },
   },
-  get windows() {
-    return isWindows();
-  },
-  get foldsNames() {
-    return isWindows() || process.platform === "darwin";
-  },
+  windows: isWindows,
+  foldsNames,
   // Waits in libuv's pool of four threads would stall every file call of the process, those of the
   // lock's holder too (https://github.com/nodejs/node/issues/122).
   kernelWaits: 0,
   // Node and Bun cache process.cwd(), also when another program renames the directory.
-  cwd: () => isWindows() || isRestricted() ? process.cwd() : fs.realpathSync.native("."),
+  cwd: () => isWindows || isRestricted() ? process.cwd() : fs.realpathSync.native("."),
   realPath: (path) => fs.realpathSync.native(path),
   sleep: sleepSync,
-  get refusesLinkedLocks() {
-    return !isWindows();
-  },
+  refusesLinkedLocks: !isWindows,
   openLock,
   refreshDir,
   mayReappear,
@@ -85,7 +80,7 @@ export const nodeRuntime: Runtime = {
 
 /** On Windows, a mode without the owner's write bit would make the file permanently read-only. */
 function writable(mode: number | undefined): number | undefined {
-  return isWindows() ? undefined : mode;
+  return isWindows ? undefined : mode;
 }
 
 function dirEntry(entry: fs.Dirent): DirEntry {

@@ -1,14 +1,9 @@
 import * as fs from "node:fs";
-import process from "node:process";
 import { errorName } from "../shared/error_codes.ts";
 import { fileId } from "../shared/file_id.ts";
+import { isWindows } from "../shared/platform.ts";
 import { retryLookup } from "../shared/windows_refusal.ts";
 import type { FileInfo } from "../types.ts";
-
-/** Whether this is Windows. */
-export function isWindows(): boolean {
-  return process.platform === "win32";
-}
 
 /** libuv lacks some codes, EDQUOT among them: "Unknown system error -122". */
 export function codeOf({ code, errno }: { code?: unknown; errno?: unknown }): string | undefined {
@@ -26,7 +21,7 @@ export function infoAt(
   const throwIfNoEntry = lookup === fs.statSync;
   const find = () => infoOf((bigint) => lookup(path, { bigint, throwIfNoEntry }));
   try {
-    return isWindows() ? retryLookup(find, codeOf) : find();
+    return isWindows ? retryLookup(find, codeOf) : find();
   } catch (error) {
     if (codeOf(error as NodeJS.ErrnoException) === "ENOENT") return undefined;
     throw error;
@@ -51,14 +46,14 @@ const KINDS: Partial<Record<number, FileInfo["kind"]>> = {
 function infoOf(
   stat: (bigint: boolean) => fs.Stats | fs.BigIntStats | undefined,
 ): FileInfo | undefined {
-  let stats = stat(isWindows());
+  let stats = stat(isWindows);
   if (typeof stats?.ino === "number" && !Number.isSafeInteger(stats.ino)) stats = stat(true);
   if (stats === undefined) return undefined;
   const mode = Number(stats.mode);
   const exactMtime = "mtimeNs" in stats ? Number(stats.mtimeNs) / 1e6 : stats.mtimeMs;
   return {
     kind: KINDS[mode & fs.constants.S_IFMT] ?? "other",
-    id: fileId(stats, isWindows()),
+    id: fileId(stats, isWindows),
     mode: mode & 0o7777,
     uid: Number(stats.uid),
     gid: Number(stats.gid),
