@@ -31,7 +31,9 @@ export const nodeRuntime: Runtime = {
     mkdir: (path) => settled((done) => fs.mkdir(path, done)),
     syncDir: async (path) => {
       // `node --permission` forbids fsync, but Node up to 24 allows that of a FileHandle.
-      const directory = await fs.promises.open(path, "r");
+      const directory = isRestricted()
+        ? await fs.promises.open(path, "r")
+        : await openFile(path, "r");
       try {
         await directory.sync();
       } finally {
