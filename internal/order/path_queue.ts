@@ -1,5 +1,5 @@
 import { onAbort, throwIfAborted } from "../base/abort.ts";
-import { LinkedList, type Place } from "../base/linked_list.ts";
+import { LinkedList } from "../base/linked_list.ts";
 import { pathKey } from "../base/paths.ts";
 import { sharedState } from "../base/shared_state.ts";
 import { run, runSync, type Steps } from "../base/steps.ts";
@@ -29,7 +29,8 @@ interface Call {
   readonly turn: Turn<unknown>;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
-  started: boolean;
+  /** The signal no longer rejects the call: its steps watch it, or it has settled. */
+  stopListening: () => void;
 }
 
 /** Calls that are executed by running the turn of the last one. */
@@ -45,7 +46,7 @@ interface Queue {
   current: Group | undefined;
 }
 
-const queues = sharedState("turns/3", () => new Map<string, Queue>());
+const queues = sharedState("turns/4", () => new Map<string, Queue>());
 
 /** The key of a path's queue. It is the path of the call: `calledAs` may be a link to `path`. */
 export function queueKey({ path, calledAs = path }: { path: string; calledAs?: string }): string {
@@ -65,8 +66,13 @@ export function takeTurn<T>(key: string, turn: Turn<T>): Promise<T> {
       queue = { waiting: new LinkedList(), current: undefined };
       queues().set(key, queue);
     }
-    const place = queue.waiting.push({ turn, resolve, reject, started: false });
-    if (turn.signal !== undefined) leaveOnAbort(queue, place);
+    const { waiting } = queue;
+    const place = waiting.push({ turn, resolve, reject, stopListening: () => {} });
+    place.value.stopListening = onAbort(turn.signal, () => {
+      waiting.remove(place);
+      place.value.stopListening();
+      reject(turn.signal!.reason);
+    });
     if (queue.current === undefined) drive(key, queue);
   }) as Promise<T>;
 }
@@ -90,7 +96,7 @@ export function finishTurnsSync(key: string): void {
     calls.length > 0 || (calls = nextGroup(waiting)).length > 0;
   ) {
     const call = calls.at(-1)!;
-    for (const each of calls) each.started = true;
+    for (const each of calls) each.stopListening();
     try {
       const value = runSync(call.turn.steps());
       const done = calls.splice(0);
@@ -108,7 +114,7 @@ async function drive(key: string, queue: Queue): Promise<void> {
     const calls = nextGroup(queue.waiting);
     while (calls.length > 0) {
       const call = calls.at(-1)!;
-      call.started = true;
+      call.stopListening();
       const group: Group = queue.current = { calls, running: undefined };
       try {
         const value = await (group.running = run(call.turn.steps()));
@@ -130,6 +136,8 @@ async function settle(calls: Call[], turn: Turn<unknown>, value: unknown): Promi
     for (const { resolve } of calls) resolve(value);
   } catch (error) {
     for (const { reject } of calls) reject(error);
+  } finally {
+    for (const { stopListening } of calls) stopListening();
   }
 }
 
@@ -143,24 +151,4 @@ function nextGroup(waiting: LinkedList<Call>): Call[] {
     group.push(waiting.shift()!);
   }
   return group;
-}
-
-/** Rejects a waiting call when its signal is aborted. */
-function leaveOnAbort(queue: Queue, place: Place<Call>): void {
-  const { turn, resolve, reject } = place.value;
-  const stopListening = onAbort(turn.signal, () => {
-    if (place.value.started) return;
-    queue.waiting.remove(place);
-    place.value.reject(turn.signal!.reason);
-  });
-  Object.assign(place.value, {
-    resolve: (value: unknown) => {
-      stopListening();
-      resolve(value);
-    },
-    reject: (error: unknown) => {
-      stopListening();
-      reject(error);
-    },
-  });
 }
