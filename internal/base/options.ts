@@ -46,18 +46,16 @@ export function readOptions<T extends object>(
 }
 
 /** Checks for a boolean. */
-export const isBoolean: Check = (value, name) => {
-  if (typeof value !== "boolean") {
-    throw new TypeError(`'${name}' must be a boolean: received ${kindOf(value)}`);
-  }
-};
+export const isBoolean: Check = (value, name) => void typed("boolean", "a boolean", value, name);
 
 /** Checks for a function. */
-export const isFunction: Check = (value, name) => {
-  if (typeof value !== "function") {
-    throw new TypeError(`'${name}' must be a function: received ${kindOf(value)}`);
-  }
-};
+export const isFunction: Check = (value, name) => void typed("function", "a function", value, name);
+
+/** The value, if it is of a type; otherwise throws a TypeError. */
+function typed<T>(type: string, what: string, value: unknown, name: string): T {
+  if (typeof value === type) return value as T;
+  throw new TypeError(`'${name}' must be ${what}: received ${kindOf(value)}`);
+}
 
 /** Checks for an AbortSignal of any realm. */
 export const isSignal: Check = (value, name) => {
@@ -80,21 +78,17 @@ export function isOneOf(...choices: readonly string[]): Check {
 
 /** Checks for a number of milliseconds, which can be Infinity. */
 export const isDuration: Check = (value, name) => {
-  if (typeof value !== "number") {
-    throw new TypeError(`'${name}' must be a number of milliseconds: received ${kindOf(value)}`);
-  }
-  if (!(value >= 0)) {
-    throw new RangeError(`'${name}' must be 0 milliseconds or more: received ${value}`);
+  const duration = typed<number>("number", "a number of milliseconds", value, name);
+  if (!(duration >= 0)) {
+    throw new RangeError(`'${name}' must be 0 milliseconds or more: received ${duration}`);
   }
 };
 
 /** Checks for permission bits. */
 export const isMode: Check = (value, name) => {
-  if (typeof value !== "number") {
-    throw new TypeError(`'${name}' must be a number such as 0o644: received ${kindOf(value)}`);
-  }
-  if (!Number.isInteger(value) || value < 0 || value > 0o7777) {
-    const hint = value > 0o7777 ? ". Pass only the permission bits: mode & 0o7777" : "";
+  const mode = typed<number>("number", "a number such as 0o644", value, name);
+  if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) {
+    const hint = mode > 0o7777 ? ". Pass only the permission bits: mode & 0o7777" : "";
     throw new RangeError(`'${name}' must be an integer from 0 to 0o7777: received ${value}${hint}`);
   }
   // Decimal 644 is 0o1204, with a sticky bit that means nothing on a file.
@@ -105,16 +99,14 @@ export const isMode: Check = (value, name) => {
 
 /** Checks for a file name: one path component. */
 export const isFileName: Check = (value, name) => {
-  if (typeof value !== "string") {
-    throw new TypeError(`'${name}' must be a string: received ${kindOf(value)}`);
+  const text = typed<string>("string", "a string", value, name);
+  if (/^\.{0,2}$|[/\\\0]/.test(text)) {
+    throw new RangeError(`'${name}' must be a file name without a directory: received "${text}"`);
   }
-  if (value === "" || value === "." || value === ".." || /[/\\\0]/.test(value)) {
-    throw new RangeError(`'${name}' must be a file name without a directory: received "${value}"`);
+  if (LONE_SURROGATE.test(text)) {
+    throw new TypeError(`'${name}' must be well-formed text: received ${JSON.stringify(text)}`);
   }
-  if (LONE_SURROGATE.test(value)) {
-    throw new TypeError(`'${name}' must be well-formed text: received ${JSON.stringify(value)}`);
-  }
-  const fault = runtime.windows ? faultOnWindows(value) : undefined;
+  const fault = runtime.windows ? faultOnWindows(text) : undefined;
   if (fault !== undefined) throw new RangeError(`'${name}' ${fault}: received "${value}"`);
 };
 

@@ -173,11 +173,16 @@ export class TempFile {
   /** Opens a finished file again, because its target has changed. */
   *#reopen(): Steps<OpenFile> {
     const request = this.#request;
+    const open = (access: "read" | "write") => {
+      return this.#reach((path) => opened(request, (fs) => fs.openExisting(path, access)));
+    };
     let file: OpenFile;
     try {
-      file = yield* this.#reach((path) => opened(request, (fs) => fs.openExisting(path, "read")));
+      file = yield* open("read");
     } catch (error) {
-      throw failure(error, request, "open");
+      // Its mode may forbid its owner to read it, but allow to write.
+      if (codeOf(error) !== "EACCES") throw failure(error, request, "open");
+      file = yield* open("write");
     }
     if (file.stat().id === this.#id) return file;
     yield* closeQuietly(file);

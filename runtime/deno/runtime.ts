@@ -129,8 +129,16 @@ function shared(path: string, file: Deno.FsFile) {
  * the same.
  */
 function change(path: string, file: Deno.FsFile, by: (descriptor: number) => void): void {
-  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = nodeFs.constants;
-  const descriptor = nodeFs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  const { O_RDONLY, O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = nodeFs.constants;
+  const open = (access: number) => nodeFs.openSync(path, access | O_NOFOLLOW | O_NONBLOCK);
+  let descriptor: number;
+  try {
+    descriptor = open(O_RDONLY);
+  } catch (error) {
+    // Its mode may forbid reading, even to its owner.
+    if ((error as { code?: string }).code !== "EACCES") throw error;
+    descriptor = open(O_WRONLY);
+  }
   try {
     const found = nodeFs.fstatSync(descriptor);
     const own = file.statSync();
