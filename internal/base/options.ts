@@ -53,7 +53,8 @@ export const isFunction: Check = (value, name) => void typed("function", "a func
 
 /** The value, if it is of a type; otherwise throws a TypeError. */
 function typed<T>(type: string, what: string, value: unknown, name: string): T {
-  if (typeof value === type) return value as T;
+  const given: string = typeof value;
+  if (given === type) return value as T;
   throw new TypeError(`'${name}' must be ${what}: received ${kindOf(value)}`);
 }
 
