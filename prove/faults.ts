@@ -38,9 +38,11 @@ const faults: Fault[] = [
   ...always("rename", "EIO", "ENOSPC", "EDQUOT", "EACCES", "EXDEV", "EBUSY"),
   // Deno reports an interrupted call that libuv would repeat.
   { call: "rename", error: "EINTR", code: { Deno: "EINTR", Node: undefined }, once: true },
-  ...["EIO", "EPERM", "EMLINK", "ENOSPC"].map((error) => {
+  ...["EIO", "EMLINK", "ENOSPC"].map((error) => {
     return { call: "link", error, code: error, createNew: true };
   }),
+  // What FAT and exFAT answer, which have no hard links.
+  { call: "link", error: "EPERM", code: "ENOTSUP", createNew: true },
 ];
 
 const dirFaults: Fault[] = [

@@ -36,7 +36,7 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "sets the mode after the sync",
     file: "internal/write/temp_file.ts",
-    find: "if (isChanged) yield () => setAttributes(request, file, attributes);",
+    find: "if (isChanged) yield* opened(request, () => setAttributes(request, file, attributes));",
     replace:
       "if (needsSync) yield () => file.sync();\n  if (isChanged) yield () => setAttributes(request, file, attributes);",
     caughtBy: ["order"],
@@ -99,9 +99,9 @@ const mutants: readonly Mutant[] = [
   },
   {
     breaks: "syncs only the innermost directory",
-    file: "internal/write/replacement.ts",
-    find: "new Set(named.map((path) => dirname(path)))",
-    replace: "new Set([dirname(path)])",
+    file: "internal/base/directories.ts",
+    find: "path === file || unsynced().has(path)",
+    replace: "path === file",
     caughtBy: ["write/place_test.ts", "syncs every directory"],
   },
   {

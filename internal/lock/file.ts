@@ -123,7 +123,7 @@ function* create(request: LockRequest): Steps<void> {
     if (code === "EEXIST") return;
     if (code !== "ENOENT") throw lockFailure(error, path);
     try {
-      request.createdDirs.push(...yield* makeDirectories(dir));
+      yield* makeDirectories(dir, true);
     } catch (error) {
       throw lockFailure(error, path);
     }

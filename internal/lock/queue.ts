@@ -11,8 +11,6 @@ import type { LockRequest } from "./request.ts";
 export interface Hold {
   readonly dir: string;
   readonly path: string;
-  /** The directories that were created for the lock file. */
-  readonly createdDirs: string[];
   readonly shared: boolean;
   /** The identity of the lock file. */
   readonly id: string;
@@ -139,7 +137,7 @@ export function isNext(queue: Queue, place: Place<Waiter>): boolean {
 
 /** Records a lock that was granted. */
 export function hold(request: LockRequest, id: string, file: LockFile): Hold {
-  const { dir, path, createdDirs, shared } = request;
+  const { dir, path, shared } = request;
   const queue = queueOf(id);
   const all = heldByThread();
   let held = all.get(id);
@@ -152,7 +150,6 @@ export function hold(request: LockRequest, id: string, file: LockFile): Hold {
   return {
     dir,
     path,
-    createdDirs,
     shared,
     id,
     file,

@@ -72,8 +72,6 @@ export const ACQUIRE_OPTIONS: Checks<AcquireOptions> = {
 export interface LockRequest extends Opener {
   readonly dir: string;
   readonly path: string;
-  /** The directories that were created for the lock file. */
-  readonly createdDirs: string[];
   readonly shared: boolean;
   readonly timeout: number;
   readonly deadline: number;
@@ -90,7 +88,6 @@ export function lockRequest(dir: PathArgument, options: AcquireOptions): LockReq
   return {
     dir: absolute,
     path: joinPath(absolute, lockFileName),
-    createdDirs: [],
     shared,
     timeout,
     deadline: timeout === Infinity ? Infinity : clock.now() + timeout,

@@ -207,7 +207,7 @@ function* change(
   hold: Hold,
   fn: Change,
 ): Steps<void> {
-  const { path: calledAs, signal, durability } = request;
+  const { path: calledAs, signal } = request;
   const read = { path: target, calledAs, signal };
   for (let tries = 1;; tries++) {
     const version = yield* either(() => readInTurn(read), () => readInTurnSync(read));
@@ -230,12 +230,9 @@ function* change(
       hasChanged = request.existing !== "refuse" && !isCurrent(version, path);
       if (hasChanged) throw stale(request, "Another writer changed the file while 'fn' ran");
     };
-    const createdDirs = [...hold.createdDirs];
-    const checked = { ...request, path: target, calledAs, createdDirs, verify };
+    const checked = { ...request, path: target, calledAs, verify };
     try {
       yield* either(() => write(checked, data), () => writeSync(checked, data));
-      // The first durable update under a lock has synced the directories created for it.
-      if (durability === "durable") hold.createdDirs.splice(0, createdDirs.length);
       return;
     } catch (error) {
       if (!hasChanged) throw error;

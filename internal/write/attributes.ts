@@ -84,8 +84,10 @@ function statOf(request: WriteRequest, file: OpenFile): FileInfo {
 /** The mode without rights that were granted to another owner or group than the file has. */
 function withoutOthersRights(mode: number, now: Owner, owner: Owner): number {
   if (now.uid !== owner.uid) mode &= ~0o4000;
-  if (now.gid !== owner.gid) mode &= ~0o2070 | ((mode & 0o007) << 3);
-  return mode;
+  if (now.gid === owner.gid) return mode;
+  // The old group's members are others now, and the new group's members were others.
+  const both = (mode >> 3) & mode & 0o007;
+  return (mode & ~0o2077) | (both << 3) | both;
 }
 
 /** Makes a change; false if it was refused. */

@@ -1,6 +1,6 @@
-import { dirname } from "@std/path/dirname";
 import { runtime } from "../../runtime/mod.ts";
 import { throwIfAborted } from "../base/abort.ts";
+import { syncNames } from "../base/directories.ts";
 import { failedWith } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
 import { runSync, type Steps } from "../base/steps.ts";
@@ -111,24 +111,22 @@ class Replacement implements Turn<void> {
   }
 
   /**
-   * Gets the rename onto the disk: the directory that the file is in, not one with a link to it,
-   * and the parent of each created directory, since that is where its name is.
+   * Gets the rename onto the disk, and the directories that were created for it. The file's own
+   * directory counts, not one with a link to it.
    */
   *finish(): Steps<void> {
     const request = this.#request;
     if (request.durability !== "durable" || runtime.windows) return;
-    const { path, createdDirs } = this.#attempt!.target!;
-    const named = [path, ...createdDirs, ...request.createdDirs ?? []];
-    yield* inSlot(undefined, function* () {
-      for (const directory of new Set(named.map((path) => dirname(path)))) {
-        try {
-          yield* opened(request, (fs) => fs.syncDir(directory));
-        } catch (error) {
-          if (failedWith(error, UNSYNCABLE)) continue;
-          throw failure(error, request, "fsync directory", { replaced: true });
-        }
+    const { path } = this.#attempt!.target!;
+    const sync = function* (directory: string): Steps<void> {
+      try {
+        yield* opened(request, (fs) => fs.syncDir(directory));
+      } catch (error) {
+        if (failedWith(error, UNSYNCABLE)) return;
+        throw failure(error, request, "fsync directory", { replaced: true });
       }
-    });
+    };
+    yield* inSlot(undefined, () => syncNames(path, sync));
   }
 
   *#write(attempt: Attempt, content: Content | undefined): Steps<void> {
@@ -159,8 +157,7 @@ class Replacement implements Turn<void> {
   #asSeen(now: Target): Target {
     const seen = this.#data.draft?.target;
     if (seen === undefined) return now;
-    const attributes = now.info === undefined ? seen.attributes : now.attributes;
-    return { ...now, attributes, createdDirs: [...now.createdDirs, ...seen.createdDirs] };
+    return now.info === undefined ? { ...now, attributes: seen.attributes } : now;
   }
 
   /** Puts the new content in the target's place. */

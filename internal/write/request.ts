@@ -101,8 +101,6 @@ export interface WriteRequest extends Opener {
   readonly fallback: "in-place" | undefined;
   /** Throws if the lock under which the content was made has been lost. */
   readonly verify?: (path: string) => void;
-  /** Directories that were created for the lock, and must become as durable as the file. */
-  readonly createdDirs?: readonly string[];
   /** The path of the call, whose queue the write joins: a link to {@linkcode WriteRequest.path}. */
   readonly calledAs?: string;
 }

@@ -133,11 +133,11 @@ function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
   };
 }
 
-/** Whether chunks may have gone elsewhere before the call. */
+/** Whether chunks may have gone elsewhere before the call. Older streams do not report that. */
 function isAlreadyRead(stream: NodeStream): boolean {
-  const { readableDidRead = true, readableFlowing, readableEnded } = stream;
-  const isRead = readableFlowing || readableEnded || (stream.listenerCount?.("data") ?? 0) > 0;
-  return readableDidRead && Boolean(isRead);
+  const { readableDidRead, readableFlowing, readableEnded } = stream;
+  if (readableDidRead !== undefined) return readableDidRead;
+  return Boolean(readableFlowing || readableEnded) || (stream.listenerCount?.("data") ?? 0) > 0;
 }
 
 function alreadyRead(stream: unknown): TypeError {

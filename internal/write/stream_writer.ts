@@ -64,8 +64,7 @@ export class StreamWriter {
     try {
       bytes = this.#buffer.encode(chunkOf(chunk));
     } catch (error) {
-      void this.fail(error);
-      throw error;
+      return this.fail(error).then(() => Promise.reject(error));
     }
     if (this.#pending === 0 && this.#buffer.add(bytes)) return undefined;
     const content = bytesContent(bytes);

@@ -23,8 +23,6 @@ export interface Found {
 /** What is to be replaced, and the attributes of its replacement. */
 export interface Target extends Found {
   readonly attributes: Attributes;
-  /** Directories that were created for it. */
-  readonly createdDirs: readonly string[];
 }
 
 /** The call that failed, for the error's `step`. */
@@ -43,15 +41,14 @@ export function* prepareTarget(request: WriteRequest): Steps<Target> {
   const owner = info?.kind === "file" && !runtime.windows ? info : undefined;
   // Windows has one bit of a mode, read-only, and refuses to replace such a file.
   const mode = runtime.windows ? undefined : request.mode ?? owner?.mode;
-  let createdDirs: string[] = [];
   if (request.parents && info === undefined) {
     try {
-      createdDirs = yield* makeDirectories(dirname(path));
+      yield* makeDirectories(dirname(path), request.durability === "durable");
     } catch (error) {
       throw failure(error, request, "mkdir");
     }
   }
-  return { path, info, attributes: { mode, owner }, createdDirs };
+  return { path, info, attributes: { mode, owner } };
 }
 
 /**

@@ -130,7 +130,8 @@ export class TempFile {
     try {
       check();
       // Before the sync, which gets them onto the disk too.
-      if (isChanged) yield () => setAttributes(request, file, attributes);
+      // Deno opens the file again for that.
+      if (isChanged) yield* opened(request, () => setAttributes(request, file, attributes));
       this.#attributes = attributes;
       // Once: after a failed fsync the kernel may forget what it could not write, and the next one
       // succeeds without it (https://lwn.net/Articles/752063/).

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert/equals";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import * as path from "node:path";

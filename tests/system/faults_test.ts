@@ -165,7 +165,12 @@ test(
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       for (
-        const [mode, wanted] of [[0o6775, 0o0755], [0o4640, 0o0600], [0o2664, 0o0644]] as const
+        const [mode, wanted] of [
+          [0o6775, 0o0755],
+          [0o4640, 0o0600],
+          [0o2664, 0o0644],
+          [0o0604, 0o0600],
+        ] as const
       ) {
         fs.writeFileSync(file, OLD);
         fs.chownSync(file, 7, 8);

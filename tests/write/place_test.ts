@@ -5,6 +5,7 @@ import * as path from "node:path";
 import process from "node:process";
 import {
   atomicUpdate,
+  atomicWrite,
   type AtomicWriteOptions,
   isAtomicWriteError,
   isTempName,
@@ -135,6 +136,23 @@ test(
       const synced = calls.filter(({ name }) => name === "syncDir")
         .map(({ args: [path] }) => String(path));
       assertEquals([...new Set(synced)].sort(), made);
+    }),
+  { skip: isWindows && "no sync of directories on Windows" },
+);
+
+test(
+  "a durable write syncs directories that an earlier call created and did not sync",
+  () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "a", "b", "file");
+      const options = { parents: true, durability: "durable" } as const;
+      const failing = intercepted(({ name }) => {
+        if (name === "rename") throw systemError("EIO");
+      }, () => assertRejects(() => atomicWrite(file, "x", options)));
+      await failing;
+      const calls = await recorded(() => atomicWrite(file, "x", options));
+      const synced = calls.filter(({ name }) => name === "syncDir").map(({ args: [path] }) => path);
+      assertEquals(synced, [path.join(dir, "a", "b"), path.join(dir, "a"), dir]);
     }),
   { skip: isWindows && "no sync of directories on Windows" },
 );
