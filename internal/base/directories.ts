@@ -4,6 +4,9 @@ import { codeOf } from "./errors.ts";
 import { sharedState } from "./shared_state.ts";
 import type { Steps } from "./steps.ts";
 
+/** How often other programs may create or remove a directory that is being created. */
+const MAX_TRIES = 10;
+
 /**
  * Directories that this thread created and whose names may not be on the disk yet. Of two durable
  * writes into a new directory, the second one relies on the first one's `mkdir`.
@@ -12,24 +15,36 @@ const unsynced = sharedState("unsynced/1", () => new Set<string>());
 
 /** Creates a directory and its missing parents; `sync`: for {@linkcode syncNames}. */
 export function* makeDirectories(directory: string, sync: boolean): Steps<void> {
-  const missing: string[] = [];
-  for (let path = directory; runtime.sync.stat(path) === undefined;) {
-    missing.push(path);
-    const parent = dirname(path);
-    if (parent === path) break;
-    path = parent;
-  }
-  for (const path of missing.reverse()) {
+  for (let tries = 1;; tries++) {
+    let path = directory;
     try {
-      yield (fs) => fs.mkdir(path);
-      if (sync) unsynced().add(path);
+      for (path of missingDirectories(directory)) {
+        yield (fs) => fs.mkdir(path);
+        if (sync) unsynced().add(path);
+      }
+      return;
     } catch (error) {
-      // Another program may have created it in the meantime.
-      if (codeOf(error) !== "EEXIST") throw error;
-      if (runtime.sync.stat(path) !== undefined) continue;
-      throw runtime.error("EEXIST", "Is a symbolic link to a directory that does not exist", path);
+      if (runtime.sync.lstat(path)?.kind === "symlink") {
+        throw runtime.error(
+          "EEXIST",
+          "Is a symbolic link to a directory that does not exist",
+          path,
+        );
+      }
+      // Another program may have created the directory, or removed its parent.
+      if (!["EEXIST", "ENOENT"].includes(codeOf(error) ?? "") || tries === MAX_TRIES) throw error;
     }
   }
+}
+
+/** The outermost first. */
+function missingDirectories(directory: string): string[] {
+  const missing: string[] = [];
+  for (let path = directory; runtime.sync.stat(path) === undefined; path = dirname(path)) {
+    missing.unshift(path);
+    if (dirname(path) === path) break;
+  }
+  return missing;
 }
 
 /**

@@ -3,7 +3,7 @@ import type { FileInfo, LockFile, OpenFile } from "../../runtime/types.ts";
 import { makeDirectories } from "../base/directories.ts";
 import { codeOf, failedWith, own, withContext } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
-import type { Steps } from "../base/steps.ts";
+import { runSync, type Steps } from "../base/steps.ts";
 import type { LockRequest } from "./request.ts";
 
 /** How often a call starts over because the lock file was replaced before it was locked. */
@@ -123,7 +123,8 @@ function* create(request: LockRequest): Steps<void> {
     if (code === "EEXIST") return;
     if (code !== "ENOENT") throw lockFailure(error, path);
     try {
-      yield* makeDirectories(dir, true);
+      // Synchronously, so that a call has joined its queue before it returns.
+      runSync(makeDirectories(dir, true));
     } catch (error) {
       throw lockFailure(error, path);
     }
@@ -131,9 +132,9 @@ function* create(request: LockRequest): Steps<void> {
 }
 
 /**
- * Gives a new lock file the directory's read and write bits, and as root its owner and group.
+ * Gives a new lock file the directory's read and write bits, its group, and as root its owner.
  * Otherwise a strict umask or sudo would lock out the directory's other users. Best effort: file
- * systems without owners refuse.
+ * systems without owners refuse, and so do groups that the user is not in.
  */
 function inheritAccess(dir: string, file: OpenFile): void {
   if (runtime.windows) return;
@@ -141,9 +142,18 @@ function inheritAccess(dir: string, file: OpenFile): void {
     const access = runtime.sync.stat(dir);
     if (access === undefined) return;
     const { uid, gid } = file.stat();
-    if (uid === 0 && (access.uid !== 0 || access.gid !== gid)) file.chown(access.uid, access.gid);
-    file.chmod(access.mode & 0o666);
+    const owner = uid === 0 ? access.uid : uid;
+    if (owner !== uid || access.gid !== gid) bestEffort(() => file.chown(owner, access.gid));
+    bestEffort(() => file.chmod(access.mode & 0o666));
   } catch {
     // See above.
+  }
+}
+
+function bestEffort(change: () => void): void {
+  try {
+    change();
+  } catch {
+    // The file is usable without it, at least by this user.
   }
 }

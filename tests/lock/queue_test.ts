@@ -30,6 +30,29 @@ function lockOutside(dir: string): { release(): void } {
   return { release: () => file.close() };
 }
 
+test("DirLock.acquire() serves calls in order when the directory is missing", () =>
+  inTempDir(async (root) => {
+    const dir = path.join(root, "new", "dir");
+    const order: number[] = [];
+    await Promise.all(Array.from({ length: 12 }, async (_, i) => {
+      const lock = await DirLock.acquire(dir);
+      order.push(i);
+      lock.release();
+    }));
+    assertEquals(order, Array.from({ length: 12 }, (_, i) => i));
+  }));
+
+test("DirLock.acquire() succeeds while other calls remove the directory", () =>
+  inTempDir(async (root) => {
+    const dir = path.join(root, "dir");
+    await Promise.all(Array.from({ length: 30 }, async () => {
+      const lock = await DirLock.acquire(dir);
+      await fs.promises.rm(dir, { recursive: true, force: true });
+      lock.release();
+    }));
+    assertEquals(fs.existsSync(dir), false);
+  }));
+
 test("DirLock.acquire() gets the lock when its own onWait releases it", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
