@@ -169,7 +169,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     breaks: "keeps its timer after giving up",
-    file: "internal/lock/acquire.ts",
+    file: "internal/base/steps.ts",
     find: "clock.clearTimeout(timer);",
     replace: "",
     caughtBy: ["lock/lock_test.ts", "beyond a timer's range"],
@@ -178,8 +178,8 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "does not detect a deadlock with its own thread",
     file: "internal/lock/acquire.ts",
-    find: "throw new DeadlockError(request.path);",
-    replace: "throw new LockTimeoutError(request.path, 0);",
+    find: "throw new DeadlockError(path);",
+    replace: "throw new LockTimeoutError(path, 0);",
     caughtBy: ["lock/lock_test.ts", "throws a DeadlockError"],
   },
   {

@@ -66,16 +66,29 @@ export function runSync<T>(steps: Steps<T>): T {
   return step.value;
 }
 
-/** Resolves after `milliseconds`, or as soon as the signal is aborted. */
-export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+/** A longer timeout makes setTimeout() fire immediately. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * Resolves after `milliseconds`, which can be Infinity, or as soon as the signal is aborted, or what
+ * `expose` receives is called.
+ */
+export function sleep(
+  milliseconds: number,
+  signal?: AbortSignal,
+  expose: (wake: () => void) => void = () => {},
+): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
       clock.clearTimeout(timer);
       stopListening();
       resolve();
     };
-    const timer = clock.setTimeout(end, milliseconds);
+    const timer = milliseconds === Infinity
+      ? undefined
+      : clock.setTimeout(end, Math.max(0, Math.min(milliseconds, MAX_TIMER_MS)));
     const stopListening = onAbort(signal, end);
+    expose(end);
   });
 }
 

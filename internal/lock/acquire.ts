@@ -1,8 +1,7 @@
 import { runtime } from "../../runtime/mod.ts";
-import { onAbort, throwIfAborted } from "../base/abort.ts";
+import { throwIfAborted } from "../base/abort.ts";
 import { clock } from "../base/clock.ts";
-import type { Place } from "../base/linked_list.ts";
-import { call, pause, type Steps } from "../base/steps.ts";
+import { call, pause, sleep, type Steps } from "../base/steps.ts";
 import { LockCandidate } from "./candidate.ts";
 import { DeadlockError, LockTimeoutError } from "./errors.ts";
 import { mustYield } from "./fairness.ts";
@@ -14,7 +13,6 @@ import {
   joinQueue,
   leaveQueue,
   type Queue,
-  type Waiter,
   watch,
   wouldDeadlock,
 } from "./queue.ts";
@@ -24,8 +22,6 @@ import type { LockRequest } from "./request.ts";
 const YIELD_MS = 2;
 /** A wait that is worth frequent polls. */
 const SHORT_WAIT_MS = 4;
-/** A longer timeout makes setTimeout() fire immediately. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Waits for the lock. Asynchronous calls join this thread's queue before the first pause, so that
@@ -35,7 +31,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export function* acquire(request: LockRequest): Steps<Hold> {
   throwIfAborted(request.signal);
   const isSync = yield* call((fs) => fs === runtime.sync);
-  return yield* untilCurrent(request, isSync ? competeSync : takeTurn);
+  return yield* untilCurrent(request, isSync ? compete : takeTurn);
 }
 
 /** Takes the lock if it is free and no call in this thread waits for it. */
@@ -65,8 +61,8 @@ function* untilCurrent<T>(request: LockRequest, attempt: Attempt<T>): Steps<T> {
 
 /** Waits in this thread's queue, then for other processes. */
 function* takeTurn(request: LockRequest, candidate: LockCandidate): Steps<Hold | "replaced"> {
-  const { shared, deadline, signal } = request;
-  const patient = deadline === Infinity && signal === undefined;
+  const { shared, signal } = request;
+  const patient = isPatient(request);
   const [queue, place] = joinQueue(candidate.id, { shared, patient, wake: () => {} });
   try {
     while (!isNext(queue, place)) {
@@ -74,43 +70,33 @@ function* takeTurn(request: LockRequest, candidate: LockCandidate): Steps<Hold |
       // The callback may have released the lock.
       if (isNext(queue, place)) break;
       watch(queue, request.path);
-      yield () => untilWoken(request, place.value);
+      yield () => sleep(timeLeft(request), signal, (wake) => place.value.wake = wake);
       throwIfAborted(signal);
     }
-    return yield* compete(request, candidate, queue, place);
+    return yield* compete(request, candidate, queue);
   } finally {
     leaveQueue(queue, place);
   }
 }
 
-/** Competes with other processes until this one gets the lock. */
+/** Competes with other processes until this one gets the lock. A call in no queue blocks the thread. */
 function* compete(
   request: LockRequest,
   candidate: LockCandidate,
-  queue: Queue,
-  { value: waiter }: Place<Waiter>,
+  queue?: Queue,
 ): Steps<Hold | "replaced"> {
-  yield* yieldToOthers(request);
+  const { path, shared } = request;
+  if (mustYield(path) && timeLeft(request) > 0) yield* pauseFor(request, YIELD_MS);
   for (const started = clock.now();;) {
     const taken = yield* candidate.tryTake();
     if (taken !== "busy") return taken;
+    if (queue === undefined && wouldDeadlock(candidate.id, shared)) throw new DeadlockError(path);
     beforeWait(request);
-    if (candidate.canWait && waiter.patient && kernelWaits < runtime.kernelWaits) {
+    const inKernel = candidate.canWait && isPatient(request) && kernelWaits < runtime.kernelWaits;
+    if (queue !== undefined && inKernel) {
       const taken = yield* call(() => waitInKernel(candidate, queue));
       if (taken !== "busy") return taken;
     } else yield* pauseFor(request, pollInterval(started));
-  }
-}
-
-/** Blocks the thread until it gets the lock. */
-function* competeSync(request: LockRequest, candidate: LockCandidate): Steps<Hold | "replaced"> {
-  yield* yieldToOthers(request);
-  for (const started = clock.now();;) {
-    const taken = yield* candidate.tryTake();
-    if (taken !== "busy") return taken;
-    if (wouldDeadlock(candidate.id, request.shared)) throw new DeadlockError(request.path);
-    beforeWait(request);
-    yield* pauseFor(request, pollInterval(started));
   }
 }
 
@@ -126,10 +112,6 @@ async function waitInKernel(candidate: LockCandidate, queue: Queue) {
     kernelWaits--;
     queue.inKernel--;
   }
-}
-
-function* yieldToOthers(request: LockRequest): Steps<void> {
-  if (mustYield(request.path) && timeLeft(request) > 0) yield* pauseFor(request, YIELD_MS);
 }
 
 /**
@@ -159,24 +141,9 @@ function* pauseFor(request: LockRequest, milliseconds: number): Steps<void> {
   throwIfAborted(request.signal);
 }
 
-/** Waits until the waiter is woken, the call times out, or its signal is aborted. */
-function untilWoken(request: LockRequest, waiter: Waiter): Promise<void> {
-  const { signal } = request;
-  const leftMs = Math.max(0, timeLeft(request));
-  return new Promise((resolve) => {
-    waiter.wake = resolve;
-    if (waiter.patient) return;
-    const end = () => {
-      clock.clearTimeout(timer);
-      stopListening();
-      resolve();
-    };
-    const timer = leftMs === Infinity
-      ? undefined
-      : clock.setTimeout(end, Math.min(leftMs, MAX_TIMER_MS));
-    const stopListening = onAbort(signal, end);
-    waiter.wake = end;
-  });
+/** Whether nothing but the lock ends the wait. */
+function isPatient({ deadline, signal }: LockRequest): boolean {
+  return deadline === Infinity && signal === undefined;
 }
 
 function timeLeft({ deadline }: LockRequest): number {

@@ -16,16 +16,16 @@ export function warnOnce(path: string, message: string): void {
 }
 
 /**
- * Warns of an update that has not ended while others under the same lock wait for it. Keeps the
- * process alive until the returned function is called.
+ * Keeps the process alive while an update waits for another one under the same lock, until the
+ * returned function is called. Warns if nothing else ends the wait.
  */
-export function watchUpdate(path: string, isWaitedFor: () => boolean): () => void {
+export function watchUpdate(path: string, isPatient: boolean): () => void {
   const timer = clock.setInterval(() => {
-    if (!isWaitedFor()) return;
+    if (!isPatient) return;
     warnOnce(
       path,
       `An update of '${path}' has waited ${DEADLOCK_WARNING_MS / 1_000} s for another update ` +
-        "under the same lock. If that update's own function started it, it waits for itself",
+        "under the same lock. If the function of that update made it, it waits for itself",
     );
   }, DEADLOCK_WARNING_MS);
   return () => clock.clearInterval(timer);

@@ -19,17 +19,8 @@ export interface Hold {
   released: boolean;
   /** Since when this thread has had the lock without a gap for other processes. */
   readonly since: number;
-  /** Updates that were passed this lock, by the path of their target. */
-  readonly updates: Map<string, HeldUpdates>;
-}
-
-/** Updates of one file under one lock, which run one after another. */
-export interface HeldUpdates {
-  /** Resolved when all of them have ended; undefined before the first. */
-  last: Promise<void> | undefined;
-  count: number;
-  /** How many wait with nothing to end that. */
-  patient: number;
+  /** Names the queues of the updates that were passed this lock, and of no other lock's. */
+  readonly key: string;
 }
 
 /** A call that waits for a lock. */
@@ -66,7 +57,7 @@ interface Shared {
 }
 
 /** Shared by all copies, or acquireSync() could block on a lock that its own thread holds. */
-const shared = sharedState<Shared>("locks/4", () => ({ queues: new Map(), holds: new WeakMap() }));
+const shared = sharedState<Shared>("locks/5", () => ({ queues: new Map(), holds: new WeakMap() }));
 
 /**
  * The locks that this thread holds by any version of the library, by lock file. Versions that do
@@ -146,7 +137,6 @@ export function hold(request: LockRequest, id: string, file: LockFile): Hold {
     if (shared) each.shared++;
     else each.exclusive = true;
   }
-  const since = streakStart(path);
   return {
     dir,
     path,
@@ -155,8 +145,8 @@ export function hold(request: LockRequest, id: string, file: LockFile): Hold {
     file,
     queue,
     released: false,
-    since,
-    updates: new Map(),
+    since: streakStart(path),
+    key: `${id}/${Math.random()}`,
   };
 }
 

@@ -1,7 +1,7 @@
 import { basename } from "@std/path/basename";
 import { dirname } from "@std/path/dirname";
 import { runtime } from "../../runtime/mod.ts";
-import { onAbort, throwIfAborted, untilAborted } from "../base/abort.ts";
+import { onAbort, throwIfAborted } from "../base/abort.ts";
 import { own, withContext } from "../base/errors.ts";
 import { isFunction, readOptions } from "../base/options.ts";
 import { joinPath, type PathArgument, pathKey } from "../base/paths.ts";
@@ -10,13 +10,14 @@ import { acquire } from "../lock/acquire.ts";
 import { watchUpdate } from "../lock/deadlock_warning.ts";
 import { DeadlockError, LockLostError } from "../lock/errors.ts";
 import { pathStillIs } from "../lock/file.ts";
-import { type HeldUpdates, type Hold, holdOf, isHeld, release } from "../lock/queue.ts";
+import { type Hold, holdOf, isHeld, release } from "../lock/queue.ts";
 import {
   ACQUIRE_OPTIONS,
   ACQUIRE_SYNC_OPTIONS,
   type LockRequest,
   lockRequest,
 } from "../lock/request.ts";
+import { finishTurnsSync, takeTurn } from "../order/path_queue.ts";
 import {
   isCurrent,
   readInTurn,
@@ -106,12 +107,12 @@ function untilFnIsAborted(
 }
 
 function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<void> {
-  if (typeof lock !== "function") {
-    while (!(yield* inTurnUnderLock(request, fn, lock)));
-    return;
-  }
+  if (typeof lock !== "function") return yield* underHeldLock(request, fn, lock);
   for (;;) {
-    const [dir, acquisition] = lockFor(targetOf(request), lock);
+    const target = targetOf(request);
+    const dir = dirname(target);
+    const acquisition = lock(dir);
+    mustBeApart(target, acquisition.path);
     const hold = yield* acquire(acquisition);
     try {
       yield* inTurn(request);
@@ -124,65 +125,57 @@ function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<
   }
 }
 
-/** Whether it is done; not if a link now leads to another file, whose turn this is not. */
-function* inTurnUnderLock(request: WriteRequest, fn: Change, hold: Hold): Steps<boolean> {
-  const key = updateKey(lockedTarget(request, hold), hold);
-  const leave = yield* either(() => enter(request, hold, key), () => enterSync(hold, key));
-  try {
-    yield* inTurn(request);
-    const target = lockedTarget(request, hold);
-    if (updateKey(target, hold) !== key) return false;
-    yield* change(request, target, hold, fn);
-    return true;
-  } finally {
-    leave();
+/** Runs after the earlier updates of the file under the same lock, which excludes only others. */
+function* underHeldLock(request: WriteRequest, fn: Change, hold: Hold): Steps<void> {
+  for (let done = false; !done;) {
+    const key = updateKey(lockedTarget(request, hold), hold);
+    const steps = function* () {
+      yield* inTurn(request);
+      const target = lockedTarget(request, hold);
+      // Otherwise a link now leads to another file, whose turn this is not.
+      const isSame = updateKey(target, hold) === key;
+      if (isSame) yield* change(request, target, hold, fn);
+      return isSame;
+    };
+    done = yield* either(
+      () => afterOthers(request, hold, key, steps),
+      () => betweenOthersSync(hold, key, steps),
+    );
   }
 }
 
-/** Waits for the earlier updates of a file under the same held lock, which excludes only others. */
-async function enter(
+function afterOthers<T>(
   { path, signal }: WriteRequest,
   hold: Hold,
   key: string,
-): Promise<() => void> {
-  const updates = hold.updates.get(key) ?? { last: undefined, count: 0, patient: 0 };
-  const [before, leave] = [updates.last, join(updates, hold, key)];
-  if (before !== undefined) {
-    const patient = signal === undefined ? 1 : 0;
-    updates.patient += patient;
-    try {
-      await untilAborted(before, signal);
-    } catch (error) {
-      leave();
-      throw error;
-    } finally {
-      updates.patient -= patient;
-    }
+  steps: () => Steps<T>,
+): Promise<T> {
+  const stopWatching = watchUpdate(path, signal === undefined);
+  return takeTurn(key, {
+    steps() {
+      stopWatching();
+      return steps();
+    },
+    signal,
+    takeOver() {
+      throw new DeadlockError(hold.path);
+    },
+  }).finally(stopWatching);
+}
+
+/** Updates that block this thread. */
+const blocking = new Set<string>();
+
+/** The synchronous form of {@linkcode afterOthers}, which cannot wait for what this thread does. */
+function betweenOthersSync<T>(hold: Hold, key: string, steps: () => Steps<T>): T {
+  finishTurnsSync(key); // Throws if there are any.
+  if (blocking.has(key)) throw new DeadlockError(hold.path);
+  blocking.add(key);
+  try {
+    return runSync(steps());
+  } finally {
+    blocking.delete(key);
   }
-  const stopWatching = watchUpdate(path, () => updates.patient > 0);
-  return () => {
-    stopWatching();
-    leave();
-  };
-}
-
-/** The synchronous form of {@linkcode enter}, which cannot wait for what this thread does. */
-function enterSync(hold: Hold, key: string): () => void {
-  if (hold.updates.has(key)) throw new DeadlockError(hold.path);
-  return join({ last: undefined, count: 0, patient: 0 }, hold, key);
-}
-
-/** Makes the next update of the file wait until the returned function is called. */
-function join(updates: HeldUpdates, hold: Hold, key: string): () => void {
-  hold.updates.set(key, updates);
-  updates.count++;
-  let free = () => {};
-  const left = new Promise<void>((resolve) => free = resolve);
-  updates.last = updates.last === undefined ? left : updates.last.then(() => left);
-  return () => {
-    free();
-    if (--updates.count === 0) hold.updates.delete(key);
-  };
 }
 
 /** Waits for the earlier calls on the path. */
@@ -195,9 +188,9 @@ function either<T>(async: () => Promise<T>, sync: () => T): Steps<T> {
   return call((_, isSync) => isSync ? sync() : async());
 }
 
-/** Which file of the lock's directory it is, whatever path leads to that directory. */
-function updateKey(target: string, hold: Hold): string {
-  return pathKey(joinPath(hold.dir, basename(target)));
+/** The key of a file's updates under a lock, whatever path leads to the lock's directory. */
+function updateKey(target: string, { key }: Hold): string {
+  return `${key}/${pathKey(basename(target))}`;
 }
 
 /** Calls `fn` until the file has not changed between its reading and its replacement. */
@@ -258,14 +251,6 @@ function targetOf(request: WriteRequest): string {
   } catch (error) {
     throw withContext(error, `Cannot update '${request.path}'`);
   }
-}
-
-/** The directory of a file to be changed, and how to acquire its lock. */
-function lockFor(target: string, lock: (dir: string) => LockRequest): [string, LockRequest] {
-  const dir = dirname(target);
-  const request = lock(dir);
-  mustBeApart(target, request.path);
-  return [dir, request];
 }
 
 /** Refuses the target as its own lock file: the update would replace it, and the lock with it. */
