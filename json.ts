@@ -24,9 +24,10 @@ import type { AtomicWriteOptions, AtomicWriteSyncOptions } from "./atomic.ts";
 import { atCaller } from "./internal/base/errors.ts";
 import { type Checks, isFunction, readOptions } from "./internal/base/options.ts";
 import { absolutePath } from "./internal/base/paths.ts";
+import { run, runSync } from "./internal/base/steps.ts";
 import { JsonFileError } from "./internal/json/error.ts";
 import { isIndent, JsonChange, textOf, valueOf } from "./internal/json/value.ts";
-import { readInTurn, readInTurnSync } from "./internal/order/read_turn.ts";
+import { readInTurn } from "./internal/order/read_turn.ts";
 import { update, updateSync } from "./internal/update/mod.ts";
 import { UPDATE_OPTIONS, UPDATE_SYNC_OPTIONS } from "./internal/update/request.ts";
 import { write, writeSync } from "./internal/write/mod.ts";
@@ -140,7 +141,7 @@ export async function readJson<T = unknown>(
   try {
     const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
     const absolute = absolutePath(path);
-    return valueOf(absolute, (await readInTurn({ path: absolute })).bytes, check);
+    return valueOf(absolute, (await run(readInTurn({ path: absolute }))).bytes, check);
   } catch (error) {
     throw atCaller(error, readJson);
   }
@@ -180,7 +181,7 @@ export function readJsonSync<T = unknown>(
   try {
     const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
     const absolute = absolutePath(path);
-    return valueOf(absolute, readInTurnSync({ path: absolute }).bytes, check);
+    return valueOf(absolute, runSync(readInTurn({ path: absolute })).bytes, check);
   } catch (error) {
     throw atCaller(error, readJsonSync);
   }

@@ -30,7 +30,6 @@ import { absolutePath, joinPath } from "./internal/base/paths.ts";
 import { run, runSync } from "./internal/base/steps.ts";
 import { acquire, tryAcquire } from "./internal/lock/acquire.ts";
 import { LockLostError } from "./internal/lock/errors.ts";
-import { holdersOf } from "./internal/lock/file.ts";
 import { type Hold, holdOf, isHeld, release, setHold } from "./internal/lock/queue.ts";
 import {
   ACQUIRE_OPTIONS,
@@ -442,7 +441,7 @@ export async function lockHolders(
   options?: LockHoldersOptions,
 ): Promise<number[] | null> {
   const { lockFileName = LOCK_FILE_NAME } = readOptions(options, HOLDERS_OPTIONS);
-  return holdersOf(joinPath(absolutePath(dir), lockFileName));
+  return runtime.lockHolders(joinPath(absolutePath(dir), lockFileName));
 }
 
 const HOLDERS_OPTIONS: Checks<LockHoldersOptions> = { lockFileName: isFileName };

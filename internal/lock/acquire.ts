@@ -5,7 +5,7 @@ import { call, pause, sleep, type Steps } from "../base/steps.ts";
 import { LockCandidate } from "./candidate.ts";
 import { DeadlockError, LockTimeoutError } from "./errors.ts";
 import { mustYield } from "./fairness.ts";
-import { holdersOf, MAX_TRIES, replacedTooOften } from "./file.ts";
+import { MAX_TRIES, replacedTooOften } from "./file.ts";
 import {
   type Hold,
   isNext,
@@ -127,7 +127,7 @@ function pollInterval(started: number): number {
 function beforeWait(request: LockRequest): void {
   const { path, timeout } = request;
   if (timeLeft(request) <= 0) {
-    const holders = holdersOf(path);
+    const holders = runtime.lockHolders(path);
     // Somebody holds it. If no process of this machine does, the holder is not known.
     throw new LockTimeoutError(path, timeout, holders?.length ? holders : null);
   }

@@ -90,11 +90,6 @@ export function replacedTooOften(path: string): Error {
   return own(runtime.error("ESTALE", message, path));
 }
 
-/** The ids of the processes that hold the lock of a file; null if the system does not know. */
-export function holdersOf(path: string): number[] | null {
-  return runtime.lockHolders(path);
-}
-
 function notAFile(path: string, { kind }: FileInfo): Error {
   const [code, what] = kind === "symlink"
     ? ["ELOOP", "it is a symbolic link, which is never followed. Remove the link"] as const

@@ -47,7 +47,7 @@ export interface Queue extends Held {
   /** When the lock was last released. */
   released: number;
   /** Keeps the process alive while calls wait, and warns if the wait may never end. */
-  watch: ReturnType<typeof clock.setInterval> | undefined;
+  watch?: ReturnType<typeof clock.setInterval> | undefined;
 }
 
 interface Shared {
@@ -97,7 +97,6 @@ function queueOf(id: string): Queue {
       waiters: new LinkedList(),
       inKernel: 0,
       released: 0,
-      watch: undefined,
     };
     shared().queues.set(id, queue);
   }

@@ -81,8 +81,12 @@ export interface LockRequest extends Opener {
 }
 
 /** The request of a call, from options that were checked. */
-export function lockRequest(dir: PathArgument, options: AcquireOptions): LockRequest {
-  const { shared = false, lockFileName = LOCK_FILE_NAME, timeout = Infinity, signal } = options;
+export function lockRequest(
+  dir: PathArgument,
+  options: AcquireOptions,
+  signal: AbortSignal | undefined = options.signal,
+): LockRequest {
+  const { shared = false, lockFileName = LOCK_FILE_NAME, timeout = Infinity } = options;
   let { onWait } = options;
   const absolute = absolutePath(dir);
   return {

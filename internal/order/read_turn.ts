@@ -36,15 +36,26 @@ export interface FileVersion {
 }
 
 /** Reads a file when the earlier calls on its path are done. */
-export function readInTurn(request: ReadRequest): Promise<FileVersion> {
-  const { signal } = request;
-  return takeTurn(queueKey(request), { steps: () => read(request), signal });
+export function readInTurn(request: ReadRequest): Steps<FileVersion> {
+  return inTurn(queueKey(request), () => read(request), request.signal);
 }
 
-/** The synchronous form of {@linkcode readInTurn}: completes the earlier calls itself. */
-export function readInTurnSync(request: ReadRequest): FileVersion {
-  finishTurnsSync(queueKey(request));
-  return runSync(read(request));
+/** Waits for the earlier calls on a path. */
+export function waitForTurn(path: string, signal: AbortSignal | undefined): Steps<void> {
+  return inTurn(pathKey(path), function* () {}, signal);
+}
+
+/** Executes steps after the earlier calls on a path. A synchronous call completes those itself. */
+function inTurn<T>(
+  key: string,
+  steps: () => Steps<T>,
+  signal: AbortSignal | undefined,
+): Steps<T> {
+  return call((_, isSync) => {
+    if (!isSync) return takeTurn(key, { steps, signal });
+    finishTurnsSync(key);
+    return runSync(steps());
+  });
 }
 
 /** Whether the file at a path is still the version that was read. */
@@ -58,18 +69,6 @@ export function isCurrent({ info, copy }: FileVersion, path: string): boolean {
     return false; // The next read reports what is wrong.
   }
 }
-
-/** Waits for the earlier calls on a path. */
-export async function waitForTurn(path: string, signal: AbortSignal | undefined): Promise<void> {
-  await takeTurn(pathKey(path), { steps: nothing, signal });
-}
-
-/** Completes the earlier calls on a path with synchronous calls. */
-export function waitForTurnSync(path: string): void {
-  finishTurnsSync(pathKey(path));
-}
-
-function* nothing(): Steps<void> {}
 
 /** Reads a file, again if NFS shows it in the middle of a replacement. */
 function* read({ path, signal }: ReadRequest): Steps<FileVersion> {

@@ -3,7 +3,7 @@ import { dirname } from "@std/path/dirname";
 import { runtime } from "../../runtime/mod.ts";
 import { onAbort, throwIfAborted } from "../base/abort.ts";
 import { own, withContext } from "../base/errors.ts";
-import { isFunction, readOptions } from "../base/options.ts";
+import { isFunction } from "../base/options.ts";
 import { joinPath, type PathArgument, pathKey } from "../base/paths.ts";
 import { call, ignoreFailure, run, runSync, type Steps } from "../base/steps.ts";
 import { acquire } from "../lock/acquire.ts";
@@ -11,20 +11,9 @@ import { watchUpdate } from "../lock/deadlock_warning.ts";
 import { DeadlockError, LockLostError } from "../lock/errors.ts";
 import { pathStillIs } from "../lock/file.ts";
 import { type Hold, holdOf, isHeld, release } from "../lock/queue.ts";
-import {
-  ACQUIRE_OPTIONS,
-  ACQUIRE_SYNC_OPTIONS,
-  type LockRequest,
-  lockRequest,
-} from "../lock/request.ts";
+import { type AcquireOptions, type LockRequest, lockRequest } from "../lock/request.ts";
 import { finishTurnsSync, takeTurn } from "../order/path_queue.ts";
-import {
-  isCurrent,
-  readInTurn,
-  readInTurnSync,
-  waitForTurn,
-  waitForTurnSync,
-} from "../order/read_turn.ts";
+import { isCurrent, readInTurn, waitForTurn } from "../order/read_turn.ts";
 import { write, writeSync } from "../write/mod.ts";
 import { failure } from "../write/errors.ts";
 import { type WriteRequest, writeRequest } from "../write/request.ts";
@@ -36,8 +25,6 @@ const MAX_TRIES = 10;
 
 /** Returns the new content of a file, or null to leave the file as it is. */
 type Change = (current: Uint8Array | null) => unknown;
-
-type AcquireOptions = Parameters<typeof lockRequest>[1];
 
 /** The lock of an update: a held one, or how to acquire that of a directory. */
 type UpdateLock = Hold | ((dir: string) => LockRequest);
@@ -52,10 +39,9 @@ export async function update(
   const request = writeRequest(path, options);
   throwIfAborted(request.signal);
   const held = holdOf(lock);
-  const acquisition = readOptions<AcquireOptions>(held ? {} : lock, ACQUIRE_OPTIONS);
-  const { signal, stopListening } = eitherSignal(request.signal, acquisition.signal);
-  const acquiring = { ...acquisition, ...signal && { signal } };
-  const lockOf = held ?? ((dir: string) => lockRequest(dir, acquiring));
+  const acquiring: AcquireOptions = held ? {} : lock ?? {};
+  const { signal, stopListening } = eitherSignal(request.signal, acquiring.signal);
+  const lockOf = held ?? ((dir: string) => lockRequest(dir, acquiring, signal));
   try {
     await untilFnIsAborted(request, fn, (change) => run(underLock(request, change, lockOf)));
   } finally {
@@ -71,17 +57,7 @@ export function updateSync(
 ): void {
   isFunction(fn, "fn");
   const request = writeRequest(path, options);
-  const held = holdOf(lock);
-  const acquiring = readOptions<Omit<AcquireOptions, "signal">>(
-    held ? {} : lock,
-    ACQUIRE_SYNC_OPTIONS,
-  );
-  const change: Change = (current) => {
-    const data = fn(current);
-    ignoreFailure(data); // A promise is refused, and nothing else handles its rejection.
-    return data;
-  };
-  runSync(underLock(request, change, held ?? ((dir) => lockRequest(dir, acquiring))));
+  runSync(underLock(request, fn, holdOf(lock) ?? ((dir) => lockRequest(dir, lock ?? {}))));
 }
 
 /**
@@ -115,7 +91,7 @@ function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<
     mustBeApart(target, acquisition.path);
     const hold = yield* acquire(acquisition);
     try {
-      yield* inTurn(request);
+      yield* waitForTurn(request.path, request.signal);
       const target = targetOf(request);
       // Otherwise a link now leads to another directory, which has another lock.
       if (dirname(target) === dir) return yield* change(request, target, hold, fn);
@@ -130,7 +106,7 @@ function* underHeldLock(request: WriteRequest, fn: Change, hold: Hold): Steps<vo
   for (let done = false; !done;) {
     const key = updateKey(lockedTarget(request, hold), hold);
     const steps = function* () {
-      yield* inTurn(request);
+      yield* waitForTurn(request.path, request.signal);
       const target = lockedTarget(request, hold);
       // Otherwise a link now leads to another file, whose turn this is not.
       const isSame = updateKey(target, hold) === key;
@@ -178,11 +154,6 @@ function betweenOthersSync<T>(hold: Hold, key: string, steps: () => Steps<T>): T
   }
 }
 
-/** Waits for the earlier calls on the path. */
-function inTurn({ path, signal }: WriteRequest): Steps<void> {
-  return either(() => waitForTurn(path, signal), () => waitForTurnSync(path));
-}
-
 /** A step with two forms that is not a file call. */
 function either<T>(async: () => Promise<T>, sync: () => T): Steps<T> {
   return call((_, isSync) => isSync ? sync() : async());
@@ -203,8 +174,9 @@ function* change(
   const { path: calledAs, signal } = request;
   const read = { path: target, calledAs, signal };
   for (let tries = 1;; tries++) {
-    const version = yield* either(() => readInTurn(read), () => readInTurnSync(read));
+    const version = yield* readInTurn(read);
     const data = yield* call(() => fn(version.bytes));
+    ignoreFailure(data); // updateSync() refuses a promise, and nothing else handles its rejection.
     if (data === null) return;
     if (data === undefined) {
       throw own(
