@@ -24,7 +24,8 @@ export async function main([name, ...args]: readonly string[]): Promise<number> 
     const given = command.read(args);
     return given === "help" ? printed(HELP) : await command.run(given);
   } catch (error) {
-    complain(error instanceof Error ? error.message : String(error));
+    const message = error instanceof Error ? error.message : String(error);
+    complain(message.replace("'parents: true'", "--parents"));
     if (error instanceof UsageError) complain("See 'aperture-atomic --help'");
     return error instanceof ExitError ? error.exitCode : EX_IOERR;
   }
