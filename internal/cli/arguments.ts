@@ -1,15 +1,20 @@
 import { parseArgs } from "node:util";
+import type { Durability } from "../write/request.ts";
 import { UsageError } from "./errors.ts";
 
-/** What the value of an option must be. */
+/** A flag. */
+export const flag = { type: "boolean" } as const;
+
+/** An option with a value, and what that must be. */
 export interface Value<T> {
+  readonly type: "string";
   readonly expects: string;
   /** Converts the value; undefined if it is not valid. */
   read(text: string): T | undefined;
 }
 
-/** An option with a value, or a flag. */
-type Option = { readonly short?: string } & Partial<Value<unknown>>;
+/** An option with a value, or a flag: what parseArgs() has to know, and more. */
+type Option = { readonly short?: string } & (Value<unknown> | typeof flag);
 type Options = Readonly<Record<string, Option>>;
 
 /** The values of the given options; a flag's is `true`. */
@@ -52,14 +57,10 @@ function readArguments(
   operandName: string,
   options: Options,
 ): Arguments | "help" {
-  const all: Options = { ...options, help: { short: "h" } };
+  const all: Options = { ...options, help: { ...flag, short: "h" } };
   const { tokens } = parseArgs({
     args: [...args],
-    options: Object.fromEntries(
-      Object.entries(all).map(([name, { read, short }]) => {
-        return [name, { type: read ? "string" : "boolean", ...short && { short } }];
-      }),
-    ),
+    options: all,
     strict: false,
     allowPositionals: true,
     tokens: true,
@@ -71,16 +72,17 @@ function readArguments(
     if (token.kind === "option") {
       const { name, rawName, value } = token;
       if (!Object.keys(all).includes(name)) throw new UsageError(`Unknown option '${rawName}'`);
-      const { read, expects } = all[name]!;
-      if (read !== undefined) {
-        given[name] = value === undefined ? undefined : read(value);
-        if (given[name] !== undefined) continue;
-        const received = value === undefined ? "nothing" : `'${value}'`;
-        throw new UsageError(`Option '${rawName}' takes ${expects}: received ${received}`);
+      const option = all[name]!;
+      if (option.type === "boolean") {
+        if (value !== undefined) throw new UsageError(`Option '${rawName}' takes no value`);
+        if (name === "help") return "help";
+        given[name] = true;
+        continue;
       }
-      if (value !== undefined) throw new UsageError(`Option '${rawName}' takes no value`);
-      if (name === "help") return "help";
-      given[name] = true;
+      given[name] = value === undefined ? undefined : option.read(value);
+      if (given[name] !== undefined) continue;
+      const received = value === undefined ? "nothing" : `'${value}'`;
+      throw new UsageError(`Option '${rawName}' takes ${option.expects}: received ${received}`);
     } else if (operand !== undefined) {
       rest = args.slice(token.index);
       break;
@@ -105,49 +107,39 @@ export function invocationOf({ operand, rest }: Arguments): Invocation {
   return [program, ...args];
 }
 
+function takes<T>(expects: string, read: (text: string) => T | undefined): Value<T> {
+  return { type: "string", expects, read };
+}
+
 /** A number of seconds, which becomes milliseconds. */
-export const seconds: Value<number> = {
-  expects: "a number of seconds, such as 10 or 0.5",
-  read: (text) => /^(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) * 1_000 : undefined,
-};
+export const seconds: Value<number> = takes("a number of seconds, such as 10 or 0.5", (text) => {
+  return /^(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) * 1_000 : undefined;
+});
 
 /** An exit code. */
-export const exitCode: Value<number> = {
-  expects: "a number from 0 to 255",
-  read: (text) => /^\d{1,3}$/.test(text) && Number(text) < 256 ? Number(text) : undefined,
-};
+export const exitCode: Value<number> = takes("a number from 0 to 255", (text) => {
+  return /^\d{1,3}$/.test(text) && Number(text) < 256 ? Number(text) : undefined;
+});
 
 /** The name of a lock file. */
-export const lockFileName: Value<string> = {
-  expects: "a file name without a directory",
-  read: (text) => /^\.{0,2}$|[/\\]/.test(text) ? undefined : text,
-};
+export const lockFileName: Value<string> = takes("a file name without a directory", (text) => {
+  return /^\.{0,2}$|[/\\]/.test(text) ? undefined : text;
+});
 
 /** Permission bits. */
-export const octal: Value<number> = {
-  expects: "an octal number from 0 to 7777",
-  read: (text) => /^(0o?)?[0-7]{1,4}$/.test(text) ? parseInt(text.replace("o", ""), 8) : undefined,
-};
+export const octal: Value<number> = takes("an octal number from 0 to 7777", (text) => {
+  return /^(0o?)?[0-7]{1,4}$/.test(text) ? parseInt(text.replace("o", ""), 8) : undefined;
+});
 
 /** A durability. */
-export const durability: Value<"none" | "consistent" | "durable"> = {
-  expects: "none, consistent or durable",
-  read: (text) => (["none", "consistent", "durable"] as const).find((each) => each === text),
-};
+export const durability: Value<Durability> = takes("none, consistent or durable", (text) => {
+  return (["none", "consistent", "durable"] as const).find((each) => each === text);
+});
 
-const UNITS_MS: Record<string, number> = {
-  ms: 1,
-  s: 1_000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-};
+const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** A duration with a unit, which becomes milliseconds. */
-export const duration: Value<number> = {
-  expects: "a duration such as 30s, 10m, 2h or 1d",
-  read(text) {
-    const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? [];
-    return unit === undefined ? undefined : Number(number) * UNITS_MS[unit]!;
-  },
-};
+export const duration: Value<number> = takes("a duration such as 30s, 10m, 2h or 1d", (text) => {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? [];
+  return unit === undefined ? undefined : Number(number) * UNITS_MS[unit as keyof typeof UNITS_MS];
+});

@@ -7,6 +7,7 @@ import {
   type Command,
   command,
   exitCode,
+  flag,
   invocationOf,
   lockFileName,
   seconds,
@@ -20,17 +21,17 @@ const NOTICE_AFTER_MS = 1_000;
 
 /** `lock DIR COMMAND`: runs a command while it holds the lock of a directory. */
 export const lock: Command = command("DIR", {
-  shared: { short: "s" },
-  exclusive: { short: "x" },
-  nonblock: { short: "n" },
-  try: {},
+  shared: { ...flag, short: "s" },
+  exclusive: { ...flag, short: "x" },
+  nonblock: { ...flag, short: "n" },
+  try: flag,
   timeout: { short: "w", ...seconds },
   wait: seconds,
   "conflict-code": { short: "E", ...exitCode },
   "conflict-exit-code": exitCode,
   "lock-file": lockFileName,
-  parents: {},
-  verbose: {},
+  parents: flag,
+  verbose: flag,
 }, async (given) => {
   const { operand: dir, options } = given;
   const { shared = false, "lock-file": lockFile, verbose = isatty(2) } = options;

@@ -1,11 +1,11 @@
 import { sweepTempFiles } from "../../atomic.ts";
-import { type Command, command, duration, refuseMore } from "./arguments.ts";
+import { type Command, command, duration, flag, refuseMore } from "./arguments.ts";
 import { say } from "./print.ts";
 
 /** `sweep DIR`: removes the temporary files that killed programs left, and prints their paths. */
 export const sweep: Command = command("DIR", {
   "older-than": duration,
-  recursive: {},
+  recursive: flag,
 }, async (given) => {
   refuseMore(given);
   const { "older-than": olderThan, recursive = false } = given.options;

@@ -3,16 +3,16 @@ import process from "node:process";
 import { isatty } from "node:tty";
 import { AtomicFile, atomicWrite } from "../../atomic.ts";
 import { codeOf } from "../base/errors.ts";
-import { type Command, command, durability, invocationOf, octal } from "./arguments.ts";
+import { type Command, command, durability, flag, invocationOf, octal } from "./arguments.ts";
 import { EX_UNAVAILABLE, EX_USAGE, ExitError, UsageError } from "./errors.ts";
 import { onSignals, runCommand, signalCode } from "./process.ts";
 
 /** `write FILE`: replaces a file by standard input, or by the output of a successful command. */
 export const write: Command = command("FILE", {
   mode: octal,
-  durability: durability,
-  "create-new": {},
-  parents: {},
+  durability,
+  "create-new": flag,
+  parents: flag,
 }, async (given) => {
   const { operand: file, rest: [first] } = given;
   if (first !== undefined && first !== "--") {
