@@ -4,6 +4,7 @@ import { syncNames } from "../base/directories.ts";
 import { failedWith } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
 import { runSync, type Steps } from "../base/steps.ts";
+import { RENAME_RETRY_MS } from "../base/windows_retry.ts";
 import { finishTurnsSync, queueKey, takeTurn, type Turn } from "../order/path_queue.ts";
 import { type Content, readBlob } from "./content.ts";
 import { failure } from "./errors.ts";
@@ -12,9 +13,6 @@ import type { WriteRequest } from "./request.ts";
 import { inSlot } from "./slots.ts";
 import { prepareTarget, type Target } from "./target.ts";
 import { TempFile } from "./temp_file.ts";
-
-/** How long Windows refuses to rename over a target that others have open, at most. */
-const RENAME_RETRY_MS = 8_000;
 
 /** A file system that cannot sync a directory fails with one of these. */
 const UNSYNCABLE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);

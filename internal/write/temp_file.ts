@@ -2,7 +2,7 @@ import { runtime } from "../../runtime/mod.ts";
 import type { OpenFile } from "../../runtime/types.ts";
 import { codeOf } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
-import { retryRefused } from "../base/retry.ts";
+import { REMOVE_RETRY_MS, retryRefused } from "../base/windows_retry.ts";
 import { sharedState } from "../base/shared_state.ts";
 import { call, type Steps } from "../base/steps.ts";
 import { areSame, type Attributes, firstMode, setAttributes } from "./attributes.ts";
@@ -11,9 +11,6 @@ import { failure, step } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 import type { Target } from "./target.ts";
 import { tempPath } from "./temp_name.ts";
-
-/** How long Windows refuses to remove a file that a scanner has open, at most. */
-const REMOVE_RETRY_MS = 1_000;
 
 /** More collisions, of 62 random bits each, are not an accident. */
 const MAX_NAMES = 16;

@@ -1,7 +1,13 @@
 import { runtime } from "../../runtime/mod.ts";
 import { isRefusal } from "../../runtime/shared/windows_refusal.ts";
+import { clock } from "./clock.ts";
 import { codeOf } from "./errors.ts";
 import { type Call, pause, type Steps } from "./steps.ts";
+
+/** How long a rename over a target that others have open is retried. */
+export const RENAME_RETRY_MS = 8_000;
+/** How long the removal of a temporary file that a scanner has open is retried. */
+export const REMOVE_RETRY_MS = 1_000;
 
 /** With longer pauses, a writer rarely meets a moment without one of two busy readers. */
 const MAX_PAUSE_MS = 8;
@@ -20,7 +26,7 @@ export function* retryRefused(
       yield call;
       return;
     } catch (error) {
-      const now = performance.now();
+      const now = clock.now();
       end ??= now + (runtime.windows ? milliseconds : 0);
       if (!isRefusal(codeOf(error)) || now >= end) throw error;
     }
