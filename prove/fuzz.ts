@@ -113,7 +113,7 @@ export const proveFuzz: Part = async ({ short }) => {
       (given) =>
         // Valid paths, as text or bytes, would be written to.
         typeof given === "string" && !given.includes("\0") && given !== "" ||
-          given instanceof Uint8Array
+          ArrayBuffer.isView(given)
           ? Promise.resolve(true)
           : holds(() => atomicWrite(given as Any, "x")),
     ),
@@ -129,7 +129,13 @@ export const proveFuzz: Part = async ({ short }) => {
   return [tally.row("Arguments are valid, or refused before the disk is touched", "fast-check")];
 };
 
+/** The content as bytes; an array consists of chunks. */
 function bytesOf(content: Any): Uint8Array {
+  if (Array.isArray(content)) {
+    // A surrogate pair may be split between two strings.
+    if (content.every((chunk) => typeof chunk === "string")) return bytesOf(content.join(""));
+    return Uint8Array.from(content.flatMap((chunk) => [...bytesOf(chunk)]));
+  }
   if (typeof content === "string") return new TextEncoder().encode(content);
   if (content instanceof ArrayBuffer) return new Uint8Array(content);
   return new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
