@@ -30,7 +30,7 @@ export interface Attributes {
 /**
  * The mode that a temporary file is created with. Its owner and group may not be the target's yet,
  * so group and others only get the rights that both of them have on the target. More would let
- * someone read the new content who may not read the target.
+ * a user read the new content who cannot read the target.
  */
 export function firstMode({ mode, owner }: Attributes): number | undefined {
   if (mode === undefined) return undefined;
