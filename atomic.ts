@@ -20,7 +20,7 @@
  * @module
  */
 
-import { atCaller } from "./internal/base/errors.ts";
+import { atCaller, atCallerSync } from "./internal/base/errors.ts";
 import { type Checks, isBoolean, isDuration, readOptions } from "./internal/base/options.ts";
 import { absolutePath } from "./internal/base/paths.ts";
 import {
@@ -202,17 +202,12 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: 
  * assert.equal(await readFile(path, "utf8"), "<h1>Hi</h1>");
  * ```
  */
-export async function atomicWrite(
+export function atomicWrite(
   path: string | URL | Uint8Array,
   data: AtomicData,
   options?: AtomicWriteOptions,
 ): Promise<void> {
-  const request = writeRequest(path, readOptions(options, WRITE_OPTIONS));
-  try {
-    await write(request, data);
-  } catch (error) {
-    throw atCaller(error, atomicWrite);
-  }
+  return atCaller(() => write(writeRequest(path, readOptions(options, WRITE_OPTIONS)), data));
 }
 
 /**
@@ -255,11 +250,7 @@ export function atomicWriteSync(
   options?: AtomicWriteSyncOptions,
 ): void {
   const request = writeRequest(path, readOptions(options, WRITE_SYNC_OPTIONS));
-  try {
-    writeSync(request, data);
-  } catch (error) {
-    throw atCaller(error, atomicWriteSync);
-  }
+  atCallerSync(atomicWriteSync, () => writeSync(request, data));
 }
 
 /**
@@ -326,16 +317,14 @@ export class AtomicFile implements AsyncDisposable {
    * await file.commit();
    * ```
    */
-  static async open(
+  static open(
     path: string | URL | Uint8Array,
     options?: AtomicWriteOptions,
   ): Promise<AtomicFile> {
-    try {
+    return atCaller(async () => {
       const request = writeRequest(path, readOptions(options, WRITE_OPTIONS));
       return new AtomicFile(await StreamWriter.open(request));
-    } catch (error) {
-      throw atCaller(error, AtomicFile.open);
-    }
+    });
   }
 
   /** The absolute path of the file that is replaced. */
@@ -393,12 +382,8 @@ export class AtomicFile implements AsyncDisposable {
    * await file.commit();
    * ```
    */
-  async write(chunk: AtomicChunk): Promise<void> {
-    try {
-      await this.#writer.write(chunk);
-    } catch (error) {
-      throw atCaller(error, this.write);
-    }
+  write(chunk: AtomicChunk): Promise<void> {
+    return atCaller(() => this.#writer.write(chunk));
   }
 
   /**
@@ -426,12 +411,8 @@ export class AtomicFile implements AsyncDisposable {
    * await file.commit();
    * ```
    */
-  async commit(): Promise<void> {
-    try {
-      await this.#writer.commit();
-    } catch (error) {
-      throw atCaller(error, this.commit);
-    }
+  commit(): Promise<void> {
+    return atCaller(() => this.#writer.commit());
   }
 
   /**
@@ -455,8 +436,8 @@ export class AtomicFile implements AsyncDisposable {
    * strictEqual(await readFile(path, "utf8"), "old");
    * ```
    */
-  async discard(): Promise<void> {
-    await this.#writer.discard();
+  discard(): Promise<void> {
+    return this.#writer.discard();
   }
 
   /**
@@ -474,8 +455,8 @@ export class AtomicFile implements AsyncDisposable {
    * await using file = await AtomicFile.open(`${dir}/a.txt`);
    * ```
    */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.discard();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.discard();
   }
 }
 
@@ -529,15 +510,11 @@ export function isTempName(name: string): boolean {
  * strictEqual((await sweepTempFiles(dir, { olderThan: 0 })).length, 1);
  * ```
  */
-export async function sweepTempFiles(
+export function sweepTempFiles(
   dir: string | URL | Uint8Array,
   options?: SweepOptions,
 ): Promise<string[]> {
-  try {
-    return await run(sweep(sweepRequest(dir, options)));
-  } catch (error) {
-    throw atCaller(error, sweepTempFiles);
-  }
+  return atCaller(() => run(sweep(sweepRequest(dir, options))));
 }
 
 /**
@@ -568,11 +545,12 @@ export function sweepTempFilesSync(
   dir: string | URL | Uint8Array,
   options?: SweepOptions,
 ): string[] {
-  try {
-    return runSync(sweep(sweepRequest(dir, options)));
-  } catch (error) {
-    throw atCaller(error, sweepTempFilesSync);
-  }
+  const request = sweepRequest(dir, options);
+  let removed: string[] = [];
+  atCallerSync(sweepTempFilesSync, () => {
+    removed = runSync(sweep(request));
+  });
+  return removed;
 }
 
 function sweepRequest(dir: string | URL | Uint8Array, options?: SweepOptions): SweepRequest {

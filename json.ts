@@ -21,7 +21,7 @@
  */
 
 import type { AtomicWriteOptions, AtomicWriteSyncOptions } from "./atomic.ts";
-import { atCaller } from "./internal/base/errors.ts";
+import { atCaller, atCallerSync } from "./internal/base/errors.ts";
 import { type Checks, isFunction, readOptions } from "./internal/base/options.ts";
 import { absolutePath } from "./internal/base/paths.ts";
 import { run, runSync } from "./internal/base/steps.ts";
@@ -31,7 +31,12 @@ import { readInTurn } from "./internal/order/read_turn.ts";
 import { update, updateSync } from "./internal/update/mod.ts";
 import { UPDATE_OPTIONS, UPDATE_SYNC_OPTIONS } from "./internal/update/request.ts";
 import { write, writeSync } from "./internal/write/mod.ts";
-import { WRITE_OPTIONS, WRITE_SYNC_OPTIONS, writeRequest } from "./internal/write/request.ts";
+import {
+  WRITE_OPTIONS,
+  WRITE_SYNC_OPTIONS,
+  type WriteRequest,
+  writeRequest,
+} from "./internal/write/request.ts";
 import type { AtomicUpdateOptions, AtomicUpdateSyncOptions } from "./update.ts";
 
 export { JsonFileError };
@@ -134,17 +139,15 @@ export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonF
  * await rejects(readJson(path, { check }), { name: "JsonFileError" });
  * ```
  */
-export async function readJson<T = unknown>(
+export function readJson<T = unknown>(
   path: string | URL | Uint8Array,
   options?: ReadJsonOptions<T>,
 ): Promise<T | undefined> {
-  try {
+  return atCaller(async () => {
     const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
     const absolute = absolutePath(path);
     return valueOf(absolute, (await run(readInTurn({ path: absolute }))).bytes, check);
-  } catch (error) {
-    throw atCaller(error, readJson);
-  }
+  });
 }
 
 /**
@@ -178,13 +181,13 @@ export function readJsonSync<T = unknown>(
   path: string | URL | Uint8Array,
   options?: ReadJsonOptions<T>,
 ): T | undefined {
-  try {
-    const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
-    const absolute = absolutePath(path);
-    return valueOf(absolute, runSync(readInTurn({ path: absolute })).bytes, check);
-  } catch (error) {
-    throw atCaller(error, readJsonSync);
-  }
+  const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
+  const absolute = absolutePath(path);
+  let value: T | undefined;
+  atCallerSync(readJsonSync, () => {
+    value = valueOf(absolute, runSync(readInTurn({ path: absolute })).bytes, check);
+  });
+  return value;
 }
 
 /**
@@ -227,21 +230,14 @@ export function readJsonSync<T = unknown>(
  * equal(await readFile(path, "utf8"), '{"theme":"dark"}\n');
  * ```
  */
-export async function writeJson(
+export function writeJson(
   path: string | URL | Uint8Array,
   value: unknown,
   options?: WriteJsonOptions,
 ): Promise<void> {
-  try {
-    const { check, indent, ...rest } = readOptions(options, {
-      ...WRITE_OPTIONS,
-      ...FORMAT_OPTIONS,
-    });
-    const request = writeRequest(path, rest);
-    await write(request, textOf(request.path, value, { check, indent }));
-  } catch (error) {
-    throw atCaller(error, writeJson);
-  }
+  return atCaller(() => {
+    return write(...requestOf(path, value, readOptions(options, WRITE_JSON_OPTIONS)));
+  });
 }
 
 /**
@@ -278,16 +274,9 @@ export function writeJsonSync(
   value: unknown,
   options?: WriteJsonSyncOptions,
 ): void {
-  try {
-    const { check, indent, ...rest } = readOptions(options, {
-      ...WRITE_SYNC_OPTIONS,
-      ...FORMAT_OPTIONS,
-    });
-    const request = writeRequest(path, rest);
-    writeSync(request, textOf(request.path, value, { check, indent }));
-  } catch (error) {
-    throw atCaller(error, writeJsonSync);
-  }
+  atCallerSync(writeJsonSync, () => {
+    writeSync(...requestOf(path, value, readOptions(options, WRITE_JSON_SYNC_OPTIONS)));
+  });
 }
 
 /**
@@ -360,24 +349,22 @@ export function writeJsonSync(
  * await rejects(updateJson<unknown>(path, () => ({ theme: 1 }), { check }), TypeError);
  * ```
  */
-export async function updateJson<T = unknown>(
+export function updateJson<T = unknown>(
   path: string | URL | Uint8Array,
   fn: (value: T | undefined) => T | Promise<T>,
   options?: UpdateJsonOptions<T>,
 ): Promise<T> {
-  try {
+  return atCaller(async () => {
     isFunction(fn, "fn");
-    const { check, indent, ...rest } = readOptions<UpdateJsonOptions<T>>(options, {
-      ...UPDATE_OPTIONS,
-      ...FORMAT_OPTIONS,
-    });
+    const { check, indent, ...rest } = readOptions<UpdateJsonOptions<T>>(
+      options,
+      UPDATE_JSON_OPTIONS,
+    );
     const absolute = absolutePath(path);
     const change = new JsonChange<T>(absolute, { check, indent });
     await update(absolute, async (bytes) => change.textFor(await fn(change.read(bytes))), rest);
     return change.result;
-  } catch (error) {
-    throw atCaller(error, updateJson);
-  }
+  });
 }
 
 /**
@@ -424,21 +411,33 @@ export function updateJsonSync<T = unknown>(
   fn: (value: T | undefined) => T,
   options?: UpdateJsonSyncOptions<T>,
 ): T {
-  try {
-    isFunction(fn, "fn");
-    const { check, indent, ...rest } = readOptions<UpdateJsonSyncOptions<T>>(options, {
-      ...UPDATE_SYNC_OPTIONS,
-      ...FORMAT_OPTIONS,
-    });
-    const absolute = absolutePath(path);
-    const change = new JsonChange<T>(absolute, { check, indent });
+  isFunction(fn, "fn");
+  const { check, indent, ...rest } = readOptions<UpdateJsonSyncOptions<T>>(
+    options,
+    UPDATE_JSON_SYNC_OPTIONS,
+  );
+  const absolute = absolutePath(path);
+  const change = new JsonChange<T>(absolute, { check, indent });
+  atCallerSync(updateJsonSync, () => {
     updateSync(absolute, (bytes) => change.textFor(fn(change.read(bytes))), rest);
-    return change.result;
-  } catch (error) {
-    throw atCaller(error, updateJsonSync);
-  }
+  });
+  return change.result;
 }
 
 const READ_OPTIONS: Checks<ReadJsonOptions<unknown>> = { check: isFunction };
 
 const FORMAT_OPTIONS: Checks<JsonFormatOptions> = { ...READ_OPTIONS, indent: isIndent };
+const WRITE_JSON_OPTIONS = { ...WRITE_OPTIONS, ...FORMAT_OPTIONS };
+const WRITE_JSON_SYNC_OPTIONS = { ...WRITE_SYNC_OPTIONS, ...FORMAT_OPTIONS };
+const UPDATE_JSON_OPTIONS = { ...UPDATE_OPTIONS, ...FORMAT_OPTIONS };
+const UPDATE_JSON_SYNC_OPTIONS = { ...UPDATE_SYNC_OPTIONS, ...FORMAT_OPTIONS };
+
+/** The request and the text of a call that writes a value. */
+function requestOf(
+  path: string | URL | Uint8Array,
+  value: unknown,
+  { check, indent, ...options }: WriteJsonOptions,
+): [WriteRequest, string] {
+  const request = writeRequest(path, options);
+  return [request, textOf(request.path, value, { check, indent })];
+}

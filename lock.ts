@@ -24,7 +24,7 @@
  * @module
  */
 
-import { atCaller } from "./internal/base/errors.ts";
+import { atCaller, atCallerSync } from "./internal/base/errors.ts";
 import { type Checks, isFileName, isFunction, readOptions } from "./internal/base/options.ts";
 import { absolutePath, joinPath } from "./internal/base/paths.ts";
 import { run, runSync } from "./internal/base/steps.ts";
@@ -125,13 +125,11 @@ export class DirLock implements Disposable, AsyncDisposable {
    * lock.release();
    * ```
    */
-  static async acquire(dir: string | URL | Uint8Array, options?: AcquireOptions): Promise<DirLock> {
-    const request = lockRequest(dir, readOptions(options, ACQUIRE_OPTIONS));
-    try {
+  static acquire(dir: string | URL | Uint8Array, options?: AcquireOptions): Promise<DirLock> {
+    return atCaller(async () => {
+      const request = lockRequest(dir, readOptions(options, ACQUIRE_OPTIONS));
       return new DirLock(await run(acquire(request)));
-    } catch (error) {
-      throw atCaller(error, DirLock.acquire);
-    }
+    });
   }
 
   /**
@@ -161,17 +159,15 @@ export class DirLock implements Disposable, AsyncDisposable {
    * lock?.release();
    * ```
    */
-  static async tryAcquire(
+  static tryAcquire(
     dir: string | URL | Uint8Array,
     options?: TryAcquireOptions,
   ): Promise<DirLock | null> {
-    const request = lockRequest(dir, readOptions(options, TRY_OPTIONS));
-    try {
+    return atCaller(async () => {
+      const request = lockRequest(dir, readOptions(options, TRY_OPTIONS));
       const hold = await run(tryAcquire(request));
       return hold === undefined ? null : new DirLock(hold);
-    } catch (error) {
-      throw atCaller(error, DirLock.tryAcquire);
-    }
+    });
   }
 
   /**
@@ -207,11 +203,8 @@ export class DirLock implements Disposable, AsyncDisposable {
    */
   static acquireSync(dir: string | URL | Uint8Array, options?: AcquireSyncOptions): DirLock {
     const request = lockRequest(dir, readOptions(options, ACQUIRE_SYNC_OPTIONS));
-    try {
-      return new DirLock(runSync(acquire(request)));
-    } catch (error) {
-      throw atCaller(error, DirLock.acquireSync);
-    }
+    const hold = atCallerSync(DirLock.acquireSync, () => runSync(acquire(request)));
+    return new DirLock(hold);
   }
 
   /**
@@ -246,12 +239,8 @@ export class DirLock implements Disposable, AsyncDisposable {
     options?: TryAcquireOptions,
   ): DirLock | null {
     const request = lockRequest(dir, readOptions(options, TRY_OPTIONS));
-    try {
-      const hold = runSync(tryAcquire(request));
-      return hold === undefined ? null : new DirLock(hold);
-    } catch (error) {
-      throw atCaller(error, DirLock.tryAcquireSync);
-    }
+    const hold = atCallerSync(DirLock.tryAcquireSync, () => runSync(tryAcquire(request)));
+    return hold === undefined ? null : new DirLock(hold);
   }
 
   /** Whether the lock has been released. */
@@ -305,8 +294,7 @@ export class DirLock implements Disposable, AsyncDisposable {
   verify(): void {
     const hold = holdOf(this)!;
     runtime.refreshDir(hold.dir, hold.id);
-    if (isHeld(hold)) return;
-    throw atCaller(new LockLostError(this.path), this.verify);
+    if (!isHeld(hold)) throw new LockLostError(this.path);
   }
 
   /**
@@ -381,12 +369,7 @@ export async function withDirLock<T>(
   options?: AcquireOptions,
 ): Promise<T> {
   isFunction(fn, "fn");
-  let lock: DirLock;
-  try {
-    lock = await DirLock.acquire(dir, options);
-  } catch (error) {
-    throw atCaller(error, withDirLock);
-  }
+  const lock = await DirLock.acquire(dir, options);
   // Not `using`, which Node before 20.4 and Jest 29 cannot run.
   try {
     return await fn(lock);
@@ -435,13 +418,14 @@ export interface LockHoldersOptions {
  * lock.release();
  * ```
  */
-// deno-lint-ignore require-await -- so that bad arguments reject, as in the other calls
-export async function lockHolders(
+export function lockHolders(
   dir: string | URL | Uint8Array,
   options?: LockHoldersOptions,
 ): Promise<number[] | null> {
-  const { lockFileName = LOCK_FILE_NAME } = readOptions(options, HOLDERS_OPTIONS);
-  return runtime.lockHolders(joinPath(absolutePath(dir), lockFileName));
+  return atCaller(() => {
+    const { lockFileName = LOCK_FILE_NAME } = readOptions(options, HOLDERS_OPTIONS);
+    return runtime.lockHolders(joinPath(absolutePath(dir), lockFileName));
+  });
 }
 
 const HOLDERS_OPTIONS: Checks<LockHoldersOptions> = { lockFileName: isFileName };

@@ -25,7 +25,7 @@ import type {
   AtomicWriteOptions,
   AtomicWriteSyncOptions,
 } from "./atomic.ts";
-import { atCaller } from "./internal/base/errors.ts";
+import { atCaller, atCallerSync } from "./internal/base/errors.ts";
 import { readOptions } from "./internal/base/options.ts";
 import { update, updateSync } from "./internal/update/mod.ts";
 import { UPDATE_OPTIONS, UPDATE_SYNC_OPTIONS } from "./internal/update/request.ts";
@@ -104,16 +104,12 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  * equal(await readFile(path, "utf8"), "2");
  * ```
  */
-export async function atomicUpdate(
+export function atomicUpdate(
   path: string | URL | Uint8Array,
   fn: (current: Uint8Array | null) => AtomicData | null | Promise<AtomicData | null>,
   options?: AtomicUpdateOptions,
 ): Promise<void> {
-  try {
-    await update(path, fn, readOptions(options, UPDATE_OPTIONS));
-  } catch (error) {
-    throw atCaller(error, atomicUpdate);
-  }
+  return atCaller(() => update(path, fn, readOptions(options, UPDATE_OPTIONS)));
 }
 
 /**
@@ -164,9 +160,8 @@ export function atomicUpdateSync(
   fn: (current: Uint8Array | null) => AtomicDataSync | null,
   options?: AtomicUpdateSyncOptions,
 ): void {
-  try {
-    updateSync(path, fn, readOptions(options, UPDATE_SYNC_OPTIONS));
-  } catch (error) {
-    throw atCaller(error, atomicUpdateSync);
-  }
+  atCallerSync(
+    atomicUpdateSync,
+    () => updateSync(path, fn, readOptions(options, UPDATE_SYNC_OPTIONS)),
+  );
 }

@@ -45,12 +45,34 @@ export function withContext(
 }
 
 /**
- * The error with the stack of the code that called the public function `call`: the runtimes have no
- * frame, or only ours, for what fails after an `await`. Call it in the function's own `catch`.
+ * Does the work of a public function, which must return the promise without `await`. An error gets
+ * the stack of the function's caller: the runtimes have no frame, or only ours, for what fails after
+ * an `await`.
  *
  * Once only: an error that passes through a function of the caller keeps the stack it has there.
  */
-export function atCaller(error: unknown, call: unknown): unknown {
+export async function atCaller<T>(work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw withoutFrames(error, atCaller);
+  }
+}
+
+/**
+ * The same for the synchronous function `call`, which must not end with it: Bun drops the frame of a
+ * call in tail position, and would find no `call` in the stack.
+ */
+export function atCallerSync<T>(call: unknown, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw withoutFrames(error, call);
+  }
+}
+
+/** Removes the frames of `call`, and of what it called, from an error of the library. */
+function withoutFrames(error: unknown, call: unknown): unknown {
   if (ownErrors.delete(Object(error))) captureStackTrace?.(error as object, call);
   return error;
 }
