@@ -96,7 +96,7 @@ export interface SweepOptions {
 export interface AtomicWriteError extends Error {
   /** The system's name for the failure, such as `"ENOSPC"`. */
   code: string;
-  /** The step that failed: `"lstat"`, `"open"`, `"write"`, `"fsync"`, `"rename"` and so on. */
+  /** The step that failed: `"inspect"`, `"open"`, `"write"`, `"fsync"`, `"rename"` and so on. */
   step: string;
   /** The path of the write. */
   target: string;

@@ -94,11 +94,10 @@ export function sleep(
 
 /** Keeps a promise that is rejected as an argument from ending the program when it fails. */
 export function ignoreFailure(value: unknown): void {
-  const { then } = Object(value) as { then?: unknown };
-  if (typeof then === "function") Promise.resolve(value).catch(() => {});
+  if (isPromise(value)) Promise.resolve(value).catch(() => {});
 }
 
 /** Whether a call's result has to be awaited. */
 export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
-  return typeof (value as { then?: unknown } | undefined)?.then === "function";
+  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
 }

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { dirname } from "@std/path/dirname";
 import { runtime } from "../../runtime/mod.ts";
 import type { FileInfo } from "../../runtime/types.ts";
@@ -64,7 +65,7 @@ export function isCurrent({ info, copy }: FileVersion, path: string): boolean {
     const now = runtime.sync.stat(path);
     if (now === undefined || info === undefined) return now === info;
     return now.id === info.id && now.size === info.size && now.exactMtime === info.exactMtime &&
-      (copy === undefined || areEqual(copy, runtime.sync.readFile(path)));
+      (copy === undefined || Buffer.compare(copy, runtime.sync.readFile(path)) === 0);
   } catch {
     return false; // The next read reports what is wrong.
   }
@@ -103,10 +104,4 @@ function* readOnce(path: string, opener: Opener): Steps<FileVersion> {
     if (codeOf(error) === "ENOENT") return { bytes: null };
     throw error;
   }
-}
-
-function areEqual(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

@@ -1,3 +1,5 @@
+import { Buffer } from "node:buffer";
+
 /** Small chunks are gathered up to this size: without, a million chunks of one byte took 36 s. */
 const CHUNK_BUFFER_BYTES = 64 * 1024;
 
@@ -20,7 +22,9 @@ export class ChunkBuffer {
       this.#high = text.slice(end);
       return this.#encoder.encode(text.slice(0, end));
     }
-    return this.#high === "" || chunk.byteLength === 0 ? chunk : joined(this.endText(), chunk);
+    return this.#high === "" || chunk.byteLength === 0
+      ? chunk
+      : Buffer.concat([this.endText(), chunk]);
   }
 
   /** The bytes of a first half that stays alone; empty if there is none. */
@@ -45,13 +49,6 @@ export class ChunkBuffer {
     this.#used = 0;
     return bytes;
   }
-}
-
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(first.byteLength + second.byteLength);
-  bytes.set(first);
-  bytes.set(second, first.byteLength);
-  return bytes;
 }
 
 function endsInHighSurrogate(text: string): boolean {

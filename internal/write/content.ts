@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import { untilAborted } from "../base/abort.ts";
 import { opened, type Opener } from "../base/opened.ts";
 import { kindOf } from "../base/options.ts";
@@ -135,19 +136,8 @@ function viewOf(data: unknown): Uint8Array | undefined {
     if (isEmpty && "length" in data) Uint8Array.prototype.keys.call(data);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     // Other threads can change shared memory during the write, and file calls refuse it.
-    return isArrayBuffer(data.buffer) ? bytes : bytes.slice();
+    return types.isArrayBuffer(data.buffer) ? bytes : bytes.slice();
   }
-  return isArrayBuffer(data) ? new Uint8Array(data) : undefined;
-}
-
-const byteLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")!.get!;
-
-/** Not by class, which differs in other realms, nor by tag, which any object and Proxy can have. */
-function isArrayBuffer(value: unknown): value is ArrayBuffer {
-  try {
-    byteLength.call(value);
-    return true;
-  } catch {
-    return false;
-  }
+  // Not by class, which differs in other realms, nor by tag, which any object and Proxy can have.
+  return types.isArrayBuffer(data) ? new Uint8Array(data) : undefined;
 }

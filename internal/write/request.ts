@@ -94,11 +94,11 @@ export interface WriteRequest extends Opener {
   /** Absolute. */
   readonly path: string;
   readonly durability: Durability;
-  readonly mode: number | undefined;
+  readonly mode?: number;
   /** What to do with what is at the path: a link is followed or replaced; anything is refused. */
   readonly existing: "follow" | "replace" | "refuse";
   readonly parents: boolean;
-  readonly fallback: "in-place" | undefined;
+  readonly fallback?: "in-place";
   /** Throws if the lock under which the content was made has been lost. */
   readonly verify?: (path: string) => void;
   /** The path of the call, whose queue the write joins: a link to {@linkcode WriteRequest.path}. */
@@ -107,26 +107,16 @@ export interface WriteRequest extends Opener {
 
 /** The request of a call, from options that were read. */
 export function writeRequest(path: PathArgument, options: AtomicWriteOptions): WriteRequest {
-  const {
-    durability = "consistent",
-    mode,
-    createNew = false,
-    symlinks = "follow",
-    parents = false,
-    fallback,
-    signal,
-  } = options;
-  if (createNew && fallback !== undefined) {
+  const { createNew = false, symlinks = "follow", ...others } = options;
+  if (createNew && options.fallback !== undefined) {
     throw new RangeError("'fallback' and 'createNew' cannot be combined");
   }
   return {
+    durability: "consistent",
+    parents: false,
+    ...others,
     path: absolutePath(path),
-    durability,
-    mode,
     existing: createNew ? "refuse" : symlinks,
-    parents,
-    fallback,
-    signal,
     descriptors: { waitedMs: 0 },
   };
 }

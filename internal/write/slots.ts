@@ -1,4 +1,4 @@
-import { onAbort } from "../base/abort.ts";
+import { untilAborted } from "../base/abort.ts";
 import { LinkedList } from "../base/linked_list.ts";
 import { sharedState } from "../base/shared_state.ts";
 import type { Steps } from "../base/steps.ts";
@@ -31,16 +31,10 @@ function enter(signal: AbortSignal | undefined): Promise<void> | undefined {
     slots().used++;
     return undefined;
   }
-  return new Promise((resolve, reject) => {
-    const place = waiting.push(() => {
-      stopListening();
-      resolve();
-    });
-    const stopListening = onAbort(signal, () => {
-      waiting.remove(place);
-      stopListening();
-      reject(signal!.reason);
-    });
+  const turn = new Promise<void>((resolve) => void waiting.push(resolve));
+  return untilAborted(turn, signal).catch((error) => {
+    turn.then(leave); // It keeps its place, and passes the slot on.
+    throw error;
   });
 }
 

@@ -25,17 +25,13 @@ export interface Target extends Found {
   readonly attributes: Attributes;
 }
 
-/** The call that failed, for the error's `step`. */
-export type OnStep = (name: "lstat" | "stat" | "readlink" | "check") => void;
-
 /** Inspects what is to be replaced, and creates its directory if that is requested. */
 export function* prepareTarget(request: WriteRequest): Steps<Target> {
-  let step = "lstat";
   let found: Found;
   try {
-    found = findTarget(request.path, request.existing, (name) => step = name);
+    found = findTarget(request.path, request.existing);
   } catch (error) {
-    throw failure(error, request, step);
+    throw failure(error, request, "inspect");
   }
   const { path, info } = found;
   const owner = info?.kind === "file" && !runtime.windows ? info : undefined;
@@ -55,26 +51,18 @@ export function* prepareTarget(request: WriteRequest): Steps<Target> {
  * Finds the regular file that a path names or will name. Throws if something else is there, or with
  * `"refuse"` if anything is. The calls are synchronous, since the kernel answers them from memory.
  */
-export function findTarget(
-  path: string,
-  existing: "follow" | "replace" | "refuse",
-  onStep: OnStep = () => {},
-): Found {
+export function findTarget(path: string, existing: WriteRequest["existing"]): Found {
   for (let tries = 1; tries <= MAX_TRIES; tries++) {
-    onStep("lstat");
     const info = runtime.sync.lstat(path);
-    onStep("check");
     mustNameFile(path, info);
     if (existing === "refuse" && info !== undefined) {
       throw runtime.error("EEXIST", "File exists", path);
     }
     if (info?.kind !== "symlink" || existing === "replace") return regular(path, info);
-    onStep("stat");
     // By the kernel first, which may refuse to follow: in sticky directories, fs.protected_symlinks
     // does not let another user's link choose the file, but readlink(2) would.
     const meant = runtime.sync.stat(path);
-    const found = follow(path, onStep);
-    onStep("check");
+    const found = follow(path);
     mustNameFile(found.path, found.info);
     if (found.info?.id === meant?.id) return regular(found.path, found.info);
     // The links changed in between, or lead to a file without a name (/proc/self/fd/N).
@@ -82,17 +70,14 @@ export function findTarget(
   throw runtime.error("ESTALE", "A symbolic link changed, or leads to a file without a name", path);
 }
 
-function follow(path: string, onStep: OnStep): Found {
+function follow(path: string): Found {
   for (let links = 0;; links++) {
-    onStep("lstat");
     const info = runtime.sync.lstat(path);
     if (info?.kind !== "symlink") return { path, info };
-    onStep("readlink");
     if (links === MAX_LINKS) {
       throw runtime.error("ELOOP", "Too many levels of symbolic links", path);
     }
-    const to = runtime.sync.readLink(path);
-    path = resolveFrom(dirname(path), to);
+    path = resolveFrom(dirname(path), runtime.sync.readLink(path));
   }
 }
 

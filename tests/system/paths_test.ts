@@ -165,24 +165,6 @@ for (const [what, write] of writes) {
       }),
     { skip: isWindows && "other codes on Windows" },
   );
-
-  test(`${what} writes at a path of 4,095 bytes`, () =>
-    inTempDir(async (dir) => {
-      // Its name has 60 bytes: the one of a temporary file must not have more.
-      let deep = dir;
-      for (let room; (room = 4095 - 61 - deep.length) > 0;) {
-        deep += `/${"d".repeat(room > 300 ? 200 : room > 200 ? 100 : room - 1)}`;
-      }
-      const file = `${deep}/${"f".repeat(60)}`;
-      assertEquals(file.length, 4095);
-      fs.mkdirSync(deep, { recursive: true });
-      const done = await write(file) as AtomicFile | undefined;
-      if (done !== undefined) {
-        await done.write("x");
-        await done.commit();
-      }
-      assertEquals([text(file), list(deep)], ["x", [path.basename(file)]]);
-    }), { skip: process.platform !== "linux" && "known for Linux" });
 }
 
 test("options that are an array are rejected", () =>
