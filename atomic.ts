@@ -46,14 +46,14 @@ export type AtomicChunk = string | ArrayBuffer | ArrayBufferView;
  * Content of a file, in memory: one chunk or a synchronous iterable of chunks, such as an array or
  * a generator.
  *
- * The iterable is read to its end within the call. All its strings are one text: a surrogate pair
- * may be split.
+ * The iterable is read to its end within the call. Its strings form one text: a surrogate pair may
+ * be split between two of them.
  */
 export type AtomicDataSync = AtomicChunk | Iterable<AtomicChunk>;
 
 /**
- * Content of a file: in memory, or a source that is read chunk by chunk and never held in memory as
- * a whole.
+ * Content of a file: data in memory, or a source that is read chunk by chunk and never held in
+ * memory as a whole.
  *
  * A stream of `node:stream` is an `AsyncIterable`. Pass a stream as soon as you have it: other code
  * can read it too, by `on("data")` or `pipe()`, but if some of its content has been read before the
@@ -68,18 +68,17 @@ export type AtomicData =
 /** Options for {@linkcode sweepTempFiles} and {@linkcode sweepTempFilesSync}. */
 export interface SweepOptions {
   /**
-   * Minimum time since a temporary file was last written, in milliseconds. Choose more than the
-   * longest write takes.
+   * Minimum time since a temporary file was last written, in milliseconds. It must be longer than
+   * your longest write takes.
    *
-   * With 0 all temporary files are removed, even if their times are in the future because the
-   * clock was set back or a file server's clock is ahead. Use it only while nothing is writing.
+   * 0 removes all temporary files, even those that are dated in the future because the clock was
+   * set back or a file server's clock is ahead. Use it only while nothing is writing.
    *
    * @default {3_600_000}
    */
   olderThan?: number;
   /**
-   * Whether to sweep the directories below the directory too. Links to directories are not
-   * followed.
+   * Whether to sweep all subdirectories too. Links to directories are not followed.
    *
    * @default {false}
    */
@@ -106,14 +105,15 @@ export interface AtomicWriteError extends Error {
    */
   replaced: boolean;
   /**
-   * A file with all of the new content, if copying it over the target failed (option `fallback`) and
-   * the target may contain a mixture.
+   * The path of a file with all of the new content, if copying it over the target failed (option
+   * `fallback`) and the target may contain a mixture of old and new.
    */
   temp?: string;
 }
 
 /**
- * Whether an error is an {@linkcode AtomicWriteError}: a file call of a write failed.
+ * Returns whether an error is an {@linkcode AtomicWriteError}, which means that a system call of a
+ * write failed.
  *
  * @param error The error that was thrown.
  * @returns Whether it is such an error.
@@ -150,14 +150,14 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: 
  *
  * If the write fails, the target keeps the old content and the temporary file is removed.
  *
- * Calls on one path take effect in the order of the calls, within one thread; a stream takes effect
- * when it ends. Consecutive waiting calls with the same options are coalesced: only the newest is
- * written, and the others resolve with it. If it fails, the next newest is written instead. A Blob of less than 2 GiB is read into
- * memory when its turn comes; a larger one counts as a stream.
+ * Within one thread, calls on one path take effect in call order; a stream takes effect when it
+ * ends. Consecutive waiting calls with the same options are coalesced: only the newest is written,
+ * and the others resolve with it. If it fails, the next newest is written instead. A Blob of less
+ * than 2 GiB is read into memory when its turn comes; a larger one is treated as a stream.
  *
- * The directory must exist, unless `parents` is true. Bytes must not be changed until the promise is
+ * The directory must exist, unless `parents` is true. Do not change bytes until the promise has
  * settled: if they are transferred, detached or resized, the write fails. A hard link to the old
- * file keeps the old content, and extended attributes and access control lists are not kept.
+ * file keeps the old content; extended attributes and access control lists are lost.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
  * is a symbolic link, they are required for the directory of the file that it points to, and
@@ -171,7 +171,7 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: 
  * @param options Durability, mode, and what to do with an existing file.
  * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
- * @throws {AtomicWriteError} If a file call fails, with the class and `code` of the runtime's error:
+ * @throws {AtomicWriteError} If a system call fails: the runtime's own error class, with its `code`.
  * `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device, `ELOOP` if
  * symbolic links form a cycle, `EEXIST` if something exists and `createNew` is true.
  * @throws {DOMException} The reason of `signal` when it is aborted.
@@ -215,9 +215,9 @@ export function atomicWrite(
  * {@linkcode atomicWrite}.
  *
  * It first completes the pending calls of {@linkcode atomicWrite} on the path synchronously, and so
- * takes effect after them. It throws `EBUSY`, and changes nothing, while a Blob, which cannot be
- * read synchronously, is being written to the path, or while another write copies over the file in place
- * (option `fallback`). Await that write first.
+ * takes effect after them. It throws `EBUSY`, and changes nothing, while a Blob is being written to
+ * the path, because a Blob cannot be read synchronously, or while another write copies over the file
+ * in place (option `fallback`). Await that write first.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
  * is a symbolic link, they are required for the directory of the file that it points to, and
@@ -228,7 +228,7 @@ export function atomicWrite(
  * @param options Durability, mode, and what to do with an existing file.
  * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
- * @throws {AtomicWriteError} If a file call fails, with the class and `code` of the runtime's error:
+ * @throws {AtomicWriteError} If a system call fails: the runtime's own error class, with its `code`.
  * `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device, `ELOOP` if
  * symbolic links form a cycle, `EEXIST` if something exists and `createNew` is true.
  *
@@ -296,11 +296,11 @@ export class AtomicFile implements AsyncDisposable {
    * `--allow-read` for the link.
    *
    * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
-   * @param options Durability, mode and the treatment of existing files. If `signal` is aborted, the
-   * replacement is discarded.
+   * @param options Durability, mode, and what to do with an existing file. If `signal` is aborted,
+   * the replacement is discarded.
    * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
-   * @throws {AtomicWriteError} If a file call fails: the runtime's own error class, with
+   * @throws {AtomicWriteError} If a system call fails: the runtime's own error class, with
    * its `code`, as for {@linkcode atomicWrite}.
    * @throws {DOMException} The reason of `signal` when it is aborted.
    * @returns The file to write to and commit.
@@ -336,7 +336,7 @@ export class AtomicFile implements AsyncDisposable {
    * A stream that writes its chunks as {@linkcode AtomicFile.write} does.
    *
    * Closing it does not commit, so that a pipe that ends early publishes nothing. Aborting it
-   * discards the replacement. If it was used, it must be closed before the commit; a pipe closes
+   * discards the replacement. A stream that was used must be closed before the commit; a pipe closes
    * it at its end.
    *
    * @example Usage
@@ -359,14 +359,15 @@ export class AtomicFile implements AsyncDisposable {
    * Appends a chunk. Calls that are not awaited take effect in order; their order with chunks of
    * {@linkcode AtomicFile.writable} is undefined, unless one is awaited before the other.
    *
-   * Small chunks are copied and gathered: the promise resolves immediately, and if they cannot be
+   * Small chunks are copied into a buffer: the promise resolves immediately, and if they cannot be
    * written, a later call fails. After a failure the replacement is discarded, so that nothing
-   * incomplete can be committed. All strings are one text: a surrogate pair may be split.
+   * incomplete can be committed. The strings form one text: a surrogate pair may be split between
+   * two of them.
    *
    * @param chunk The content to append. It must not be changed until the promise has settled.
    * @throws {TypeError} If the chunk has the wrong type, or the file is already committed or
    * discarded.
-   * @throws {AtomicWriteError} If a file call fails.
+   * @throws {AtomicWriteError} If a system call fails.
    * @throws {DOMException} The reason of `signal` when it is aborted.
    * @returns A promise that resolves when the chunk is written or copied.
    *
@@ -389,14 +390,14 @@ export class AtomicFile implements AsyncDisposable {
   /**
    * Publishes the replacement: renames the temporary file over the file.
    *
-   * If {@linkcode AtomicFile.writable} is being closed, the commit waits for it. If it was written
-   * to, or a pipe or a writer still holds it, and nothing has closed it, the commit throws a
+   * If {@linkcode AtomicFile.writable} is being closed, the commit waits for it. If the stream was
+   * written to, or a pipe or a writer still holds it, and nothing has closed it, the commit throws a
    * `TypeError`, and the replacement stays open.
    *
    * @throws {TypeError} If the file is already committed or discarded, or its `writable` is not
    * closed.
-   * @throws {AtomicWriteError} If a file call fails, for an earlier write too. The replacement is
-   * then discarded.
+   * @throws {AtomicWriteError} If a system call fails, including one of an earlier write. The
+   * replacement is then discarded.
    * @throws {DOMException} The reason of `signal` when it is aborted.
    * @returns A promise that resolves when the file is replaced, with the requested durability.
    *
@@ -416,8 +417,8 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Discards the replacement and removes the temporary file. It can be called at any time and
-   * repeatedly; after {@linkcode AtomicFile.commit} it does nothing.
+   * Discards the replacement and removes the temporary file. It can be called at any time, and is
+   * idempotent; after {@linkcode AtomicFile.commit} it does nothing.
    *
    * @returns A promise that resolves when the temporary file is removed.
    *
@@ -441,7 +442,8 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Discards the replacement unless it is committed, for `await using`.
+   * Discards the replacement unless it was committed; called at the end of the scope of an
+   * `await using` variable.
    *
    * @returns A promise that resolves when the temporary file is removed.
    *
@@ -484,13 +486,13 @@ export function isTempName(name: string): boolean {
  * Removes the temporary files that killed processes left in a directory.
  *
  * It removes regular files whose name {@linkcode isTempName} accepts and that were last written
- * more than `olderThan` ago, never links or directories. Files that cannot be removed stay; with
- * `recursive`, directories below that cannot be read are skipped.
+ * more than `olderThan` ago, never links or directories. Files that cannot be removed stay. With
+ * `recursive`, subdirectories that cannot be read are skipped.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
  * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param options How old a file must be, and whether to sweep the directories below.
+ * @param options How old a file must be, and whether to sweep subdirectories.
  * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {RangeError} If `olderThan` is negative.
  * @throws {Error} If the directory cannot be read: the runtime's own error class, with
@@ -524,7 +526,7 @@ export function sweepTempFiles(
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
  * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param options How old a file must be, and whether to sweep the directories below.
+ * @param options How old a file must be, and whether to sweep subdirectories.
  * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {RangeError} If `olderThan` is negative.
  * @throws {Error} If the directory cannot be read: the runtime's own error class, with
@@ -558,7 +560,7 @@ function sweepRequest(dir: string | URL | Uint8Array, options?: SweepOptions): S
     options,
     SWEEP_OPTIONS,
   );
-  // A file may be dated in the future, so no time would do for 0.
+  // A file may be dated in the future, so 0 cannot be a limit in time.
   const before = olderThan === 0 ? Infinity : Date.now() - olderThan;
   return { dir: absolutePath(dir), before, recursive };
 }

@@ -44,8 +44,8 @@ export { JsonFileError };
 /** Options for {@linkcode readJson} and {@linkcode readJsonSync}. */
 export interface ReadJsonOptions<T> {
   /**
-   * Receives the value of the file, and returns it, converts it, or throws if it is invalid: a
-   * schema's `parse`, or any function. It must not return a promise.
+   * Receives the value of the file and returns it, unchanged or converted, or throws if it is
+   * invalid: a schema's `parse`, or any function. It must not return a promise.
    */
   check?: (value: unknown) => T;
 }
@@ -56,8 +56,8 @@ export interface JsonFormatOptions {
    * The indentation of each level: a number of spaces from 0 to 10, or a string of at most 10
    * spaces and tabs. 0 and "" put everything on one line.
    *
-   * The default is 2, or for {@linkcode updateJson} the indentation of the existing file, if that
-   * has at most 10 characters.
+   * The default is 2. {@linkcode updateJson} keeps the indentation of the existing file, unless it
+   * is longer than 10 characters.
    */
   indent?: number | string;
   /**
@@ -92,12 +92,12 @@ export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonF
 /**
  * Reads the value of a JSON file; undefined if there is no file.
  *
- * It takes no lock: a file that is replaced atomically is always complete. Earlier writes of this
- * process to the file are completed first. A byte order mark is skipped. Integers beyond 2^53 are
+ * It takes no lock: a file that is replaced atomically is always complete. It first waits for
+ * earlier writes of this thread to the file. A byte order mark is skipped. Integers beyond 2^53 are
  * rounded, and numbers beyond 1.8e308 become Infinity, as in `JSON.parse()`: store such values as
  * strings. The file is read into memory and parsed in one go, which blocks the thread.
  *
- * Requires `--allow-read` permission for the file, and for a symbolic link that leads to it.
+ * Requires `--allow-read` permission for the file and, if the path is a symbolic link, for the link.
  *
  * @typeParam T The result of `check`; without one, the value is assumed to have this type.
  *
@@ -154,7 +154,7 @@ export function readJson<T = unknown>(
  * Reads the value of a JSON file; undefined if there is no file. The synchronous form of
  * {@linkcode readJson}.
  *
- * Requires `--allow-read` permission for the file, and for a symbolic link that leads to it.
+ * Requires `--allow-read` permission for the file and, if the path is a symbolic link, for the link.
  *
  * @typeParam T The result of `check`; without one, the value is assumed to have this type.
  *
@@ -201,8 +201,9 @@ export function readJsonSync<T = unknown>(
  * and a class instance without properties or `toJSON()`, such as a Map or a promise that was not
  * awaited.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
- * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
+ * is a symbolic link, they are required for the directory of the file that it points to, and
+ * `--allow-read` for the link.
  *
  * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param value The value.
@@ -244,8 +245,9 @@ export function writeJson(
  * Atomically replaces the content of a file with the JSON of a value, or creates the file. The
  * synchronous form of {@linkcode writeJson}.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file; for a
- * symbolic link those for the directory of the file that it points to, and `--allow-read` for it.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
+ * is a symbolic link, they are required for the directory of the file that it points to, and
+ * `--allow-read` for the link.
  *
  * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param value The value.
@@ -290,19 +292,19 @@ export function writeJsonSync(
  * stays as it is. Its indentation, line breaks and byte order mark are kept. If `fn` returns an
  * equal value, nothing is written.
  *
- * Values that JSON cannot represent are refused, as by {@linkcode writeJson}. Integers beyond 2^53
- * are rounded when they are read. A number beyond 1.8e308 is read as Infinity, which cannot be
- * written: replace it.
+ * Like {@linkcode writeJson}, it refuses values that JSON cannot represent. Integers beyond 2^53 are
+ * rounded when they are read. A number beyond 1.8e308 is read as Infinity, which cannot be written:
+ * replace it.
  *
- * Requires the permissions of {@linkcode atomicUpdate}: `--allow-read` and `--allow-write` for the
- * directory of the file; for a symbolic link those for the directory of the file that it points to,
- * and `--allow-read` for it.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
+ * is a symbolic link, they are required for the directory of the file that it points to, and
+ * `--allow-read` for the link.
  *
  * @typeParam T The type of the value. Without `check`, the value that is read is assumed to have it.
  *
  * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param fn Receives the value, or undefined if there is no file, and returns the new value: another
- * one, or the same, modified or not.
+ * @param fn Receives the value, or undefined if there is no file, and returns the new value, which
+ * can be the one that it received, modified or not.
  * @param options The options of {@linkcode atomicUpdate}, and how to check and indent the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
  * represent what `fn` returns, such as the undefined of a forgotten `return`.
@@ -371,15 +373,15 @@ export function updateJson<T = unknown>(
  * Changes the value of a JSON file by a function, `fn`, which may run more than once: the
  * synchronous form of {@linkcode updateJson}.
  *
- * Requires the permissions of {@linkcode atomicUpdate}: `--allow-read` and `--allow-write` for the
- * directory of the file; for a symbolic link those for the directory of the file that it points to,
- * and `--allow-read` for it.
+ * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
+ * is a symbolic link, they are required for the directory of the file that it points to, and
+ * `--allow-read` for the link.
  *
  * @typeParam T The type of the value. Without `check`, the value that is read is assumed to have it.
  *
  * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param fn Receives the value, or undefined if there is no file, and returns the new value: another
- * one, or the same, modified or not; not a promise.
+ * @param fn Receives the value, or undefined if there is no file, and returns the new value, which
+ * can be the one that it received, modified or not. It must not return a promise.
  * @param options The options of {@linkcode atomicUpdateSync}, and how to check and indent the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
  * represent what `fn` returns, such as a promise, or the undefined of a forgotten `return`.

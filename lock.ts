@@ -50,12 +50,12 @@ export type { AcquireOptions, AcquireSyncOptions, TryAcquireOptions };
 /**
  * The lock on a directory, held until it is released.
  *
- * {@linkcode DirLock.release} frees it, so does the end of a `using` variable's scope, and so does
- * the kernel when the process ends, however it ends. Garbage collection does not free it. Child
+ * {@linkcode DirLock.release} frees it, as does the end of a `using` variable's scope. The kernel
+ * frees it when the process ends, however it ends. Garbage collection does not free it, and child
  * processes do not inherit it.
  *
  * The lock is not re-entrant: a program that holds it and acquires it again waits for itself. After
- * 10 seconds of such a wait the library warns.
+ * 10 seconds of such a wait, the library prints a warning.
  *
  * @see {@link https://man7.org/linux/man-pages/man2/flock.2.html} for what the kernel does
  *
@@ -97,9 +97,9 @@ export class DirLock implements Disposable, AsyncDisposable {
    * Waits until the directory's lock is free and takes it. Missing directories and a missing lock
    * file are created.
    *
-   * A thread's calls are served in their order, consecutive shared ones together. Among processes,
-   * the kernel decides. A call that waits keeps the process alive: to give up, pass `timeout` or
-   * `signal`.
+   * Within one thread, calls are served in order, and consecutive shared ones together. Between
+   * processes, the order is undefined. A call that waits keeps the process alive: to give up, pass
+   * `timeout` or `signal`.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
@@ -110,8 +110,8 @@ export class DirLock implements Disposable, AsyncDisposable {
    * @throws {LockTimeoutError} If the lock is not free within `timeout`.
    * @throws {DOMException} The reason of `signal` when it is aborted.
    * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
-   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system has no
-   * locks.
+   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system does not
+   * support locks.
    * @returns The lock.
    *
    * @example Usage
@@ -143,9 +143,9 @@ export class DirLock implements Disposable, AsyncDisposable {
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
    * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
-   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system has no
-   * locks.
-   * @returns The lock, or null if another holder has it or a call in this thread waits for it.
+   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system does not
+   * support locks.
+   * @returns The lock, or null if it is held or a call in this thread is waiting for it.
    *
    * @example Usage
    * ```ts
@@ -183,11 +183,12 @@ export class DirLock implements Disposable, AsyncDisposable {
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
    * @throws {LockTimeoutError} If the lock is not free within `timeout`.
-   * @throws {DeadlockError} If this thread itself holds the lock, so that it would never be free,
-   * or on Deno already waits for it, so that it might be the next holder.
+   * @throws {DeadlockError} If this thread itself holds the lock, which it could not release while
+   * it is blocked. On Deno also if this thread is already waiting for the lock, because that wait
+   * could get the lock first.
    * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
-   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system has no
-   * locks.
+   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system does not
+   * support locks.
    * @returns The lock.
    *
    * @example Usage
@@ -218,9 +219,9 @@ export class DirLock implements Disposable, AsyncDisposable {
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
    * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
-   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system has no
-   * locks.
-   * @returns The lock, or null if another holder has it or a call in this thread waits for it.
+   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system does not
+   * support locks.
+   * @returns The lock, or null if it is held or a call in this thread is waiting for it.
    *
    * @example Usage
    * ```ts
@@ -272,8 +273,8 @@ export class DirLock implements Disposable, AsyncDisposable {
    * before the last step of long work.
    *
    * If the lock file or the directory was removed or replaced, other programs can lock the new
-   * file. On a network file system, it does not notice that this machine was cut off and its locks
-   * were given to others (docs/platforms/several-machines.md).
+   * file. On a network file system, this check does not notice that the server has lost contact with
+   * this machine and granted its locks to others (docs/platforms/several-machines.md).
    *
    * Requires `--allow-read` permission for the directory.
    *
@@ -341,13 +342,13 @@ export class DirLock implements Disposable, AsyncDisposable {
  *
  * @typeParam T What the function returns.
  * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param fn The function to call while the lock is held. It gets the lock.
+ * @param fn The function to call while the lock is held. It receives the lock.
  * @param options Shared or exclusive, and how long to wait.
  * @throws {TypeError} If an argument has the wrong type or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
  * @throws {LockTimeoutError} If the lock is not free within `timeout`.
  * @throws {DOMException} The reason of `signal` when it is aborted.
- * @throws {Error} If the lock file cannot be created, opened or locked, and what `fn` throws.
+ * @throws {Error} If the lock file cannot be created, opened or locked, and whatever `fn` throws.
  * @returns What the function returns.
  *
  * @example Usage
@@ -389,21 +390,20 @@ export interface LockHoldersOptions {
 }
 
 /**
- * Returns the ids of the processes that hold a directory's lock. It is for messages to people: the
- * answer may be outdated when it is read, so a program must not decide by it.
+ * Returns the ids of the processes that hold a directory's lock. Use them in messages, not in
+ * decisions: the answer may already be outdated when you read it.
  *
  * Only Linux reports holders, in `/proc/locks`, and only processes in the caller's pid namespace.
  * On network file systems, holders on other machines cannot be seen.
  *
- * Requires `--allow-read` permission for the directory, and all permissions for an answer: Deno
- * allows access to `/proc` only then. It never prompts.
+ * Requires `--allow-read` permission for the directory. On Deno without all permissions, the result
+ * is null, because `/proc` cannot be read. It never prompts.
  *
  * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param options Which lock file.
  * @throws {TypeError} If an argument has the wrong type or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
- * @returns The process ids, an empty array if the lock is free, or null if the holders are not
- * known.
+ * @returns The process ids, an empty array if the lock is free, or null if the holders are unknown.
  * @see {@link https://man7.org/linux/man-pages/man5/proc_locks.5.html} for what Linux reports
  *
  * @example Usage

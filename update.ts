@@ -55,19 +55,19 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  * Readers need no lock. If `fn` throws, the file stays as it is.
  *
  * A writer that does not take the lock, such as an editor, is noticed: if the file changed after it
- * was read, it is read again and `fn` is called again. The call fails with `ESTALE` and leaves the
- * other writer's file in place when that has happened ten times, or when `fn` returned a stream, an
- * iterable or a Blob, which may not be readable twice. So read a request body or standard input
- * before the call, and do not write the file itself in `fn`. A change in the last moment before the
- * rename, about 0.2 ms, can still be lost.
+ * was read, it is read again and `fn` is called again. If that has happened ten times, or if `fn`
+ * returned a stream, an iterable or a Blob, which may not be readable twice, the call fails with
+ * `ESTALE` and leaves the other writer's file in place. So read a request body or standard input
+ * before the call, and do not write to the file itself in `fn`. A change in the last 0.2 ms or so
+ * before the rename can still be lost.
  *
- * If the path is a symbolic link that is followed, the lock is that of the directory of the file it
- * points to. The directory is created if it is missing.
+ * If the path is a symbolic link that is followed, the lock is that of the directory that contains
+ * the link's target. The directory is created if it is missing.
  *
  * The lock is not re-entrant. To update another file of the same directory in `fn`, acquire the lock
  * first and pass it to both calls as the option `lock`. Updates of one file under the same held lock
- * run one after another, so `fn` must not wait for another update of its own file. Nothing is written
- * if the lock is released or lost in the meantime.
+ * run one after another, so `fn` must not wait for another update of its own file. If the lock is
+ * released or lost in the meantime, nothing is written.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
  * is a symbolic link, they are required for the directory of the file that it points to, and
@@ -76,8 +76,8 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn Receives the bytes of the file, or null if there is none, and returns the new content,
  * or null to leave the file as it is.
- * @param options The options of {@linkcode atomicWrite}, and `lock`. An abort of `signal` also ends
- * the wait for the lock or for `fn`; a lock acquired by the call stays held until `fn` has ended.
+ * @param options The options of {@linkcode atomicWrite}, and `lock`. Aborting `signal` also ends the
+ * wait for the lock or for `fn`; a lock acquired by the call stays held until `fn` has ended.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or `fn` does not
  * return data.
  * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or
@@ -85,7 +85,7 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  * @throws {LockTimeoutError} If the lock was not free within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new content was in place.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
- * its `code`. `ESTALE` if others kept changing the file: then `tries` is how often `fn` was called.
+ * its `code`. `ESTALE` if others kept changing the file; `tries` is how often `fn` was called.
  * @throws {DOMException} The reason of `signal` when it is aborted.
  * @throws {Error} If the file cannot be read or locked, and whatever `fn` throws.
  * @returns A promise that resolves when the new content is in place.
@@ -116,7 +116,7 @@ export function atomicUpdate(
  * Changes a file by a function, `fn`, which may run more than once: the synchronous form of
  * {@linkcode atomicUpdate}.
  *
- * It first completes the earlier writes of the path, and blocks the thread until the lock is free.
+ * It first completes the earlier writes to the path, and blocks the thread until the lock is free.
  * If one of those writes is of a Blob, which cannot be read synchronously, the call fails with
  * `EBUSY`. It cannot complete an earlier {@linkcode atomicUpdate}: one that waits for its lock runs
  * later, and one that holds the lock makes this call fail. `fn` must not return a promise.
@@ -137,7 +137,7 @@ export function atomicUpdate(
  * @throws {LockLostError} If the lock was released or lost before the new content was in place.
  * @throws {DeadlockError} If this thread holds the lock itself, or on Deno already waits for it.
  * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
- * its `code`. `ESTALE` if others kept changing the file: then `tries` is how often `fn` was called.
+ * its `code`. `ESTALE` if others kept changing the file; `tries` is how often `fn` was called.
  * @throws {Error} If the file cannot be read or locked, and whatever `fn` throws.
  *
  * @example Usage

@@ -7,8 +7,8 @@ interface Waits {
 const waitsOn = new WeakMap<AbortSignal, Waits>();
 
 /**
- * Calls `listener` when a signal is aborted, until the returned function is called. A signal gets one
- * listener however many waits there are, because Node 20 warns of a leak from the eleventh on.
+ * Calls `listener` when a signal is aborted, until the returned function is called. All waits on a
+ * signal share one listener, because Node 20 warns of a leak when a signal has more than ten.
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (signal === undefined) return () => {};
@@ -30,7 +30,7 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
   };
 }
 
-/** Throws the reason of an aborted signal. Not every polyfill has `throwIfAborted()` itself. */
+/** Throws the reason of an aborted signal. Not every polyfill has `throwIfAborted()`. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw signal.reason;
 }

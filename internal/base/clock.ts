@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
 
-/** What the library uses of the clock and the timers. */
+/** The parts of the clock and the timers that the library uses. */
 interface Clock {
   /** Milliseconds of a clock that is never set back. */
   now(): number;
@@ -12,7 +12,7 @@ interface Clock {
 }
 
 /**
- * The clock and the timers as they are when the library is loaded: a program's fake timers must not
+ * The clock and the timers, captured when the library is loaded: a program's fake timers must not
  * stop a wait for another process. Our own tests replace the members.
  */
 export const clock: Clock = {

@@ -4,7 +4,7 @@ import { codeOf } from "./errors.ts";
 import { sharedState } from "./shared_state.ts";
 import type { Steps } from "./steps.ts";
 
-/** How often other programs may create or remove a directory that is being created. */
+/** How many attempts to create a directory while other programs create or remove it too. */
 const MAX_TRIES = 10;
 
 /**
@@ -13,7 +13,7 @@ const MAX_TRIES = 10;
  */
 const unsynced = sharedState("unsynced/1", () => new Set<string>());
 
-/** Creates a directory and its missing parents; `sync`: for {@linkcode syncNames}. */
+/** Creates a directory and its missing parents; with `sync`, records them for {@linkcode syncNames}. */
 export function* makeDirectories(directory: string, sync: boolean): Steps<void> {
   for (let tries = 1;; tries++) {
     let path = directory;
@@ -37,7 +37,7 @@ export function* makeDirectories(directory: string, sync: boolean): Steps<void> 
   }
 }
 
-/** The outermost first. */
+/** The directories of a path that do not exist, the outermost first. */
 function missingDirectories(directory: string): string[] {
   const missing: string[] = [];
   for (let path = directory; runtime.sync.stat(path) === undefined; path = dirname(path)) {
@@ -48,8 +48,8 @@ function missingDirectories(directory: string): string[] {
 }
 
 /**
- * Gets the name of a file onto the disk, and the names of the directories above it that this thread
- * created: each is in the directory that `sync` is called with.
+ * Syncs the name of a file, and the names of the directories above it that this thread created, by
+ * calling `sync` with each name's parent directory.
  */
 export function* syncNames(file: string, sync: (directory: string) => Steps<void>): Steps<void> {
   for (let path = file, parent = dirname(path); parent !== path; parent = dirname(path)) {

@@ -10,12 +10,12 @@ export function failedWith(error: unknown, codes: ReadonlySet<string>): boolean 
   return codes.has(codeOf(error) ?? "");
 }
 
-/** V8 and JavaScriptCore have it, but not all versions of the types declare it. */
+/** V8 and JavaScriptCore have this method, but not all versions of the types declare it. */
 const { captureStackTrace } = Error as {
   captureStackTrace?: (error: object, above?: unknown) => void;
 };
 
-/** Errors that the library made or gave context to, and whose stack it may replace. */
+/** Errors that the library created or added context to, and whose stack it may replace. */
 const ownErrors = new WeakSet<object>();
 
 /** Marks an error as the library's own, for {@linkcode atCaller}. */
@@ -25,9 +25,9 @@ export function own<T extends Error>(error: T): T {
 }
 
 /**
- * Puts what failed before the message of a failed system call, what to do about it after the
- * message, and `facts` on the error. Its class and `code` stay. Other errors stay as they are: those
- * that have context already, and a permission that Deno denied, which has no `code`.
+ * Adds context to the error of a failed system call: `what` failed before its message, a `hint` after
+ * it, and `facts` as properties. Its class and `code` stay. Errors that already have context, and
+ * those of a permission that Deno denied, which have no `code`, are left unchanged.
  */
 export function withContext(
   error: unknown,
@@ -39,17 +39,17 @@ export function withContext(
   if (code === undefined || ownErrors.has(error as object)) return error;
   const failed = own(error as Error);
   failed.message = `${what}: ${failed.message}${hint}`;
-  // The stack begins with the message, and was rendered before this one.
+  // The stack includes the message, and was rendered with the old one.
   captureStackTrace?.(failed);
   return Object.assign(failed, { code, ...facts });
 }
 
 /**
- * Does the work of a public function, which must return the promise without `await`. An error gets
- * the stack of the function's caller: the runtimes have no frame, or only ours, for what fails after
- * an `await`.
+ * Does the work of a public function, which must return this promise without `await`. An error gets
+ * the stack of the function's caller: for failures after an `await`, the runtimes have no frames, or
+ * only the library's.
  *
- * Once only: an error that passes through a function of the caller keeps the stack it has there.
+ * It changes an error only once: one that passes through a callback of the caller keeps that stack.
  */
 export async function atCaller<T>(work: () => T | Promise<T>): Promise<T> {
   try {
@@ -60,8 +60,8 @@ export async function atCaller<T>(work: () => T | Promise<T>): Promise<T> {
 }
 
 /**
- * The same for the synchronous function `call`, which must not end with it: Bun drops the frame of a
- * call in tail position, and would find no `call` in the stack.
+ * The same for the synchronous function `call`, which must not call it in tail position: Bun drops
+ * the frame of such a caller, and would find no `call` in the stack.
  */
 export function atCallerSync<T>(call: unknown, work: () => T): T {
   try {

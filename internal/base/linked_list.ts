@@ -22,7 +22,7 @@ export class LinkedList<T> {
     return this.last = place;
   }
 
-  /** Does nothing if the value has left already. */
+  /** Does nothing if the value has already left. */
   remove(place: Place<T>): void {
     if (!place.listed) return;
     place.listed = false;

@@ -4,9 +4,9 @@ import { clock } from "./clock.ts";
 import { codeOf } from "./errors.ts";
 import { call, pause, type Steps } from "./steps.ts";
 
-/** How long an operation waits for file descriptors in all. */
+/** How long an operation waits for file descriptors in total. */
 const MAX_WAIT_MS = 60_000;
-/** The same for one that blocks the thread, and with it the code that could close files. */
+/** The same for a synchronous operation, which also blocks the code that could close files. */
 const MAX_SYNC_WAIT_MS = 1_000;
 const MAX_PAUSE_MS = 50;
 
@@ -15,7 +15,7 @@ export interface Opener {
   readonly signal?: AbortSignal | undefined;
   /** When the operation times out, by `clock.now()`. */
   readonly deadline?: number;
-  /** How long it has waited for descriptors so far: one budget, however many files it opens. */
+  /** How long it has waited for descriptors so far: all files that it opens share one budget. */
   readonly descriptors: { waitedMs: number };
 }
 
@@ -38,7 +38,7 @@ export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T
       if (!lacksDescriptors(error)) throw error;
       const leftMs = (isSync ? MAX_SYNC_WAIT_MS : MAX_WAIT_MS) - descriptors.waitedMs;
       const waitMs = Math.min(pauseMs, leftMs, deadline - clock.now());
-      // After the deadline too: the lock's holder is not to blame.
+      // Even after the deadline, report EMFILE: the lock's holder is not to blame.
       if (waitMs <= 0) throw error;
       yield* pause(waitMs, signal);
       throwIfAborted(signal);

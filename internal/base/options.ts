@@ -4,7 +4,7 @@ import { faultOnWindows } from "./windows_names.ts";
 /** Throws a TypeError or RangeError if `value` is not valid for the option `name`. */
 export type Check = (value: unknown, name: string) => void;
 
-/** Not `Object.hasOwn`: dnt would add a polyfill for it to the package. */
+/** Not `Object.hasOwn`, for which dnt would add a polyfill to the package. */
 const isOwn = Object.prototype.hasOwnProperty;
 
 /** A file system may store half of a surrogate pair in a name as something else, or not at all. */
@@ -25,7 +25,7 @@ export function readOptions<T extends object>(
   const read: Partial<T> = {};
   if (options === undefined) return read as T;
   const names = Object.keys(checks) as (keyof T & string)[];
-  // By the tag: a Map or an AbortSignal has no option as its own property, so none is unknown.
+  // By the tag: a Map or an AbortSignal has no own properties, so the loop below would accept it.
   if (Object.prototype.toString.call(options) !== "[object Object]") {
     throw new TypeError(
       `${what} must be an object such as { ${names[0]}: … }: received ${kindOf(options)}`,
@@ -35,7 +35,7 @@ export function readOptions<T extends object>(
     if (isOwn.call(checks, name)) continue;
     throw new TypeError(`Unknown option '${name}': the options are ${names.join(", ")}`);
   }
-  // By name, so that options count that are inherited, not enumerable, or made up by a Proxy.
+  // By name, to include options that are inherited, not enumerable, or made up by a Proxy.
   for (const name of names) {
     const value = options[name];
     if (value === undefined) continue;
@@ -92,7 +92,7 @@ export const isMode: Check = (value, name) => {
     const hint = mode > 0o7777 ? ". Pass only the permission bits: mode & 0o7777" : "";
     throw new RangeError(`'${name}' must be an integer from 0 to 0o7777: received ${value}${hint}`);
   }
-  // Decimal 644 is 0o1204, with a sticky bit that means nothing on a file.
+  // Decimal 644 is 0o1204, which nobody means: a file's sticky bit has no effect.
   if (/^[67][0-7]{2}$/.test(String(value))) {
     throw new RangeError(`'${name}' must be octal: received ${value}, did you mean 0o${value}?`);
   }

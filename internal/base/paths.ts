@@ -15,8 +15,8 @@ const WINDOWS_SYNTAX: boolean = isAbsolute("C:\\");
 /**
  * The absolute form of a path, resolved from the current working directory.
  *
- * `..` is kept: after a link to a directory only the kernel knows what it means. Windows folds it
- * before it looks, and so do we there.
+ * `..` is kept: after a link to a directory, only the kernel knows what it means. Windows resolves
+ * `..` before it opens the path, and so does this function there.
  */
 export function absolutePath(path: PathArgument): string {
   const given = textOf(path);
@@ -30,7 +30,7 @@ export function absolutePath(path: PathArgument): string {
   return absolute;
 }
 
-/** A URL is known by its `href`, since one of another realm is not an instance of our class. */
+/** A URL is recognized by its `href`, since one of another realm is not an instance of our class. */
 function textOf(path: unknown): string {
   if (typeof path === "string") {
     // Almost certainly the `href` of a URL, not a directory named "file:".
@@ -62,18 +62,21 @@ function textOfBytes(bytes: ArrayBufferView): string {
   }
 }
 
-/** The target of `path`, seen from `directory`, an absolute path: as for a symbolic link there. */
+/** Resolves `path` from `directory`, an absolute path, as the kernel does for a link in it. */
 export function resolveFrom(
   directory: string,
   path: string,
   windows: boolean = WINDOWS_SYNTAX,
 ): string {
-  if (!windows) return isAbsolute(path) ? path : joinPath(directory, path);
-  // Windows takes it literally, dots included.
+  if (!windows) {
+    if (isAbsolute(path)) return path;
+    return path === "." ? directory : joinPath(directory, path.replace(/^(?:\.\/+)+/, ""));
+  }
+  // Windows takes such a path literally, dots included.
   if (/^[\\/]{2}\?[\\/]/.test(path)) return path;
   const [drive = ""] = /^[a-z]:(?![\\/])/i.exec(path) ?? [];
   const isOwn = directory.toUpperCase().startsWith(drive.toUpperCase());
-  // Each drive has its own working directory, which the runtimes do not report: so from its root.
+  // Each drive has its own working directory, which the runtimes do not report: use the root.
   const resolved = win32.resolve(isOwn ? directory : `${drive}\\`, path);
   return /[\\/]$/.test(path) && !resolved.endsWith("\\") ? `${resolved}\\` : resolved;
 }
@@ -95,8 +98,7 @@ export function joinPath(directory: string, name: string): string {
 }
 
 /**
- * A key that all spellings of a path share. Two files can share one too, and then merely wait for
- * each other.
+ * A key that all spellings of a path share. If two files share one, they merely wait for each other.
  */
 export function pathKey(path: string): string {
   const folded = /[/\\]\.{0,2}(?:[/\\]|$)/.test(path) ? normalize(path) : path;

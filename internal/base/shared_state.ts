@@ -6,7 +6,7 @@ const PREFIX = "@aperture/atomic/";
  * State that all copies of this module in one program share: the ES module and the CommonJS one, or
  * a second installation of the same version. Threads and realms have their own.
  *
- * @param name Names the state, with a number that grows with every change of its shape.
+ * @param name The state's name, and a number that is incremented with every change of its shape.
  * @param make Creates the state for the first copy that needs it.
  */
 export function sharedState<T>(name: string, make: () => T): () => T {
@@ -23,7 +23,7 @@ export function sharedState<T>(name: string, make: () => T): () => T {
 
 let warned = false;
 
-/** Warns once if another version has state of the same subject, which it does not share. */
+/** Warns once if another version has incompatible state of the same name, which is not shared. */
 function warnOfOtherVersion(name: string, holder: object): void {
   const subject = PREFIX + name.slice(0, name.indexOf("/") + 1);
   const isOther = (key: symbol) => {

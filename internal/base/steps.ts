@@ -3,11 +3,11 @@ import type { Awaitable, FileSystem } from "../../runtime/types.ts";
 import { onAbort } from "./abort.ts";
 import { clock } from "./clock.ts";
 
-/** A file call, made with the file system that it is given: the asynchronous or the synchronous. */
+/** A file call, made with the asynchronous or the synchronous file system that it receives. */
 export type Call = (fs: FileSystem, isSync: boolean) => unknown;
 
 /**
- * Policy as a sequence of file calls, written once as a generator. {@linkcode run} and
+ * An operation as a sequence of file calls, written once as a generator. {@linkcode run} and
  * {@linkcode runSync} execute it and pass each call the asynchronous or the synchronous file
  * system. Also known as a trampoline, or (in redux-saga and gensync) as yielding effects.
  *
@@ -22,7 +22,7 @@ export type Call = (fs: FileSystem, isSync: boolean) => unknown;
  */
 export type Steps<T> = Generator<Call, T, unknown>;
 
-/** `yield*` it for a call's result. If the result is not needed, `yield` the call: it is cheaper. */
+/** A call whose result is needed: `yield*` it. Otherwise `yield` the call itself, which is cheaper. */
 export function* call<T>(make: (fs: FileSystem, isSync: boolean) => Awaitable<T>): Steps<T> {
   return (yield make) as T;
 }
@@ -70,8 +70,8 @@ export function runSync<T>(steps: Steps<T>): T {
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * Resolves after `milliseconds`, which can be Infinity, or as soon as the signal is aborted, or what
- * `expose` receives is called.
+ * Resolves after `milliseconds`, which can be Infinity, or as soon as the signal is aborted or the
+ * function that `expose` receives is called.
  */
 export function sleep(
   milliseconds: number,
@@ -92,7 +92,7 @@ export function sleep(
   });
 }
 
-/** Keeps a promise that is rejected as an argument from ending the program when it fails. */
+/** Keeps a promise that was refused as an argument from ending the program if it rejects. */
 export function ignoreFailure(value: unknown): void {
   if (isPromise(value)) Promise.resolve(value).catch(() => {});
 }

@@ -1,12 +1,12 @@
-// A device has its name in every directory and with any extension.
+// A device name is reserved in every directory and with any extension.
 // https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 const DEVICE = /^(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[1-9¹²³]) *(?:\.|$)/i;
 // deno-lint-ignore no-control-regex
 const REFUSED = /[<>"|?*:\x00-\x1f]/;
 
 /**
- * What is wrong with a file name on Windows, where Deno and Node would create different files for
- * it, or none; undefined if it is valid.
+ * Returns what is wrong with a file name on Windows, for which Deno and Node would create different
+ * files, or none; undefined if it is valid.
  */
 export function faultOnWindows(name: string): string | undefined {
   if (REFUSED.test(name)) return "has a character that Windows does not allow in names";

@@ -9,12 +9,12 @@ export const RENAME_RETRY_MS = 8_000;
 /** How long the removal of a temporary file that a scanner has open is retried. */
 export const REMOVE_RETRY_MS = 1_000;
 
-/** With longer pauses, a writer rarely meets a moment without one of two busy readers. */
+/** With longer pauses, a writer rarely hits a moment when neither of two busy readers has it open. */
 const MAX_PAUSE_MS = 8;
 
 /**
- * A call that Windows may refuse for a while because a scanner, an indexer or a reader has the file
- * open. It is retried there for `milliseconds`, with `check` before each retry.
+ * Makes a call that Windows may refuse temporarily because a scanner, an indexer or a reader has the
+ * file open. On Windows it is retried for `milliseconds`, with `check` before each retry.
  */
 export function* retryRefused(
   milliseconds: number,

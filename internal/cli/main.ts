@@ -1,8 +1,9 @@
 import { realpathSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { codeOf } from "../base/errors.ts";
 import type { Command } from "./arguments.ts";
-import { EX_IOERR, ExitError, UsageError } from "./errors.ts";
+import { EX_IOERR, EX_UNAVAILABLE, ExitError, UsageError } from "./errors.ts";
 import { HELP } from "./help.ts";
 import { holders } from "./holders.ts";
 import { lock } from "./lock.ts";
@@ -27,7 +28,9 @@ export async function main([name, ...args]: readonly string[]): Promise<number> 
     const message = error instanceof Error ? error.message : String(error);
     complain(message.replace("'parents: true'", "--parents"));
     if (error instanceof UsageError) complain("See 'aperture-atomic --help'");
-    return error instanceof ExitError ? error.exitCode : EX_IOERR;
+    if (error instanceof ExitError) return error.exitCode;
+    // koffi cannot be loaded.
+    return /^ERR_(?:MODULE|DLOPEN)_/.test(codeOf(error) ?? "") ? EX_UNAVAILABLE : EX_IOERR;
   }
 }
 

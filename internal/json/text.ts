@@ -1,4 +1,5 @@
 import { own } from "../base/errors.ts";
+import { kindOf } from "../base/options.ts";
 import { JsonFileError } from "./error.ts";
 import { findError } from "./syntax.ts";
 
@@ -133,7 +134,7 @@ function checkValue(whole: unknown, path: string): boolean {
       const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
       // A Map, a Set, or a Promise that was not awaited.
       if (!isPlain && Object.keys(value).length === 0) {
-        throw refused(key, `a ${value.constructor?.name || "class instance"}`, "would become {}");
+        throw refused(key, kindOf(value), "would become {}");
       }
     }
     around.push(value);

@@ -1,3 +1,4 @@
+import process from "node:process";
 import { own } from "../base/errors.ts";
 
 /**
@@ -36,10 +37,14 @@ export class LockTimeoutError extends Error {
    * @param holders The ids of the processes that hold the lock, or null if they are not known.
    */
   constructor(path: string, timeout: number, holders: number[] | null = null) {
-    const holder = holders?.length ? `process ${holders.join(", ")} holds it` : "it is held";
+    const names = holders?.map((pid) => pid === process.pid ? `${pid} (this process)` : pid);
+    const holder = names?.length ? `process ${names.join(", ")} holds it` : "it is held";
     super(
       `Cannot lock '${path}': ${holder}, and it was not free within ${timeout} ms. ` +
-        "Try again later, or wait longer with a higher 'timeout'",
+        "Try again later, or wait longer with a higher 'timeout'" +
+        (holders?.includes(process.pid)
+          ? ". To update a file while you hold the lock, pass it on with the option { lock }"
+          : ""),
     );
     this.path = path;
     this.timeout = timeout;

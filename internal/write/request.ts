@@ -12,10 +12,11 @@ export interface AtomicWriteSyncOptions {
    *
    * - `"none"`: a crash of the process. After a power cut the file may have the old or the new
    *   content, or be empty or torn.
-   * - `"consistent"`: also a power cut, after which the file has either the old content or the new,
-   *   complete. The new content is synced (`fsync(2)`) before the rename.
+   * - `"consistent"`: also a power cut, after which the file has either the complete old content or
+   *   the complete new content. The new content is synced (`fsync(2)`) before the rename. Bun on
+   *   macOS is an exception: its fsync leaves data in the drive's cache.
    * - `"durable"`: like `"consistent"`, but the file has the new content after a power cut. The
-   *   directory is synced after the rename too, where the file system supports it.
+   *   directory is also synced after the rename, where the file system supports it.
    *
    * @default {"consistent"}
    */
@@ -25,10 +26,10 @@ export interface AtomicWriteSyncOptions {
    *
    * Code that used `fs.writeFile(path, data, { mode: 0o644 })` and relied on a umask of 077 must
    * pass `0o600`. By default, a file that is replaced keeps its permission bits, and a new one gets
-   * `0o666` minus the umask. Ignored on Windows.
+   * `0o666` minus the umask. On Windows, `mode` is ignored.
    *
-   * In either case, a file that is replaced keeps its owner and group if the process may set them.
-   * If it may not, the group gets no more rights than others have, and set-id bits are dropped.
+   * In either case, a replaced file keeps its owner and group if the process may set them. Otherwise
+   * the group gets no more rights than others have, and set-id bits are dropped.
    */
   mode?: number;
   /**
@@ -39,14 +40,14 @@ export interface AtomicWriteSyncOptions {
    */
   createNew?: boolean;
   /**
-   * What to do if the path is a symbolic link: `"follow"` writes the file that it points to, which
-   * may not exist yet; `"replace"` puts a regular file in the link's place.
+   * What to do if the path is a symbolic link: `"follow"` writes to the file that it points to, which
+   * may not exist yet; `"replace"` replaces the link with a regular file.
    *
    * @default {"follow"}
    */
   symlinks?: "follow" | "replace";
   /**
-   * Create the file's directory and its parents if they are missing. On Deno, that requires
+   * Create the file's directory and its parents if they are missing. On Deno, this requires
    * `--allow-read` for the innermost directory that exists.
    *
    * @default {false}
@@ -55,11 +56,11 @@ export interface AtomicWriteSyncOptions {
   /**
    * What to do if the file cannot be replaced because it is a mount point, such as a single file
    * that is mounted into a container. `"in-place"` copies the new content over it; by default the
-   * write fails with `EBUSY`. It has no effect on Windows, which has no such mounts.
+   * write fails with `EBUSY`. The option has no effect on Windows, which has no such mounts.
    *
    * The copy is **not atomic**: readers may see a mixture of old and new content. Before it starts,
-   * the new content is on the disk as `.{name}.{16 hexadecimal digits}.kept` next to the file. It
-   * stays there if the copy fails or the process is killed; the error's `temp` has its path.
+   * the new content is saved as `.{name}.{16 hexadecimal digits}.kept` next to the file. That file
+   * remains if the copy fails or the process is killed; the error's `temp` is its path.
    *
    * The copy does not change the mode of a mounted file: if `mode` differs from it, the write fails
    * with `EBUSY`. Use `chmod` first.
@@ -73,7 +74,7 @@ export interface AtomicWriteOptions extends AtomicWriteSyncOptions {
   signal?: AbortSignal;
 }
 
-/** Checks of the options of a synchronous write. */
+/** Checks the options of a synchronous write. */
 export const WRITE_SYNC_OPTIONS: Checks<AtomicWriteSyncOptions> = {
   durability: isOneOf("none", "consistent", "durable"),
   mode: isMode,
@@ -83,7 +84,7 @@ export const WRITE_SYNC_OPTIONS: Checks<AtomicWriteSyncOptions> = {
   fallback: isOneOf("in-place"),
 };
 
-/** Checks of the options of a write. */
+/** Checks the options of a write. */
 export const WRITE_OPTIONS: Checks<AtomicWriteOptions> = {
   ...WRITE_SYNC_OPTIONS,
   signal: isSignal,
@@ -101,7 +102,7 @@ export interface WriteRequest extends Opener {
   readonly fallback?: "in-place";
   /** Throws if the lock under which the content was made has been lost. */
   readonly verify?: (path: string) => void;
-  /** The path of the call, whose queue the write joins: a link to {@linkcode WriteRequest.path}. */
+  /** The path as the caller gave it, whose queue the write joins: it may be a link to `path`. */
   readonly calledAs?: string;
 }
 

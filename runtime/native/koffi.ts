@@ -30,7 +30,9 @@ export function loadKoffi(): Koffi {
   for (const from of [...files, process.argv[1], process.execPath]) {
     if (!isFile(from)) continue;
     try {
-      return nodeModule.createRequire(from)("koffi");
+      const koffi = nodeModule.createRequire(from)("koffi");
+      if (typeof koffi?.load === "function") return koffi;
+      throw new Error("it has no function load()");
     } catch (error) {
       if (!isMissing(error)) throw notLoaded(error, files[0]);
       failure = error;
@@ -44,7 +46,7 @@ const OWN_FILE = /[\\/](runtime[\\/]native[\\/]koffi\.[jt]s|(esm|script)[\\/]com
 
 /** The error for one of four causes, and what to do about it. */
 function notLoaded(cause: unknown, file: string | undefined): Error {
-  const { code, message } = cause as Error & { code?: unknown };
+  const { code, message = String(cause) } = Object(cause) as Error & { code?: unknown };
   let why: string;
   if (code === "ERR_DLOPEN_DISABLED" || code === "ERR_ACCESS_DENIED") {
     why = "which Node is not allowed to load: pass --allow-addons and an --allow-fs-read that " +

@@ -57,7 +57,10 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
         [{ a: { toJSON: () => ({ b: NaN }) } }, "NaN at 'a.b' would become null"],
         [new Map([[1, 2]]), "a Map would become {}"],
         [{ all: new Set([1]) }, "a Set at 'all' would become {}"],
-        [{ later: Promise.resolve(1) }, "a Promise at 'later' would become {}"],
+        [
+          { later: Promise.resolve(1) },
+          "a Promise (is an `await` missing?) at 'later' would become {}",
+        ],
         [new Private(), "a Private would become {}"],
         [{ at: new Date(NaN) }, "an invalid Date at 'at' would become null"],
         [{ all: cycle }, "a reference to an object around it at 'all[0]' is not JSON"],

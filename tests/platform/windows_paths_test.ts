@@ -21,8 +21,11 @@ test("resolveFrom() on Windows resolves like path.win32.resolve()", () => {
   assertEquals(from("C:\\work", "\\"), "C:\\");
 });
 
-test("resolveFrom() leaves `..` to the kernel when not on Windows", () => {
+test("resolveFrom() drops a leading `.` and leaves `..` to the kernel when not on Windows", () => {
   if (isWindows) return;
+  for (const path of ["a", "./a", ".//./a"]) assertEquals(resolveFrom("/base", path), "/base/a");
+  assertEquals(resolveFrom("/base", "."), "/base");
+  assertEquals(resolveFrom("/base", ".a/./b"), "/base/.a/./b");
   assertEquals(resolveFrom("/base", "../foo"), "/base/../foo");
   assertEquals(resolveFrom("/base", "/a/../b"), "/a/../b");
   assertEquals(resolveFrom("/base", "C:foo", false), "/base/C:foo");

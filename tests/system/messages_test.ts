@@ -2,6 +2,7 @@
 import { assertStringIncludes } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import process from "node:process";
 import { Readable } from "node:stream";
 import { pathToFileURL } from "node:url";
 import {
@@ -20,6 +21,7 @@ import {
   atomicWriteSync,
   DirLock,
   lockHolders,
+  LockTimeoutError,
   sweepTempFiles,
   sweepTempFilesSync,
   withDirLock,
@@ -299,6 +301,14 @@ const locks: Mistake[] = [
     "Cannot lock 'DIR/.aperture.lock'",
     "'timeout'",
   ],
+  [
+    "a lock that this process holds",
+    (_, dir) => {
+      throw new LockTimeoutError(dir, 1, [process.pid, 1]);
+    },
+    `'DIR': process ${process.pid} (this process), 1 holds it, and it was not free within 1 ms`,
+    "pass it on with the option { lock }",
+  ],
 ];
 
 const updates: Mistake[] = [
@@ -348,7 +358,12 @@ const json: Mistake[] = [
   ["a bigint", (file) => writeJsonSync(file, { a: 1n }), "a bigint at 'a' is not JSON: convert it"],
   ["a function", (file) => writeJson(file, { a: () => {} }), "a function at 'a' would be left out"],
   ["a Map", (file) => writeJson(file, { a: new Map() }), "a Map at 'a' would become {}"],
-  ["a promise", (file) => writeJson(file, Promise.resolve(1)), "a Promise would become {}"],
+  ["an Error", (file) => writeJson(file, new Error("x")), "as JSON: an Error would become {}"],
+  [
+    "a promise",
+    (file) => writeJson(file, Promise.resolve(1)),
+    "a Promise (is an `await` missing?) would become {}",
+  ],
   ["spaces", (file) => (writeJson as Untyped)(file, 1, { spaces: 2 }), "Unknown option 'spaces'"],
   ["indent: 11", (file) => writeJson(file, 1, { indent: 11 }), "'indent' must be an integer"],
   ["the arguments of JSON.stringify()", (file) => {
@@ -360,7 +375,7 @@ const json: Mistake[] = [
   }, "'fn' must be a function: received an object"],
   ["updateJsonSync() with an async function", (file) => {
     return updateJsonSync(file, () => Promise.resolve(1));
-  }, "a Promise would become {}"],
+  }, "a Promise (is an `await` missing?) would become {}"],
   ["an encoding for readJsonSync()", (file) => {
     return readJsonSync(file, "utf8" as Untyped);
   }, "Options must be an object such as { check: … }: received a string"],
