@@ -3,9 +3,8 @@ import { kindOf } from "../base/options.ts";
 import { JsonFileError } from "./error.ts";
 import { findError } from "./syntax.ts";
 
-/** What a JSON file holds: its text after the byte order mark, the value, and how it is formatted. */
+/** What a JSON file holds, and how it is formatted. */
 export interface JsonText {
-  readonly text: string;
   readonly value: unknown;
   readonly style: JsonStyle;
 }
@@ -29,6 +28,9 @@ const MARK = "\ufeff";
 /** JSON.stringify() truncates a longer indentation. */
 const MAX_INDENT_CHARS = 10;
 
+/** Deeper than data usually is, and far from overflowing a stack. */
+const MAX_PLAIN_DEPTH = 500;
+
 /** Reads JSON from the bytes of the file at `path`. */
 export function parseJson(bytes: Uint8Array, path: string): JsonText {
   const whole = decode(bytes, path);
@@ -44,12 +46,12 @@ export function parseJson(bytes: Uint8Array, path: string): JsonText {
       ? new JsonFileError(path, (cause as Error).message, { cause })
       : new JsonFileError(path, error.reason, { cause, ...lineOf(text, error.offset) });
   }
-  return { text, value, style: styleOf(text, mark) };
+  return { value, style: styleOf(text, mark) };
 }
 
 /**
  * The JSON of a value for the file at `path`, indented, before {@linkcode withStyle}; and whether it
- * is read as an equal value.
+ * is certain that it is read as an equal value.
  *
  * @throws {TypeError} If JSON cannot represent the value.
  * @throws {RangeError} If it is too deep or too large for the engine.
@@ -60,7 +62,8 @@ export function stringifyJson(
   path: string,
 ): { body: string; isExact: boolean } {
   try {
-    const isExact = checkValue(value, path);
+    const isExact = isPlain(value);
+    if (!isExact) checkValue(value, path);
     const body: string | undefined = JSON.stringify(value, undefined, indent);
     if (body !== undefined) return { body, isExact };
   } catch (cause) {
@@ -78,25 +81,39 @@ export function withStyle(body: string, { mark, lineBreak, end }: JsonStyle): st
 }
 
 /**
- * Throws where JSON.stringify() would silently write something else. Returns whether the value
- * consists of what JSON.parse() returns: literals, arrays and plain objects.
+ * Whether a value consists of what JSON.parse() returns: literals, arrays and plain objects. It is
+ * for speed alone: {@linkcode checkValue} accepts all such values, but takes several times as long.
  */
-function checkValue(whole: unknown, path: string): boolean {
+function isPlain(value: unknown, depth = 0): boolean {
+  if (typeof value === "number") return Number.isFinite(value);
+  if (typeof value !== "object") return typeof value === "string" || typeof value === "boolean";
+  if (value === null) return true;
+  // An object that contains itself ends here.
+  if (depth === MAX_PLAIN_DEPTH || hasToJson(value)) return false;
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) if (!isPlain(value[i], depth + 1)) return false;
+    return true;
+  }
+  if (Object.getPrototypeOf(value) !== Object.prototype) return false;
+  const keys = Object.keys(value);
+  for (let i = 0; i < keys.length; i++) {
+    if (!isPlain((value as Record<string, unknown>)[keys[i]!], depth + 1)) return false;
+  }
+  return true;
+}
+
+/** Throws where JSON.stringify() would silently write something else. */
+function checkValue(whole: unknown, path: string): void {
   /** The objects around the current value, outermost first, and the key of each. */
   const around: unknown[] = [];
   const keys: Key[] = [];
-  let isExact = true;
 
   const refused = (key: Key, what: string, instead: string) => {
     const where = placeOf([...keys, key]);
     return refusal(path, `${what}${where && ` at '${where}'`} ${instead}`);
   };
   const visit = (given: unknown, key: Key): void => {
-    let value = given;
-    if (hasToJson(given)) {
-      isExact = false;
-      value = given.toJSON(String(key));
-    }
+    const value = hasToJson(given) ? given.toJSON(String(key)) : given;
     const isInArray = typeof key === "number";
     const omitted = isInArray ? "would become null" : "would be left out";
     switch (typeof value) {
@@ -111,7 +128,6 @@ function checkValue(whole: unknown, path: string): boolean {
       case "undefined":
         // Left out of an object, as JSON.stringify() is known to do.
         if (isInArray) throw refused(key, "undefined", omitted);
-        isExact = false;
         return;
       case "object":
         break;
@@ -127,7 +143,6 @@ function checkValue(whole: unknown, path: string): boolean {
     }
     const prototype = Object.getPrototypeOf(value);
     if (!Array.isArray(value) && prototype !== Object.prototype) {
-      isExact = false;
       // JSON.stringify() unboxes it, and would write null for a boxed NaN.
       if (isBoxed(value)) return visit(value.valueOf(), key);
       // A plain object has no prototype, or that of another realm.
@@ -146,7 +161,6 @@ function checkValue(whole: unknown, path: string): boolean {
     keys.pop();
   };
   visit(whole, "");
-  return isExact;
 }
 
 /** A name in an object, or an index in an array. */

@@ -55,6 +55,8 @@ export class JsonChange<T> {
   /** The new value, as it will be read. */
   result!: T;
   #current: JsonText | undefined;
+  /** What would be written for the current value. */
+  #body: string | undefined;
   readonly #path: string;
   readonly #format: Format<T>;
 
@@ -65,8 +67,18 @@ export class JsonChange<T> {
 
   /** The value for the function, of a file with these bytes; undefined if there is no file. */
   read(bytes: Uint8Array | null): T | undefined {
-    this.#current = bytes === null ? undefined : parseJson(bytes, this.#path);
-    return this.#current && checkedRead(this.#path, this.#current.value, this.#format.check);
+    this.#current = this.#body = undefined;
+    if (bytes === null) return undefined;
+    this.#current = parseJson(bytes, this.#path);
+    const { value, style } = this.#current;
+    const { indent } = styleFor(this.#format, style);
+    try {
+      // Before `check` and the function, which may modify the value.
+      this.#body = stringifyJson(value, indent, this.#path).body;
+    } catch {
+      // JSON cannot represent the value that was read, such as 1e999: it cannot stay the same.
+    }
+    return checkedRead(this.#path, value, this.#format.check);
   }
 
   /** The text to write for what the function returned; null if the value is the same. */
@@ -85,20 +97,7 @@ export class JsonChange<T> {
     // Parsing takes long, and the function alone knows the object that it received.
     const isCopy = isExact && next === this.#current?.value && check === undefined;
     this.result = checked(isCopy ? next : JSON.parse(body), check);
-    return this.#isCurrent(body, style) ? null : withStyle(body, style);
-  }
-
-  /** Whether the file holds the same value already, perhaps in another format. */
-  #isCurrent(body: string, style: JsonStyle): boolean {
-    if (this.#current === undefined) return false;
-    const { text } = this.#current;
-    if (withStyle(body, { ...style, mark: "" }) === text) return true;
-    try {
-      // Parsed again, since `check` and the function may have modified the value.
-      return stringifyJson(JSON.parse(text), style.indent, this.#path).body === body;
-    } catch {
-      return false; // JSON cannot represent the value that was read, such as 1e999.
-    }
+    return body === this.#body ? null : withStyle(body, style);
   }
 }
 
