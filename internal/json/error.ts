@@ -1,7 +1,7 @@
 import { own } from "../base/errors.ts";
 
 /**
- * A file does not hold JSON, or holds a value that `check` rejects. The file is left as it is.
+ * A file does not contain JSON, or contains a value that `check` rejects. The file is unchanged.
  *
  * @example Usage
  * ```ts
@@ -23,8 +23,8 @@ export class JsonFileError extends Error {
   /** The absolute path of the file. */
   readonly path: string;
   /**
-   * The line at which the text stops being JSON, counted from 1; undefined if the text is not UTF-8
-   * or too large, or if it is JSON that `check` rejects.
+   * The line at which the text stops being JSON, counted from 1. It is undefined if the text is not
+   * UTF-8, is too large, or is JSON that `check` rejects.
    */
   readonly line: number | undefined;
   /** The column in that line, counted from 1 in UTF-16 code units, as most editors do. */
@@ -35,7 +35,7 @@ export class JsonFileError extends Error {
    *
    * @param path The absolute path of the file.
    * @param reason What is wrong.
-   * @param options The original error, and the place in the text.
+   * @param options The original error, and the position in the text.
    */
   constructor(
     path: string,

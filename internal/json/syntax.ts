@@ -1,11 +1,11 @@
 /**
- * Finds where a text stops being JSON, which engines report in different words or not at all.
+ * Finds where a text stops being JSON, which engines report with different wording or not at all.
  * Returns undefined if it is JSON.
  */
 export function findError(text: string): { offset: number; reason: string } | undefined {
   const space = /[ \t\n\r]*/y;
   const scalar = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?/y;
-  // Piece by piece, since one long string could overflow an engine's stack.
+  // Piece by piece, since matching one long string could overflow an engine's stack.
   // deno-lint-ignore no-control-regex
   const piece = /[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
   const open: ("}" | "]")[] = [];

@@ -3,7 +3,7 @@ import { kindOf } from "../base/options.ts";
 import { JsonFileError } from "./error.ts";
 import { findError } from "./syntax.ts";
 
-/** What a JSON file holds, and how it is formatted. */
+/** The value of a JSON file, and how it is formatted. */
 export interface JsonText {
   readonly value: unknown;
   readonly style: JsonStyle;
@@ -41,7 +41,7 @@ export function parseJson(bytes: Uint8Array, path: string): JsonText {
     value = JSON.parse(text);
   } catch (cause) {
     const error = cause instanceof SyntaxError ? findError(text) : undefined;
-    // Otherwise it is JSON that is too deep or too large for the engine.
+    // Otherwise the text is JSON, but too deep or too large for the engine.
     throw error === undefined
       ? new JsonFileError(path, (cause as Error).message, { cause })
       : new JsonFileError(path, error.reason, { cause, ...lineOf(text, error.offset) });
@@ -50,8 +50,8 @@ export function parseJson(bytes: Uint8Array, path: string): JsonText {
 }
 
 /**
- * The JSON of a value for the file at `path`, indented, before {@linkcode withStyle}; and whether it
- * is certain that it is read as an equal value.
+ * Returns the indented JSON of a value for the file at `path`, before {@linkcode withStyle}, and
+ * whether it is certain to be read back as an equal value.
  *
  * @throws {TypeError} If JSON cannot represent the value.
  * @throws {RangeError} If it is too deep or too large for the engine.
@@ -70,7 +70,7 @@ export function stringifyJson(
     if (!(cause instanceof RangeError)) throw cause;
     throw own(new RangeError(`Cannot write '${path}' as JSON: ${cause.message}`, { cause }));
   }
-  // The result for undefined, and for an object whose toJSON() returns it.
+  // JSON.stringify() returns undefined for undefined, and for an object whose toJSON() returns it.
   throw refusal(path, "the value is undefined; pass null for an empty value");
 }
 
@@ -81,8 +81,9 @@ export function withStyle(body: string, { mark, lineBreak, end }: JsonStyle): st
 }
 
 /**
- * Whether a value consists of what JSON.parse() returns: literals, arrays and plain objects. It is
- * for speed alone: {@linkcode checkValue} accepts all such values, but takes several times as long.
+ * Whether a value consists only of what JSON.parse() can return: literals, arrays and plain objects.
+ * This check only saves time: {@linkcode checkValue} accepts all such values, but is several times
+ * slower.
  */
 function isPlain(value: unknown, depth = 0): boolean {
   if (typeof value === "number") return Number.isFinite(value);
@@ -126,7 +127,7 @@ function checkValue(whole: unknown, path: string): void {
       case "bigint":
         throw refused(key, "a bigint", "is not JSON: convert it to a string or a number");
       case "undefined":
-        // Left out of an object, as JSON.stringify() is known to do.
+        // Left out of an object, which users of JSON.stringify() expect.
         if (isInArray) throw refused(key, "undefined", omitted);
         return;
       case "object":
@@ -145,7 +146,7 @@ function checkValue(whole: unknown, path: string): void {
     if (!Array.isArray(value) && prototype !== Object.prototype) {
       // JSON.stringify() unboxes it, and would write null for a boxed NaN.
       if (isBoxed(value)) return visit(value.valueOf(), key);
-      // A plain object has no prototype, or that of another realm.
+      // A plain object has no prototype, or the Object.prototype of another realm.
       const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
       // A Map, a Set, or a Promise that was not awaited.
       if (!isPlain && Object.keys(value).length === 0) {
@@ -166,7 +167,7 @@ function checkValue(whole: unknown, path: string): void {
 /** A name in an object, or an index in an array. */
 type Key = string | number;
 
-/** Where a value is, such as `users[0].scores[2]`; empty for the whole. */
+/** The path of a value, such as `users[0].scores[2]`; empty for the whole. */
 function placeOf(keys: readonly Key[]): string {
   return keys.slice(1).map((key, i) => {
     if (typeof key === "number") return `[${key}]`;
@@ -197,11 +198,11 @@ function isBoxed(value: object): boolean {
 function styleOf(body: string, mark: string): JsonStyle {
   const lineBreak: JsonStyle["lineBreak"] = body.includes("\r\n") ? "\r\n" : "\n";
   const style = { ...DEFAULT_STYLE, mark, lineBreak, end: body.endsWith("\n") ? lineBreak : "" };
-  // Not with one pattern, which would backtrack: quadratic time for a long run of white space.
+  // Not with one pattern, which would take quadratic time to backtrack over long white space.
   const value = body.trimStart();
   const first = value.slice(1).trimStart();
   if (!/^[[{]/.test(value) || /^[\]}]/.test(first)) return style;
-  // Between the outermost brace or bracket and the first thing in it.
+  // The white space between the outermost brace or bracket and its first member.
   const gap = value.slice(1, value.length - first.length);
   const line = gap.lastIndexOf("\n") + 1;
   const indent = line === 0 ? "" : gap.slice(line);
@@ -218,7 +219,7 @@ function decode(bytes: Uint8Array, path: string): string {
   }
 }
 
-/** Line and column, both counted from 1, the column in UTF-16 units as editors count. */
+/** Line and column, both counted from 1, the column in UTF-16 code units, as most editors do. */
 function lineOf(text: string, offset: number): { line: number; column: number } {
   const lines = text.slice(0, offset).split("\n");
   return { line: lines.length, column: lines.at(-1)!.length + 1 };

@@ -11,7 +11,7 @@ import {
   withStyle,
 } from "./text.ts";
 
-/** The checked value of a file with these bytes; undefined if there is no file. */
+/** The checked value in the bytes of a file; undefined if there is no file. */
 export function valueOf<T>(
   path: string,
   bytes: Uint8Array | null,
@@ -20,7 +20,7 @@ export function valueOf<T>(
   return bytes === null ? undefined : checkedRead(path, parseJson(bytes, path).value, check);
 }
 
-/** How a value is checked and formatted, by the options. */
+/** The options for checking and formatting a value. */
 interface Format<T> {
   readonly check: ((value: unknown) => T) | undefined;
   readonly indent: number | string | undefined;
@@ -42,7 +42,7 @@ export const isIndent: Check = (value, name) => {
   }
 };
 
-/** The text of a value, which was checked as it will be read. */
+/** The text of a value. `check` receives the value as it will be read. */
 export function textOf(path: string, value: unknown, format: Format<unknown>): string {
   const style = styleFor(format);
   const { body } = stringifyJson(value, style.indent, path);
@@ -65,7 +65,7 @@ export class JsonChange<T> {
     this.#format = format;
   }
 
-  /** The value for the function, of a file with these bytes; undefined if there is no file. */
+  /** Parses a file's bytes into the value for the function; undefined if there is no file. */
   read(bytes: Uint8Array | null): T | undefined {
     this.#current = this.#body = undefined;
     if (bytes === null) return undefined;
@@ -94,7 +94,7 @@ export class JsonChange<T> {
     const { check } = this.#format;
     const style = styleFor(this.#format, this.#current?.style);
     const { body, isExact } = stringifyJson(next, style.indent, this.#path);
-    // Parsing takes long, and the function alone knows the object that it received.
+    // Skip parsing, which is slow: no one but the function has the object that it received.
     const isCopy = isExact && next === this.#current?.value && check === undefined;
     this.result = checked(isCopy ? next : JSON.parse(body), check);
     return body === this.#body ? null : withStyle(body, style);
@@ -106,7 +106,7 @@ function styleFor({ indent }: Format<unknown>, style: JsonStyle = DEFAULT_STYLE)
   return { ...style, indent: typeof indent === "number" ? " ".repeat(indent) : indent };
 }
 
-/** What `check` returns for a value that was read; what it throws is an error of the file. */
+/** What `check` returns for a value that was read. An error that it throws is one of the file. */
 function checkedRead<T>(
   path: string,
   value: unknown,
@@ -122,7 +122,7 @@ function checkedRead<T>(
   return checked(value, asFileError);
 }
 
-/** What `check` returns. A promise would settle too late, and its rejection would be unhandled. */
+/** What `check` returns. Refuses a promise, which would settle after the value is used. */
 function checked<T>(value: unknown, check: ((value: unknown) => T) | undefined): T {
   if (check === undefined) return value as T;
   const result = check(value);

@@ -20,7 +20,7 @@ import type { LockRequest } from "./request.ts";
 
 /** How long a thread yields: long enough for every process that polls to poll once. */
 const YIELD_MS = 2;
-/** A wait that is worth frequent polls. */
+/** How long a wait polls every millisecond. */
 const SHORT_WAIT_MS = 4;
 
 /**
@@ -79,7 +79,7 @@ function* takeTurn(request: LockRequest, candidate: LockCandidate): Steps<Hold |
   }
 }
 
-/** Competes with other processes until this one gets the lock. A call in no queue blocks the thread. */
+/** Competes with other processes for the lock. Without a queue, the call blocks the thread. */
 function* compete(
   request: LockRequest,
   candidate: LockCandidate,
@@ -123,12 +123,12 @@ function pollInterval(started: number): number {
   return clock.now() - started < SHORT_WAIT_MS ? 1 : 2 + 6 * Math.random();
 }
 
-/** Throws if the timeout has expired. Otherwise the caller is notified that it has to wait. */
+/** Throws if the timeout has expired; otherwise notifies the caller that it has to wait. */
 function beforeWait(request: LockRequest): void {
   const { path, timeout } = request;
   if (timeLeft(request) <= 0) {
     const holders = runtime.lockHolders(path);
-    // Somebody holds it. If no process of this machine does, the holder is not known.
+    // The lock is held: if no process on this machine holds it, the holder is unknown.
     throw new LockTimeoutError(path, timeout, holders?.length ? holders : null);
   }
   request.onWait();

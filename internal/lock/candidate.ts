@@ -7,10 +7,10 @@ import { identity, lockFailure, lockFileId, pathStillIs, tryLock } from "./file.
 import { type Hold, hold, isIdle } from "./queue.ts";
 import type { LockRequest } from "./request.ts";
 
-/** What opening another user's lock file for writing fails with. */
+/** How opening another user's lock file for writing fails. */
 const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
-/** The lock file of a call, from the first look at it until it is locked or given up. */
+/** The lock file of a call, from its first inspection until it is locked or given up. */
 export class LockCandidate {
   /** The identity of the lock file, which names this thread's queue. */
   readonly id: string;
@@ -26,9 +26,9 @@ export class LockCandidate {
   /**
    * Finds the lock file, and creates it if it is missing.
    *
-   * @param open Whether to open it without inspecting it first, if this thread has no other use for
-   * locks now. Taking the lock then proves that it is a regular file at the path. Otherwise no
-   * descriptor is open afterwards, since the call may have to wait in the queue.
+   * @param open Whether to open it without inspecting it first, if this thread neither holds nor
+   * waits for a lock. Taking the lock then proves that it is a regular file at the path. Otherwise
+   * no descriptor is left open, since the call may have to wait in the queue.
    */
   static *find(request: LockRequest, open: boolean): Steps<LockCandidate> {
     const { path } = request;
@@ -37,7 +37,7 @@ export class LockCandidate {
         const file = runtime.openLock(path, "read-write");
         return new LockCandidate(request, identity(path, file), file);
       } catch {
-        // Inspecting the file shows why.
+        // The inspection below reports why.
       }
     }
     return new LockCandidate(request, yield* lockFileId(request), undefined);
@@ -56,7 +56,7 @@ export class LockCandidate {
     return this.#file !== undefined;
   }
 
-  /** Waits for the lock in the kernel, which cannot be given up, and takes it. */
+  /** Waits for the lock in the kernel, which cannot be canceled, and takes it. */
   async wait(): Promise<Hold | "busy" | "replaced"> {
     const { path, shared } = this.#request;
     try {
@@ -66,7 +66,7 @@ export class LockCandidate {
       if (codeOf(error) === "EINTR") return "busy";
       throw lockFailure(error, path);
     }
-    // It has the lock: on Windows, asking for it again on the same handle would be refused.
+    // The lock is taken: on Windows, locking the same handle again would fail.
     return this.#take();
   }
 
@@ -78,7 +78,7 @@ export class LockCandidate {
 
   *#open(): Steps<"opened" | "busy" | "replaced"> {
     const { path } = this.#request;
-    // For writing first, because flock(2) requires that on NFS. Elsewhere reading is enough.
+    // First for writing, which flock(2) requires on NFS. Elsewhere, reading is enough.
     for (const access of ["read-write", "read"] as const) {
       try {
         this.#file = yield* opened(this.#request, () => runtime.openLock(path, access));
@@ -86,14 +86,14 @@ export class LockCandidate {
       } catch (error) {
         const code = codeOf(error);
         if (code === "ENOENT") return "replaced";
-        if (code === "EBUSY") return "busy"; // Windows: a scanner has it open, unshared.
+        if (code === "EBUSY") return "busy"; // Windows: a scanner has it open without sharing.
         if (access === "read" || !failedWith(error, NOT_WRITABLE)) throw lockFailure(error, path);
       }
     }
     return identity(path, this.#file!) === this.id ? "opened" : "replaced";
   }
 
-  /** What is locked counts only if the path still leads to it: others lock what replaced it. */
+  /** Keeps the lock only if the path still leads to the file: others lock what replaced it. */
   #take(): Hold | "replaced" {
     runtime.refreshDir(this.#request.dir, this.id);
     if (!pathStillIs(this.#request.path, this.id)) return "replaced";

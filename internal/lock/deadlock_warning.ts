@@ -17,7 +17,7 @@ export function warnOnce(path: string, message: string): void {
 
 /**
  * Keeps the process alive while an update waits for another one under the same lock, until the
- * returned function is called. Warns if nothing else ends the wait.
+ * returned function is called. If `isPatient`, warns that the wait may never end.
  */
 export function watchUpdate(path: string, isPatient: boolean): () => void {
   const timer = clock.setInterval(() => {
@@ -25,7 +25,7 @@ export function watchUpdate(path: string, isPatient: boolean): () => void {
     warnOnce(
       path,
       `An update of '${path}' has waited ${DEADLOCK_WARNING_MS / 1_000} s for another update ` +
-        "under the same lock. If the function of that update made it, it waits for itself",
+        "under the same lock. If that update's function called it, it waits for itself",
     );
   }, DEADLOCK_WARNING_MS);
   return () => clock.clearInterval(timer);

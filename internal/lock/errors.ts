@@ -54,7 +54,7 @@ export class LockTimeoutError extends Error {
 }
 
 /**
- * The call would block the thread that has to release the lock first, so it could never return.
+ * The call would block the thread that must release the lock first, so it could never return.
  *
  * @example Usage
  * ```ts

@@ -3,16 +3,16 @@ import { sharedState } from "../base/shared_state.ts";
 
 /** How long a thread may take the same lock repeatedly before it yields to other processes. */
 const MAX_STREAK_MS = 20;
-/** Other processes had a chance to get a lock that was free for so long. */
+/** A lock that was free for this long gave other processes a chance: it ends a streak. */
 const STREAK_GAP_MS = 1;
 
-/** Since when this thread has had a lock without a gap, and when it last released it. */
+/** When this thread began to hold a lock without a gap, and when it last released it. */
 interface Streak {
   readonly since: number;
   readonly released: number;
 }
 
-/** By lock file, the oldest first. Of several locks, since a lock within a lock has streaks too. */
+/** By lock file, the oldest first. There can be several, since locks can be nested. */
 const streaks = sharedState("streaks/1", () => new Map<string, Streak>());
 
 /**
@@ -25,13 +25,13 @@ export function mustYield(path: string): boolean {
   return now - streakStart(path, now) > MAX_STREAK_MS;
 }
 
-/** When the streak began that a lock taken now belongs to. */
+/** The start of the streak that a lock taken now belongs to. */
 export function streakStart(path: string, now: number = clock.now()): number {
   const streak = streaks().get(path);
   return streak !== undefined && now - streak.released < STREAK_GAP_MS ? streak.since : now;
 }
 
-/** Remembers a release, and forgets streaks that are over. */
+/** Records a release, and removes streaks that have ended. */
 export function noteRelease(path: string, since: number, released: number): void {
   const all = streaks();
   all.delete(path);

@@ -6,13 +6,13 @@ import { opened } from "../base/opened.ts";
 import { runSync, type Steps } from "../base/steps.ts";
 import type { LockRequest } from "./request.ts";
 
-/** How often a call starts over because the lock file was replaced before it was locked. */
+/** How many attempts a call makes if the lock file is replaced before it is locked. */
 export const MAX_TRIES: number = 100;
 
-/** What flock(2) fails with on a file system without locks. */
+/** How flock(2) fails on a file system without locks. */
 const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
-/** Why flock(2) fails with EACCES. */
+/** The cause if flock(2) fails with EACCES. */
 const SMB = "it seems to be on an SMB mount, where Linux cannot lock reliably. Keep the " +
   "directory on a local disk or on NFS";
 
@@ -40,7 +40,7 @@ export function identity(path: string, { id }: { id: string }): string {
   try {
     return runtime.realPath(path);
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return id; // Removed: what comes next is another file.
+    if (codeOf(error) === "ENOENT") return id; // Removed: a new file has another identity.
     throw lockFailure(error, path);
   }
 }
@@ -53,7 +53,7 @@ export function tryLock(path: string, file: LockFile, shared: boolean): boolean 
     } catch (error) {
       const code = codeOf(error);
       if (code === "EINTR" && tries < MAX_TRIES) continue;
-      // Linux reports a busy lock of an SMB share so, and loses locks that are granted.
+      // Linux reports a busy lock on an SMB share this way, and loses locks that were granted.
       if (code === "EACCES" && !runtime.windows) {
         throw withContext(error, `Cannot lock '${path}': ${SMB}`);
       }
@@ -64,8 +64,8 @@ export function tryLock(path: string, file: LockFile, shared: boolean): boolean 
 
 /** Unlocks and closes. It never throws, so that it cannot hide the error of a `using` scope. */
 export function freeLockFile(file: LockFile): void {
-  // Closing alone frees the lock late on Windows. On Unix it does not free the lock while a child
-  // that is being spawned has a copy of the descriptor. If close(2) fails, it has closed anyway.
+  // Closing alone frees the lock late on Windows, and on Unix not while a child that is being spawned
+  // has a copy of the descriptor. If close(2) fails, the descriptor is closed anyway.
   for (const free of [() => file.unlock(), () => file.close()]) {
     try {
       free();
@@ -75,7 +75,7 @@ export function freeLockFile(file: LockFile): void {
   }
 }
 
-/** Adds to the error of a call on the lock file what it means for the lock. */
+/** Adds to the error of a call on the lock file that the lock failed, and why. */
 export function lockFailure(error: unknown, path: string): unknown {
   const hint = failedWith(error, NO_LOCKS)
     ? ": its file system has no locks. Keep the directory on a local disk or on NFS"
@@ -128,8 +128,8 @@ function* create(request: LockRequest): Steps<void> {
 
 /**
  * Gives a new lock file the directory's read and write bits, its group, and as root its owner.
- * Otherwise a strict umask or sudo would lock out the directory's other users. Best effort: file
- * systems without owners refuse, and so do groups that the user is not in.
+ * Otherwise a strict umask or sudo would lock out the directory's other users. Best effort: it fails
+ * on file systems without owners, and for a group that the user is not in.
  */
 function inheritAccess(dir: string, file: OpenFile): void {
   if (runtime.windows) return;

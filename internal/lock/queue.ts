@@ -17,9 +17,9 @@ export interface Hold {
   readonly file: LockFile;
   readonly queue: Queue;
   released: boolean;
-  /** Since when this thread has had the lock without a gap for other processes. */
+  /** When this thread began to hold the lock without a gap for other processes. */
   readonly since: number;
-  /** Names the queues of the updates that were passed this lock, and of no other lock's. */
+  /** A key for the queues of the updates that were passed this lock; unique among all locks. */
   readonly key: string;
 }
 
@@ -52,27 +52,27 @@ export interface Queue extends Held {
 
 interface Shared {
   readonly queues: Map<string, Queue>;
-  /** The holds of public lock objects, those of other copies of this module included. */
+  /** The holds of public lock objects, including those of other copies of this module. */
   readonly holds: WeakMap<object, Hold>;
 }
 
-/** Shared by all copies, or acquireSync() could block on a lock that its own thread holds. */
+/** Shared by all copies; otherwise acquireSync() could block on a lock that its own thread holds. */
 const shared = sharedState<Shared>("locks/5", () => ({ queues: new Map(), holds: new WeakMap() }));
 
 /**
- * The locks that this thread holds by any version of the library, by lock file. Versions that do
- * not share queues can still see that a call would block on its own thread. Its shape is frozen.
+ * The locks that this thread holds through any version of the library, by lock file. Versions that do
+ * not share queues can still detect a call that would block on its own thread. Its shape is frozen.
  */
 const heldByThread = sharedState("held/1", () => new Map<string, Held>());
 
 /** Whether blocking this thread for the lock would keep it from being released. */
 export function wouldDeadlock(id: string, shared: boolean): boolean {
   const held = heldByThread().get(id);
-  // A waiter in the kernel may get the lock first, and could neither use nor release it.
+  // A waiter in the kernel may get the lock first, and could not release it while the thread blocks.
   return held !== undefined && !hasRoomFor(held, shared) || (findQueue(id)?.inKernel ?? 0) > 0;
 }
 
-/** Whether no call in this thread holds the lock or waits for it, as far as that matters. */
+/** Whether no call in this thread waits for the lock, and none holds it in a conflicting mode. */
 export function isUnclaimed(id: string, shared: boolean): boolean {
   const queue = findQueue(id);
   return queue === undefined || queue.waiters.first === undefined && hasRoomFor(queue, shared);
@@ -103,7 +103,7 @@ function queueOf(id: string): Queue {
   return queue;
 }
 
-/** Whether the holders leave room for another one. */
+/** Whether the holders are compatible with another one. */
 function hasRoomFor(held: Held, shared: boolean): boolean {
   return !held.exclusive && (shared || held.shared === 0);
 }
@@ -167,7 +167,7 @@ export function release(hold: Hold): void {
   advance(queue);
 }
 
-/** Lets the head of the queue continue, if there is room for it. */
+/** Wakes the head of the queue, if the holders are compatible with it. */
 function advance(queue: Queue): void {
   const head = queue.waiters.first?.value;
   if (head === undefined) {
@@ -182,12 +182,12 @@ export function isHeld(hold: Hold): boolean {
   return !hold.released && !hold.file.closed && pathStillIs(hold.path, hold.id);
 }
 
-/** Makes a public lock known as one that has `hold`. */
+/** Associates a public lock with its hold. */
 export function setHold(lock: object, hold: Hold): void {
   shared().holds.set(lock, hold);
 }
 
-/** The hold of a value that is a lock, made by this copy of the module or by another one. */
+/** The hold of a lock that this copy of the module or another one made; undefined otherwise. */
 export function holdOf(lock: unknown): Hold | undefined {
   const hold = shared().holds.get(Object(lock));
   if (hold === undefined && typeof (lock as { release?: unknown } | null)?.release === "function") {
@@ -200,8 +200,8 @@ export function holdOf(lock: unknown): Hold | undefined {
 }
 
 /**
- * Keeps the process alive while calls wait in the queue, although nothing but this thread can end
- * the wait. Warns, once for each lock, of a wait that may never end.
+ * Keeps the process alive while calls wait in the queue, even if only this thread can end the wait.
+ * Warns, once for each lock, of a wait that may never end.
  */
 export function watch(queue: Queue, path: string): void {
   queue.watch ??= clock.setInterval(() => {

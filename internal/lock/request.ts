@@ -39,7 +39,7 @@ export interface AcquireSyncOptions extends TryAcquireOptions {
    * @default {Infinity}
    */
   timeout?: number;
-  /** Called once if the lock is not free immediately, so that a program can say that it waits. */
+  /** Called once if the lock is not free immediately, for example to print that the program waits. */
   onWait?: () => void;
 }
 
@@ -68,7 +68,7 @@ export const ACQUIRE_OPTIONS: Checks<AcquireOptions> = {
   signal: isSignal,
 };
 
-/** A checked call for a lock. */
+/** A validated request for a lock. */
 export interface LockRequest extends Opener {
   readonly dir: string;
   readonly path: string;
@@ -80,7 +80,7 @@ export interface LockRequest extends Opener {
   onWait(): void;
 }
 
-/** The request of a call, from options that were checked. */
+/** Creates the request of a call from options that were checked. */
 export function lockRequest(
   dir: PathArgument,
   options: AcquireOptions,

@@ -5,22 +5,22 @@ import { sharedState } from "../base/shared_state.ts";
 import { run, runSync, type Steps } from "../base/steps.ts";
 
 /**
- * A call's turn on a path. An ES module and a CommonJS copy of the library run each other's turns,
- * so this is all that they know of one.
+ * A call's turn on a path. The ES module and the CommonJS copy of the library run each other's turns,
+ * so this interface is all that they share.
  */
 export interface Turn<T> {
   /**
-   * The work, in either form. A synchronous call on the path may request it again while it runs
-   * asynchronously: from then on, the earlier steps must not change the file.
+   * The work, for either form of call. A synchronous call on the path may request the steps again
+   * while they run asynchronously: from then on, the earlier ones must not change the file.
    */
   steps(): Steps<T>;
   /** Of consecutive waiting turns with the same value, only the newest is executed. */
   readonly merge?: string | undefined;
-  /** Gives the turn up while it waits. Once it runs, its steps watch the signal. */
+  /** Cancels the turn while it waits. Once it runs, its steps observe the signal. */
   readonly signal?: AbortSignal | undefined;
-  /** Throws if a synchronous call cannot execute the turn at the moment. */
+  /** Throws if a synchronous call cannot execute the turn now. */
   takeOver?(): void;
-  /** Work that does not hold up the next turn: once for all the turns that were merged. */
+  /** Work that does not hold up the next turn, done once for all merged turns. */
   finish?(): Steps<void>;
 }
 
@@ -29,7 +29,7 @@ interface Call {
   readonly turn: Turn<unknown>;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
-  /** The signal no longer rejects the call: its steps watch it, or it has settled. */
+  /** Keeps the signal from rejecting the call: its steps observe the signal, or it has settled. */
   stopListening: () => void;
 }
 
@@ -48,7 +48,7 @@ interface Queue {
 
 const queues = sharedState("turns/4", () => new Map<string, Queue>());
 
-/** The key of a path's queue. It is the path of the call: `calledAs` may be a link to `path`. */
+/** The key of a call's queue: that of the path it was called with, which may be a link to `path`. */
 export function queueKey({ path, calledAs = path }: { path: string; calledAs?: string }): string {
   return pathKey(calledAs);
 }
@@ -78,7 +78,7 @@ export function takeTurn<T>(key: string, turn: Turn<T>): Promise<T> {
 }
 
 /**
- * Executes synchronously whatever is running or waiting on a path, so that a synchronous call can
+ * Completes synchronously whatever is running or waiting on a path, so that a synchronous call can
  * follow. Throws, and changes nothing, if one of the turns cannot be executed synchronously.
  */
 export function finishTurnsSync(key: string): void {
@@ -88,8 +88,8 @@ export function finishTurnsSync(key: string): void {
   for (const { turn } of [...current?.calls ?? [], ...waiting]) turn.takeOver?.();
   queues().delete(key);
   queue.current = undefined; // The asynchronous driver stops when it notices.
-  // Calls settle once the steps that were cut short have removed their temporary file. `running`
-  // is not set yet if this call is made from within their first step.
+  // Calls settle once the interrupted steps have removed their temporary file. `running` is not set
+  // yet if this function is called within their first step.
   const ended = Promise.resolve().then(() => current?.running).catch(() => {});
   for (
     let calls = current?.calls ?? [];
@@ -120,7 +120,7 @@ async function drive(key: string, queue: Queue): Promise<void> {
         const value = await (group.running = run(call.turn.steps()));
         if (queue.current === group) settle(calls.splice(0), call.turn, value);
       } catch (error) {
-        // The failure is this call's own: for the others, the next newest turn will do.
+        // Only this call fails: the next newest turn is executed for the others.
         if (queue.current === group) calls.pop()!.reject(error);
       }
       if (queue.current !== group) return;
@@ -141,7 +141,7 @@ async function settle(calls: Call[], turn: Turn<unknown>, value: unknown): Promi
   }
 }
 
-/** Takes the calls that one turn executes off the front of a queue. */
+/** Removes the calls that one turn executes from the front of a queue. */
 function nextGroup(waiting: LinkedList<Call>): Call[] {
   const first = waiting.shift();
   if (first === undefined) return [];

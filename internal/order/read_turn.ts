@@ -9,17 +9,17 @@ import { call, pause, runSync, type Steps } from "../base/steps.ts";
 import { finishTurnsSync, queueKey, takeTurn } from "./path_queue.ts";
 
 /**
- * A later change that keeps the size may leave a modification time of this age as it is: times of
- * files are as coarse as the kernel's clock tick, and Deno reports whole milliseconds.
+ * A file modified less than this long ago may change again without a new modification time, because
+ * file times are as coarse as the kernel's clock tick, and Deno reports whole milliseconds.
  */
 const MTIME_GRANULARITY_MS = 20;
 
-/** How often to read a file that NFS shows in the middle of a replacement. */
+/** How many times to read a file that NFS shows in the middle of a replacement. */
 const MAX_NFS_TRIES = 10;
-/** With it, names that are missing for up to 166 ms, as measured, are found again. */
+/** Long enough in total for a name that is missing for 166 ms, the longest that was measured. */
 const NFS_PAUSE_MS = 20;
 
-/** What to read, and in which path's queue. */
+/** What to read, and after which path's earlier calls. */
 interface ReadRequest {
   readonly path: string;
   readonly calledAs?: string;
@@ -30,13 +30,13 @@ interface ReadRequest {
 export interface FileVersion {
   /** The content; null if there was no file. */
   readonly bytes: Uint8Array | null;
-  /** What identified it just before it was read. */
+  /** Its identity, size and time just before it was read. */
   readonly info?: FileInfo;
-  /** The content again, not shared with the caller, if the modification time was too recent. */
+  /** A private copy of the content, if the modification time was too recent to rely on. */
   readonly copy?: Uint8Array | undefined;
 }
 
-/** Reads a file when the earlier calls on its path are done. */
+/** Reads a file after the earlier calls on its path have completed. */
 export function readInTurn(request: ReadRequest): Steps<FileVersion> {
   return inTurn(queueKey(request), () => read(request), request.signal);
 }
@@ -46,7 +46,7 @@ export function waitForTurn(path: string, signal: AbortSignal | undefined): Step
   return inTurn(pathKey(path), function* () {}, signal);
 }
 
-/** Executes steps after the earlier calls on a path. A synchronous call completes those itself. */
+/** Executes steps after the earlier calls on a path, which a synchronous call completes itself. */
 function inTurn<T>(
   key: string,
   steps: () => Steps<T>,
@@ -71,7 +71,7 @@ export function isCurrent({ info, copy }: FileVersion, path: string): boolean {
   }
 }
 
-/** Reads a file, again if NFS shows it in the middle of a replacement. */
+/** Reads a file, and retries if NFS shows it in the middle of a replacement. */
 function* read({ path, signal }: ReadRequest): Steps<FileVersion> {
   const opener = { signal, descriptors: { waitedMs: 0 } };
   for (let tries = 1;; tries++) {

@@ -20,13 +20,13 @@ import { type WriteRequest, writeRequest } from "../write/request.ts";
 import { findTarget } from "../write/target.ts";
 import type { UpdateOptions } from "./request.ts";
 
-/** How often `fn` is called for a file that others change in the meantime. */
+/** How many times `fn` is called if others keep changing the file. */
 const MAX_TRIES = 10;
 
 /** Returns the new content of a file, or null to leave the file as it is. */
 type Change = (current: Uint8Array | null) => unknown;
 
-/** The lock of an update: a held one, or how to acquire that of a directory. */
+/** The lock of an update: one that is held, or a function that requests that of a directory. */
 type UpdateLock = Hold | ((dir: string) => LockRequest);
 
 /** Reads a file and writes what `fn` returns, under the lock of its directory. */
@@ -62,7 +62,7 @@ export function updateSync(
 
 /**
  * While `fn` runs, an abort rejects the call immediately. The lock stays held until `fn` has ended,
- * which may still rely on it.
+ * because `fn` may still rely on it.
  */
 function untilFnIsAborted(
   { signal }: WriteRequest,
@@ -93,7 +93,7 @@ function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<
     try {
       yield* waitForTurn(request.path, request.signal);
       const target = targetOf(request);
-      // Otherwise a link now leads to another directory, which has another lock.
+      // Otherwise a link has come to lead to another directory, which has another lock.
       if (dirname(target) === dir) return yield* change(request, target, hold, fn);
     } finally {
       release(hold);
@@ -101,14 +101,14 @@ function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<
   }
 }
 
-/** Runs after the earlier updates of the file under the same lock, which excludes only others. */
+/** Runs after the earlier updates of the file that were passed the same lock. */
 function* underHeldLock(request: WriteRequest, fn: Change, hold: Hold): Steps<void> {
   for (let done = false; !done;) {
     const key = updateKey(lockedTarget(request, hold), hold);
     const steps = function* () {
       yield* waitForTurn(request.path, request.signal);
       const target = lockedTarget(request, hold);
-      // Otherwise a link now leads to another file, whose turn this is not.
+      // Otherwise a link has come to lead to another file, which has another queue.
       const isSame = updateKey(target, hold) === key;
       if (isSame) yield* change(request, target, hold, fn);
       return isSame;
@@ -139,10 +139,10 @@ function afterOthers<T>(
   }).finally(stopWatching);
 }
 
-/** Updates that block this thread. */
+/** The keys of the updates that block this thread. */
 const blocking = new Set<string>();
 
-/** The synchronous form of {@linkcode afterOthers}, which cannot wait for what this thread does. */
+/** The synchronous form of {@linkcode afterOthers}, which cannot wait for this thread's own work. */
 function betweenOthersSync<T>(hold: Hold, key: string, steps: () => Steps<T>): T {
   finishTurnsSync(key); // Throws if there are any.
   if (blocking.has(key)) throw new DeadlockError(hold.path);
@@ -154,7 +154,7 @@ function betweenOthersSync<T>(hold: Hold, key: string, steps: () => Steps<T>): T
   }
 }
 
-/** A step with two forms that is not a file call. */
+/** A step that is not a file call, in an asynchronous and a synchronous form. */
 function either<T>(async: () => Promise<T>, sync: () => T): Steps<T> {
   return call((_, isSync) => isSync ? sync() : async());
 }
@@ -164,7 +164,7 @@ function updateKey(target: string, { key }: Hold): string {
   return `${key}/${pathKey(basename(target))}`;
 }
 
-/** Calls `fn` until the file has not changed between its reading and its replacement. */
+/** Calls `fn`, and calls it again if the file changed between its reading and its replacement. */
 function* change(
   request: WriteRequest,
   target: string,
@@ -189,7 +189,7 @@ function* change(
     let hasChanged = false;
     const verify = (path: string) => {
       if (!isHeld(hold)) throw new LockLostError(hold.path);
-      // It may be in another directory, whose lock is not held.
+      // The new target may be in another directory, whose lock is not held.
       if (path !== target) throw stale(request, "The file became a link to another file");
       // With `createNew`, link(2) refuses a file that another writer created.
       hasChanged = request.existing !== "refuse" && !isCurrent(version, path);
@@ -211,12 +211,12 @@ function stale(request: WriteRequest, message: string): unknown {
   return failure(runtime.error("ESTALE", message, request.path), request, "check");
 }
 
-/** Whether data is a string or bytes, of any realm, which can be made again. */
+/** Whether data is a string or bytes of any realm, so that `fn` can produce it again. */
 function isInMemory(data: unknown): boolean {
   return typeof data === "string" || typeof Object(data).byteLength === "number";
 }
 
-/** The file to be changed, links followed. */
+/** The file to be changed, after following links. */
 function targetOf(request: WriteRequest): string {
   try {
     return findTarget(request.path, request.existing).path;
@@ -248,7 +248,7 @@ function lockedTarget(request: WriteRequest, hold: Hold): string {
   return target;
 }
 
-/** A signal that is aborted when either of two is; Node 20.0 to 20.2 lack `AbortSignal.any`. */
+/** A signal that is aborted when either of two is. Node 20.0 to 20.2 lack `AbortSignal.any()`. */
 function eitherSignal(
   first: AbortSignal | undefined,
   second: AbortSignal | undefined,

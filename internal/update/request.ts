@@ -3,24 +3,24 @@ import { holdOf } from "../lock/queue.ts";
 import { type Check, type Checks, readOptions } from "../base/options.ts";
 import { type AtomicWriteOptions, WRITE_OPTIONS, WRITE_SYNC_OPTIONS } from "../write/request.ts";
 
-/** The options of an update, as callers give them: a held lock, or options to acquire one. */
+/** The options of an update, as the caller passes them. `lock` is a held lock, or its options. */
 export interface UpdateOptions extends AtomicWriteOptions {
   lock?: object;
 }
 
-/** The options of an update. */
+/** Checks the options of an update. */
 export const UPDATE_OPTIONS: Checks<UpdateOptions> = {
   ...WRITE_OPTIONS,
   lock: isLock(ACQUIRE_OPTIONS),
 };
 
-/** The options of a synchronous update. */
+/** Checks the options of a synchronous update. */
 export const UPDATE_SYNC_OPTIONS: Checks<Omit<UpdateOptions, "signal">> = {
   ...WRITE_SYNC_OPTIONS,
   lock: isLock(ACQUIRE_SYNC_OPTIONS),
 };
 
-/** Checks for an exclusive lock that is held, or for options to acquire one. */
+/** Checks for an exclusive lock that is held, or options to acquire one. */
 function isLock<T extends object>(checks: Checks<T>): Check {
   return (value, name) => {
     const hold = holdOf(value);

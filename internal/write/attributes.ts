@@ -3,7 +3,7 @@ import { failedWith } from "../base/errors.ts";
 import { failure } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 
-/** Codes with which file systems without owners or permissions, and sandboxes, refuse to change them. */
+/** How a change fails on file systems without owners or permissions, and in sandboxes. */
 const ATTRIBUTE_REFUSALS = new Set([
   "EPERM",
   "EACCES",
@@ -21,16 +21,16 @@ interface Owner {
 
 /** Mode and owner of the new file. */
 export interface Attributes {
-  /** Permission bits; undefined for those that open(2) assigns. */
+  /** Permission bits; undefined to keep those that open(2) assigns. */
   readonly mode: number | undefined;
   /** Owner and group of the file that is replaced. */
   readonly owner: Owner | undefined;
 }
 
 /**
- * The mode that a temporary file is created with. Its owner and group may not be the target's yet,
- * so group and others only get the rights that both of them have on the target. More would let
- * a user read the new content who cannot read the target.
+ * The mode with which a temporary file is created. Its owner and group may not be the target's yet,
+ * so group and others get only the rights that both have on the target. With more, a user who cannot
+ * read the target could read the new content.
  */
 export function firstMode({ mode, owner }: Attributes): number | undefined {
   if (mode === undefined) return undefined;
@@ -40,7 +40,7 @@ export function firstMode({ mode, owner }: Attributes): number | undefined {
   return 0o600 | (mode & 0o700) | others;
 }
 
-/** Sets owner and mode of an open file as far as the system allows it. */
+/** Sets the owner and mode of an open file, as far as the system allows it. */
 export function setAttributes(
   request: WriteRequest,
   file: OpenFile,
@@ -50,7 +50,7 @@ export function setAttributes(
   let now = statOf(request, file);
   if (owner !== undefined && !isSameOwner(now, owner)) {
     // Before the mode, since chown(2) clears the set-id bits. A process that may not change the
-    // owner may still set the group to one of its own.
+    // owner may still be able to set the group to one of its own groups.
     for (const uid of new Set([owner.uid, now.uid])) {
       if (isAllowed(request, "chown", () => file.chown(uid, owner.gid))) break;
     }
@@ -81,11 +81,11 @@ function statOf(request: WriteRequest, file: OpenFile): FileInfo {
   }
 }
 
-/** The mode without rights that were granted to another owner or group than the file has. */
+/** The mode without the rights that were meant for an owner or group that the file does not have. */
 function withoutOthersRights(mode: number, now: Owner, owner: Owner): number {
   if (now.uid !== owner.uid) mode &= ~0o4000;
   if (now.gid === owner.gid) return mode;
-  // The old group's members are others now, and the new group's members were others.
+  // Members of the old group now count as others, and members of the new group did so before.
   const both = (mode >> 3) & mode & 0o007;
   return (mode & ~0o2077) | (both << 3) | both;
 }

@@ -5,7 +5,7 @@ import { kindOf } from "../base/options.ts";
 import type { Steps } from "../base/steps.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
 
-/** The most bytes written by one call, so that a write can be aborted between two calls. */
+/** The largest number of bytes per call, so that a write can be aborted between two calls. */
 const SLICE_BYTES = 16 * 1024 * 1024;
 /** A larger Blob is streamed, so that it is never held in memory as a whole. */
 const MAX_BLOB_BYTES = 2 ** 31 - 1;
@@ -14,13 +14,13 @@ const MAX_BLOB_BYTES = 2 ** 31 - 1;
 export interface Content {
   readonly length: number;
   /**
-   * At most {@linkcode SLICE_BYTES} from `start` on. Throws a TypeError if some are no longer there,
-   * so that a shorter file is never published.
+   * At most {@linkcode SLICE_BYTES} bytes from `start` on. Throws a TypeError if some are no longer
+   * there, so that a truncated file is never published.
    */
   slice(start: number): Uint8Array;
 }
 
-/** Content of a string or bytes, which can be read any number of times; undefined for other data. */
+/** Content of a string or bytes, which can be read repeatedly; undefined for other data. */
 export function contentOf(data: unknown): Content | undefined {
   if (typeof data === "string") return new TextContent(data);
   const bytes = viewOf(data);
@@ -28,8 +28,8 @@ export function contentOf(data: unknown): Content | undefined {
 }
 
 /**
- * Content of a synchronous iterable of chunks, which is read to its end; undefined for other data.
- * Objects that are also asynchronously iterable may have only a part of their chunks now.
+ * Content of a synchronous iterable of chunks, which is read to its end; undefined for other data,
+ * and for objects that are also asynchronously iterable, which may not have all their chunks yet.
  */
 export function contentOfChunks(data: unknown): Content | undefined {
   if (typeof data !== "object" || data === null) return undefined;
@@ -43,7 +43,7 @@ export function contentOfChunks(data: unknown): Content | undefined {
       grown.set(bytes);
       bytes = grown;
     }
-    // A copy: a generator may fill the same buffer for each chunk.
+    // A copy, because a generator may reuse one buffer for all chunks.
     bytes.set(chunk, used);
     used += chunk.byteLength;
   };
@@ -58,7 +58,7 @@ export function isBlob(data: unknown): data is Blob {
   return typeof arrayBuffer === "function" && typeof size === "number";
 }
 
-/** Whether a Blob can be read as a whole. In Bun the size of a pipe is infinite, of S3 it is NaN. */
+/** Whether a Blob can be read as a whole. In Bun, a pipe's size is Infinity and an S3 file's NaN. */
 export function isReadable({ size }: Blob): boolean {
   return size >= 0 && size <= MAX_BLOB_BYTES;
 }
@@ -98,7 +98,7 @@ export function bytesContent(bytes: Uint8Array): Content {
   };
 }
 
-/** Encoded when it is written: most of the versions that wait on one path never are. */
+/** Encoded lazily, because most of the versions that wait on one path are never written. */
 class TextContent implements Content {
   readonly #text: string;
   #bytes: Uint8Array | undefined;
@@ -132,7 +132,7 @@ function viewOf(data: unknown): Uint8Array | undefined {
   if (ArrayBuffer.isView(data)) {
     const isEmpty = data.byteLength === 0;
     if (!isEmpty && data instanceof Uint8Array && data.buffer instanceof ArrayBuffer) return data;
-    // A typed array that is detached or out of bounds only looks empty. This throws for it.
+    // Throws for a typed array that only seems empty: it is detached or out of bounds.
     if (isEmpty && "length" in data) Uint8Array.prototype.keys.call(data);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     // Other threads can change shared memory during the write, and file calls refuse it.

@@ -5,7 +5,7 @@ import { codeOf, own, withContext } from "../base/errors.ts";
 import type { Steps } from "../base/steps.ts";
 import type { WriteRequest } from "./request.ts";
 
-/** A call whose failure is the failure of the request. */
+/** A call whose failure fails the request. */
 export function* step<T>(
   request: WriteRequest,
   name: string,
@@ -18,7 +18,7 @@ export function* step<T>(
   }
 }
 
-/** The error of a step, with the facts of an {@linkcode AtomicWriteError} and what to do next. */
+/** The error of a step, with the properties of an {@linkcode AtomicWriteError} and a hint. */
 export function failure(
   error: unknown,
   request: WriteRequest,
@@ -43,7 +43,7 @@ export function failure(
 /** The calls that change the directory. */
 const DIRECTORY_STEPS = new Set(["open", "mkdir", "link", "rename"]);
 
-/** What to do about a failure; empty if there is nothing to say. */
+/** What to do about a failure; empty if there is nothing to add. */
 function hintFor(code: string | undefined, request: WriteRequest, step: string): string {
   if (runtime.windows || !DIRECTORY_STEPS.has(step)) return "";
   switch (code) {

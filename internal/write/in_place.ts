@@ -27,9 +27,9 @@ export function mayCopyInPlace(
 }
 
 /**
- * Copies a finished temporary file over a target that cannot be replaced. Until the copy is done,
- * the new content is also on the disk under a name that is neither swept nor removed at exit. A
- * failure before the copy leaves the target as it was, and keeps nothing.
+ * Copies a finished temporary file over a target that cannot be replaced. Until the copy is done, the
+ * new content also exists under a name that is neither swept nor removed at exit. A failure before
+ * the copy leaves the target unchanged, and no such file.
  */
 export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Found): Steps<void> {
   const kept = keptPath(target.path);
@@ -39,7 +39,7 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     const to = yield* opened(request, (fs) => fs.openExisting(target.path, "write"));
     open.push(to);
     const { id, mode } = to.stat();
-    // A link that was put there after the target was inspected would lead to another file.
+    // A link that replaced the target after its inspection would lead to another file.
     if (id !== target.info?.id) {
       throw runtime.error("ESTALE", "Was replaced by another file", target.path);
     }
@@ -48,7 +48,7 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     step = "fsync";
     if (!temp.isSynced) yield () => from.sync();
     request.verify?.(target.path);
-    // Last before the copy, or each failed write would leave a kept file behind. A process that is
+    // Last before the copy, so that an earlier failure does not leave a kept file. A process that is
     // killed before this leaves the old content, and a temporary file to sweep.
     step = "rename";
     yield* temp.publish(kept);
@@ -90,6 +90,6 @@ function* copy(from: OpenFile, to: OpenFile, path: string): Steps<void> {
     }
     length += read;
   }
-  // Last: until then, a reader of the old content finds the file too long, but never empty.
+  // Truncate last: until then, a reader may find the file too long, but never empty.
   yield () => to.truncate(length);
 }

@@ -23,20 +23,20 @@ const UNSYNCABLE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
  */
 const LINK_REFUSALS = new Set(["EPERM", "EISDIR", "ENOSYS", "EOPNOTSUPP"]);
 
-/** A temporary file that was written before its turn, for the target as it was then. */
+/** A temporary file that was written before its turn, for the target at that time. */
 export interface Draft {
   readonly temp: TempFile;
   readonly target: Target;
 }
 
-/** Where the new content comes from: one of the three. */
+/** The new content, from exactly one of these. */
 interface Data {
   readonly content?: Content;
   readonly blob?: Blob;
   readonly draft?: Draft;
 }
 
-/** One execution of a turn's steps. A synchronous call on the path may begin another one. */
+/** One execution of a turn's steps. A synchronous call on the path may start another one. */
 interface Attempt {
   state: "writing" | "publishing" | "copying" | "published";
   /** Why it failed, while it still cleans up. */
@@ -109,8 +109,8 @@ class Replacement implements Turn<void> {
   }
 
   /**
-   * Gets the rename onto the disk, and the directories that were created for it. The file's own
-   * directory counts, not one with a link to it.
+   * Syncs the rename, and the directories that were created for it. This is the directory of the file
+   * itself, not that of a link to it.
    */
   *finish(): Steps<void> {
     const request = this.#request;
@@ -173,7 +173,7 @@ class Replacement implements Turn<void> {
     yield* temp.discard();
   }
 
-  /** The call that takes effect. Nothing may come between it and the check of the lock. */
+  /** Makes the change visible. Nothing may come between the check of the lock and this call. */
   *#move(attempt: Attempt, temp: TempFile, { path, info }: Target): Steps<void> {
     const request = this.#request;
     const check = () => {
@@ -200,8 +200,8 @@ class Replacement implements Turn<void> {
   }
 
   /**
-   * Completes an attempt whose rename or link is in flight and may already have happened: the call
-   * is made again, and if that fails, the file shows whether the first one took effect.
+   * Completes an attempt whose rename or link is in flight and may already have taken effect: the call
+   * is repeated, and if that fails, the file shows whether the first call took effect.
    */
   *#complete(attempt: Attempt): Steps<void> {
     const { temp, target } = attempt as Required<Attempt>;
@@ -209,7 +209,7 @@ class Replacement implements Turn<void> {
       yield* this.#publish(attempt, temp, target);
     } catch (error) {
       const own = runtime.sync.lstat(temp.path);
-      // Without the temporary file, the call in flight can no longer take effect.
+      // Once the temporary file is removed, the call in flight can no longer take effect.
       yield* temp.discard();
       const now = runtime.sync.lstat(target.path);
       const isPublished = own === undefined
@@ -219,7 +219,7 @@ class Replacement implements Turn<void> {
     }
   }
 
-  /** Throws if the attempt is to go no further. */
+  /** Throws if the attempt must not continue. */
   #check(attempt: Attempt): void {
     if (attempt !== this.#attempt) throw new Error("A synchronous call has taken over");
     throwIfAborted(this.#request.signal);

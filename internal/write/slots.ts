@@ -4,14 +4,14 @@ import { sharedState } from "../base/shared_state.ts";
 import type { Steps } from "../base/steps.ts";
 
 /**
- * More at a time are not faster, since Node has 4 threads for file calls and Deno 32, and would
- * compete for file descriptors.
+ * More concurrent writes would not be faster, since Node has 4 threads for file calls and Deno 32, but
+ * would use up file descriptors.
  */
 const MAX_CONCURRENT_WRITES = 64;
 
 const slots = sharedState("slots/1", () => ({ used: 0, waiting: new LinkedList<() => void>() }));
 
-/** Runs steps that write or sync while fewer than 64 others do. Synchronous steps never wait. */
+/** Runs steps that write or sync, at most 64 concurrently. Synchronous steps never wait. */
 export function* inSlot(signal: AbortSignal | undefined, steps: () => Steps<void>): Steps<void> {
   let isSync = false;
   yield (_, sync) => {
@@ -38,7 +38,7 @@ function enter(signal: AbortSignal | undefined): Promise<void> | undefined {
   });
 }
 
-/** Passes the slot on to the one that has waited longest. */
+/** Passes the slot on to the write that has waited longest. */
 function leave(): void {
   const next = slots().waiting.shift();
   if (next === undefined) slots().used--;

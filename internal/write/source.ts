@@ -9,11 +9,11 @@ export interface Source {
   next(): Promise<IteratorResult<unknown, unknown>>;
   /** The error of the source itself, if {@linkcode Source.next} failed because of one. */
   failure?(): unknown;
-  /** Ends the source, without waiting until it has ended. */
+  /** Stops the source, without waiting until it has stopped. */
   stop(reason: unknown): void;
 }
 
-/** Data of a call as a source. Its kind shows in its members, since it can be of another realm. */
+/** Converts data to a source. Its kind is recognized by its members, since realms differ in classes. */
 export function sourceOf(data: unknown): Source {
   const given = Object(data) as Partial<
     & Pick<ReadableStream<unknown>, "getReader" | "locked">
@@ -50,7 +50,7 @@ function hintFor(data: unknown): string {
   return isPlain ? ". To write a value as JSON, use writeJson()" : "";
 }
 
-/** Writes everything that a source yields, and replaces the target with it. */
+/** Writes everything that a source yields, and then replaces the target. */
 export async function replaceFrom(source: Source, request: WriteRequest): Promise<void> {
   let writer: StreamWriter | undefined;
   try {
@@ -94,12 +94,12 @@ function iteratorSource(iterator: AsyncIterator<unknown>): Source {
   };
 }
 
-/** The part of a stream of `node:stream` that is used. Other implementations lack the optional. */
+/** The parts of a `node:stream` that are used. Other implementations lack the optional members. */
 interface NodeStream {
   on(event: "error" | "data", listener: (value: unknown) => void): unknown;
   destroy(): unknown;
   listenerCount?(event: "data"): number;
-  /** Null if nothing has decided yet, which is not the same as absent. */
+  /** Null until something reads or pauses the stream; undefined if it is not implemented. */
   readonly readableFlowing?: boolean | null;
   readonly readableEnded?: boolean;
   readonly readableDidRead?: boolean;
@@ -108,14 +108,14 @@ interface NodeStream {
 function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
   if (isAlreadyRead(stream)) throw alreadyRead(stream);
   const failures: unknown[] = [];
-  // In this call: an 'error' event without a listener ends the process, and its file may be missing.
+  // In this tick: an 'error' event without a listener ends the process, for example for ENOENT.
   stream.on("error", (error) => failures.push(error));
-  // Whatever reads a chunk, 'data' is emitted for it.
+  // 'data' is emitted for each chunk, no matter what reads it.
   let [emitted, received] = [0, 0];
   if (stream.readableFlowing !== undefined) stream.on("data", () => emitted++);
   const iterator = stream[Symbol.asyncIterator]();
-  // Also in this call: with a listener of the caller's the stream flows from the next tick on,
-  // unless something reads it already.
+  // Also in this tick: if the caller has a 'data' listener, the stream flows from the next tick on,
+  // unless something is already reading it.
   let first: Promise<IteratorResult<unknown>> | undefined = iterator.next();
   first.catch(() => {});
   return {
@@ -128,12 +128,12 @@ function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
       return next;
     },
     failure: () => failures[0],
-    // The iterator would not destroy a stream that it has not begun to read.
+    // return() of the iterator would not destroy a stream that it has not begun to read.
     stop: () => quietly(() => stream.destroy()),
   };
 }
 
-/** Whether chunks may have gone elsewhere before the call. Older streams do not report that. */
+/** Whether other code may have read chunks before the call. Older streams do not report that. */
 function isAlreadyRead(stream: NodeStream): boolean {
   const { readableDidRead, readableFlowing, readableEnded } = stream;
   if (readableDidRead !== undefined) return readableDidRead;
@@ -147,7 +147,7 @@ function alreadyRead(stream: unknown): TypeError {
   );
 }
 
-/** An error while a source is stopped would hide the reason for stopping it. */
+/** Ignores errors: an error while a source is stopped would hide the reason for stopping it. */
 function quietly(work: () => unknown): void {
   (async () => await work())().catch(() => {});
 }

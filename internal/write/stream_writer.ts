@@ -15,14 +15,14 @@ export class StreamWriter {
   readonly #buffer = new ChunkBuffer();
   readonly #stopListening: () => void;
   #state: "open" | "committed" | "discarded" = "open";
-  /** Why it can no longer be committed. */
+  /** Why the replacement can no longer be committed. */
   #failure: { readonly error: unknown } | undefined;
   /** Settles when all calls made so far have settled. */
   #calls: Promise<unknown> = Promise.resolve();
   #pending = 0;
   #stream: WritableStream<Uint8Array> | undefined;
   #isStreamClosed = false;
-  /** How many chunks the stream has accepted that are not written yet. */
+  /** How many chunks the stream has accepted but not written yet. */
   #queued = 0;
   #hasStreamed = false;
 
@@ -55,8 +55,8 @@ export class StreamWriter {
   }
 
   /**
-   * Appends a chunk. A small one is only copied, and undefined returned: if it cannot be written, a
-   * later call fails.
+   * Appends a chunk. A small one is copied, and undefined is returned: if it cannot be written later,
+   * a later call fails.
    */
   write(chunk: unknown): Promise<void> | undefined {
     this.#mustBeOpen("write to");
@@ -74,7 +74,7 @@ export class StreamWriter {
     });
   }
 
-  /** A stream into the file. Closing it is not a commit, or a pipe that ends early would publish. */
+  /** A stream into the file. Closing it does not commit, so a pipe that ends early is not published. */
   get stream(): WritableStream<Uint8Array> {
     return this.#stream ??= new WritableStream<Uint8Array>({
       write: async (chunk) => {
@@ -97,7 +97,7 @@ export class StreamWriter {
   /** Finishes the file and renames it over its target. */
   async commit(): Promise<void> {
     if (this.#isStreaming) await this.#streamEnd();
-    // Take it now: a later write() must not add the second half of a surrogate pair.
+    // Now: a later write() must not add the second half of a surrogate pair.
     const rest = this.#buffer.endText();
     await this.#next(async () => {
       this.#mustBeOpen("commit");
@@ -122,16 +122,16 @@ export class StreamWriter {
     return this.#next(() => this.#discard({ error }));
   }
 
-  /** Whether the stream can still be written to, and was, or a writer or a pipe holds it. */
+  /** Whether the stream is open, and was written to or is held by a writer or a pipe. */
   get #isStreaming(): boolean {
     if (this.#stream === undefined || this.#isStreamClosed) return false;
     if (this.#state !== "open" || this.#failure !== undefined) return false;
     return this.#hasStreamed || this.#stream.locked;
   }
 
-  /** Waits for the end of the stream. If nothing has closed it, throws, and the file stays open. */
+  /** Waits for the end of the stream. Throws, and leaves the file open, if nothing has closed it. */
   async #streamEnd(): Promise<void> {
-    // A close() is seen only after all chunks are written, and then some microtasks later.
+    // A close() takes effect some microtasks after all chunks are written.
     for (let idle = 0; idle < 20; idle = this.#queued > 0 ? 0 : idle + 1) {
       if (!this.#isStreaming) return;
       await this.#calls;
@@ -158,7 +158,7 @@ export class StreamWriter {
   #next(work: () => Promise<void>): Promise<void> {
     this.#pending++;
     const done = this.#calls.then(work).catch(async (error) => {
-      // Nothing can be committed from now on: a part would be published as the whole.
+      // A later commit() must fail: it would publish a part as the whole.
       await this.#discard({ error });
       throw error;
     }).finally(() => this.#pending--);

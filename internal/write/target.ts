@@ -8,9 +8,9 @@ import { failure } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 import type { Steps } from "../base/steps.ts";
 
-/** Linux follows as many, path_resolution(7). */
+/** As many as Linux follows, path_resolution(7). */
 const MAX_LINKS = 40;
-/** How often links may change while they are followed. */
+/** How many attempts to follow links that change in the meantime. */
 const MAX_TRIES = 10;
 
 /** What is at a path, after following links. */
@@ -20,12 +20,12 @@ export interface Found {
   readonly info: FileInfo | undefined;
 }
 
-/** What is to be replaced, and the attributes of its replacement. */
+/** The file or link to replace, and the attributes of its replacement. */
 export interface Target extends Found {
   readonly attributes: Attributes;
 }
 
-/** Inspects what is to be replaced, and creates its directory if that is requested. */
+/** Inspects the target, and creates its directory if that is requested. */
 export function* prepareTarget(request: WriteRequest): Steps<Target> {
   let found: Found;
   try {
@@ -35,7 +35,7 @@ export function* prepareTarget(request: WriteRequest): Steps<Target> {
   }
   const { path, info } = found;
   const owner = info?.kind === "file" && !runtime.windows ? info : undefined;
-  // Windows has one bit of a mode, read-only, and refuses to replace such a file.
+  // Windows has only one mode bit, read-only, and refuses to replace a read-only file.
   const mode = runtime.windows ? undefined : request.mode ?? owner?.mode;
   if (request.parents && info === undefined) {
     try {
@@ -48,7 +48,7 @@ export function* prepareTarget(request: WriteRequest): Steps<Target> {
 }
 
 /**
- * Finds the regular file that a path names or will name. Throws if something else is there, or with
+ * Finds the regular file that a path names or will name. Throws if anything else is there, or with
  * `"refuse"` if anything is. The calls are synchronous, since the kernel answers them from memory.
  */
 export function findTarget(path: string, existing: WriteRequest["existing"]): Found {
@@ -59,13 +59,13 @@ export function findTarget(path: string, existing: WriteRequest["existing"]): Fo
       throw runtime.error("EEXIST", "File exists", path);
     }
     if (info?.kind !== "symlink" || existing === "replace") return regular(path, info);
-    // By the kernel first, which may refuse to follow: in sticky directories, fs.protected_symlinks
-    // does not let another user's link choose the file, but readlink(2) would.
+    // First let the kernel follow the link, which may refuse: in sticky directories,
+    // fs.protected_symlinks forbids following another user's link, but readlink(2) would not notice.
     const meant = runtime.sync.stat(path);
     const found = follow(path);
     mustNameFile(found.path, found.info);
     if (found.info?.id === meant?.id) return regular(found.path, found.info);
-    // The links changed in between, or lead to a file without a name (/proc/self/fd/N).
+    // The links changed in the meantime, or lead to a file without a name (/proc/self/fd/N).
   }
   throw runtime.error("ESTALE", "A symbolic link changed, or leads to a file without a name", path);
 }
@@ -91,7 +91,7 @@ function regular(path: string, info: FileInfo | undefined): Found {
   return { path, info };
 }
 
-/** Refuses a path that only a directory can have: one that ends with a separator or dots. */
+/** Refuses a path that can only be a directory's: one that ends with a separator or dots. */
 function mustNameFile(path: string, info: FileInfo | undefined): void {
   if (!(runtime.windows ? /[\\/]\.{0,2}$/ : /\/\.{0,2}$/).test(path)) return;
   throw info === undefined || info.kind === "directory"

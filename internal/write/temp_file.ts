@@ -12,10 +12,10 @@ import type { WriteRequest } from "./request.ts";
 import type { Target } from "./target.ts";
 import { tempPath } from "./temp_name.ts";
 
-/** More collisions, of 62 random bits each, are not an accident. */
+/** More collisions, with 62 random bits in each name, are not a coincidence. */
 const MAX_NAMES = 16;
 
-/** The paths of temporary files that exist, for all copies of the library. */
+/** The paths of existing temporary files, shared by all copies of the library. */
 const unfinished = sharedState("unfinished/3", () => {
   const paths = new Set<string>();
   runtime.onExit(() => {
@@ -37,7 +37,7 @@ const unfinished = sharedState("unfinished/3", () => {
 export class TempFile {
   readonly #request: WriteRequest;
   #path: string;
-  /** Where the file is even if a link on {@linkcode TempFile.path} is re-pointed, if known. */
+  /** The path without links, if known: it is valid even if a link to the directory is changed. */
   #realPath: string | undefined;
   /** Open from the creation until {@linkcode TempFile.finish}. */
   #file: OpenFile | undefined;
@@ -77,8 +77,8 @@ export class TempFile {
   }
 
   /**
-   * Remembers which file it is, because it will be published later: it may have to be opened again,
-   * and a link to its directory may be re-pointed.
+   * Records the file's identity, because it will be published later: it may have to be opened again,
+   * and a link to its directory may be changed.
    */
   *identify(): Steps<void> {
     this.#id = (yield* step(this.#request, "fstat", () => this.#file!.stat())).id;
@@ -86,11 +86,11 @@ export class TempFile {
       this.#realPath = runtime.realPath(this.#path);
       unfinished().add(this.#realPath);
     } catch {
-      // A permission may be missing. Only a re-pointed link would make a difference.
+      // A permission may be missing. That matters only if a link is changed.
     }
   }
 
-  /** Appends all of `content`, however few bytes each call writes. `check` runs between calls. */
+  /** Appends all of `content`, even if calls write fewer bytes. `check` runs between calls. */
   *append(content: Content, check: () => void): Steps<void> {
     const [request, file] = [this.#request, this.#file!];
     for (let offset = 0; offset < content.length;) {
@@ -114,8 +114,8 @@ export class TempFile {
   }
 
   /**
-   * Sets owner and mode, syncs as durability requires, and closes the file. What is done already is
-   * not repeated, so that it costs nothing if the target did not change.
+   * Sets owner and mode, syncs as durability requires, and closes the file. Steps that are already
+   * done are not repeated, so the second call costs nothing if the target did not change.
    */
   *finish(attributes: Attributes, check: () => void = () => {}): Steps<void> {
     const request = this.#request;
@@ -126,12 +126,11 @@ export class TempFile {
     const file = this.#file ?? (yield* this.#reopen());
     try {
       check();
-      // Before the sync, which gets them onto the disk too.
-      // Deno opens the file again for that.
+      // Before the sync, which also writes the attributes. Deno opens the file again to set them.
       if (isChanged) yield* opened(request, () => setAttributes(request, file, attributes));
       this.#attributes = attributes;
-      // Once: after a failed fsync the kernel may forget what it could not write, and the next one
-      // succeeds without it (https://lwn.net/Articles/752063/).
+      // Never retry: after a failed fsync, the kernel may drop the data that it could not write, and
+      // the next fsync succeeds without it (https://lwn.net/Articles/752063/).
       if (needsSync) yield* step(request, "fsync", () => file.sync());
       this.#isSynced = needsSync;
     } catch (error) {
@@ -139,11 +138,11 @@ export class TempFile {
       throw error;
     }
     this.#file = undefined;
-    // Some file systems report a full disk only here.
+    // Some file systems report a full disk only on close(2).
     yield* step(request, "close", () => file.close());
   }
 
-  /** Moves the file to `path`. Windows may refuse that for `retryMs`; `check` runs between tries. */
+  /** Renames the file to `path`. Windows may refuse this for `retryMs`; `check` runs before retries. */
   *publish(path: string, retryMs = 0, check: () => void = () => {}): Steps<void> {
     yield* this.#reach((from) => retryRefused(retryMs, (fs) => fs.rename(from, path), check));
     this.#forget();
@@ -154,7 +153,7 @@ export class TempFile {
     return this.#reach((from) => call((fs) => fs.link(from, path)));
   }
 
-  /** Closes and removes the file. It never fails, because that would hide the first error. */
+  /** Closes and removes the file. It never throws, because that would hide the first error. */
   *discard(): Steps<void> {
     const file = this.#file;
     this.#file = undefined;
@@ -178,7 +177,7 @@ export class TempFile {
     try {
       file = yield* open("read");
     } catch (error) {
-      // Its mode may forbid its owner to read it, but allow to write.
+      // Its mode may forbid its owner to read it, but not to write to it.
       if (codeOf(error) !== "EACCES") throw failure(error, request, "open");
       file = yield* open("write");
     }
@@ -188,7 +187,7 @@ export class TempFile {
     throw failure(error, request, "open");
   }
 
-  /** Makes a call on the file, wherever it is if a link to its directory was re-pointed. */
+  /** Makes a call on the file, by its real path if a link to its directory was changed. */
   *#reach<T>(make: (path: string) => Steps<T>): Steps<T> {
     try {
       return yield* make(this.#path);
@@ -206,7 +205,7 @@ export class TempFile {
   }
 }
 
-/** Closes a file if it does not matter whether that fails: the descriptor is freed, close(2). */
+/** Closes a file and ignores a failure: close(2) frees the descriptor anyway. */
 export function* closeQuietly(file: OpenFile): Steps<void> {
   try {
     yield () => file.close();

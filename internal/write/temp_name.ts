@@ -26,7 +26,7 @@ function sibling(target: string, ending: string): string {
   const directory = target.slice(0, -name.length);
   // As many whole characters as fit.
   const { read } = new TextEncoder().encodeInto(name, new Uint8Array(STEM_BYTES));
-  // The end of a UUID is random but for two bits. The runtimes keep a store of random bytes for it.
+  // The end of a UUID is random except for two bits. The runtimes cache random bytes for UUIDs.
   const digits = crypto.randomUUID().slice(19).replace("-", "");
   return `${directory}.${name.slice(0, read)}.${digits}.${ending}`;
 }
