@@ -14,11 +14,11 @@ export interface FileInfo {
   readonly size: number;
   /** When the content last changed, in whole milliseconds since the epoch. */
   readonly mtime: number;
-  /** The same with the fraction, as far as the runtime reports one: Deno does not. */
+  /** The same with fractions of a millisecond, which Deno does not report. */
   readonly exactMtime: number;
 }
 
-/** What is in a directory. A link to a directory is not a directory. */
+/** An entry of a directory. A link to a directory does not count as a directory. */
 export interface DirEntry {
   readonly name: string;
   readonly isDirectory: boolean;
@@ -35,15 +35,15 @@ export interface OpenFile {
   close(): Awaitable<void>;
   /** `fstat(2)` of the descriptor. */
   stat(): FileInfo;
-  /** Changes the owner of this file, never of one that took its name. */
+  /** Changes the owner of this file, never of another one that has replaced it. */
   chown(uid: number, gid: number): void;
-  /** Sets the permission bits of this file, never of one that took its name. */
+  /** Sets the permission bits of this file, never of another one that has replaced it. */
   chmod(mode: number): void;
 }
 
 /**
- * The file calls that all policy uses. The asynchronous and the synchronous form have the same
- * shape, so each policy is written once.
+ * The file calls that `internal/` uses. The asynchronous and the synchronous form have the same
+ * shape, so each operation is written once.
  *
  * `lstat`, `stat` and `readLink` are synchronous in both: the kernel answers them from memory, and
  * a thread hop costs ten times as much as the call (ARCHITECTURE.md, "Measured").
@@ -59,8 +59,8 @@ export interface FileSystem {
   /** `open(2)` with `O_CREAT | O_EXCL | O_WRONLY`; `mode` is subject to the umask. */
   create(path: string, mode: number | undefined): Awaitable<OpenFile>;
   /**
-   * Opens an existing file, but not through a symbolic link where the platform can refuse one. The
-   * file can be synced with either access.
+   * Opens an existing file, but refuses a symbolic link where the platform can. The file can be synced
+   * with either access.
    */
   openExisting(path: string, access: "read" | "write"): Awaitable<OpenFile>;
   rename(from: string, to: string): Awaitable<void>;
@@ -83,11 +83,11 @@ export type SyncOpenFile = Sync<OpenFile>;
 /** A {@linkcode FileSystem} whose calls block the thread. */
 export type SyncFileSystem = Sync<FileSystem>;
 
-/** An open lock file, and the kernel's lock on it: `flock(2)`, on Windows `LockFileEx`. */
+/** An open lock file, and the kernel's lock on it: `flock(2)`, or `LockFileEx` on Windows. */
 export interface LockFile {
   /** Like {@linkcode FileInfo.id}. */
   readonly id: string;
-  /** Takes the lock if it is free. The holder must not call it: Windows reports its own lock as taken. */
+  /** Takes the lock if it is free. Not while holding it: Windows reports its own lock as taken. */
   tryLock(exclusive: boolean): boolean;
   /** Waits for the lock in the kernel, on another thread. Only where `kernelWaits` is not 0. */
   lock?(exclusive: boolean): Promise<void>;
@@ -104,7 +104,7 @@ export interface Runtime {
   readonly windows: boolean;
   /** Whether names that differ only in case or normalization can lead to the same file. */
   readonly foldsNames: boolean;
-  /** How many {@linkcode LockFile.lock} can wait concurrently without stalling other file calls. */
+  /** How many calls of {@linkcode LockFile.lock} can wait without stalling other file calls. */
   readonly kernelWaits: number;
   cwd(): string;
   /** The canonical path of an existing file. */
@@ -116,13 +116,13 @@ export interface Runtime {
   /** Opens an existing lock file. */
   openLock(path: string, access: "read-write" | "read"): LockFile;
   /**
-   * Makes the client of a network file system ask its server what the names in a directory lead to.
-   * Does nothing on disks, which the identity of a file in the directory shows.
+   * Makes the client of a network file system ask its server which files the names in a directory
+   * refer to. Does nothing on a disk, which the identity of a file in the directory reveals.
    */
   refreshDir(dir: string, fileId: string): void;
   /**
-   * Whether a name that is missing in a directory may be about to lead to a new file: before an NFS
-   * client renames a file over one that is open on the same machine, it renames that to `.nfs…`.
+   * Whether a name that is missing in a directory may reappear shortly: before an NFS client renames a
+   * file over one that is open on the same machine, it renames the open one to `.nfs…`.
    */
   mayReappear(dir: string): boolean;
   /** The ids of the live processes that hold a file's lock; null if the system does not report them. */
@@ -133,11 +133,11 @@ export interface Runtime {
   error(code: ErrorCode, message: string, path: string): Error;
   /** Calls `listener` when the program ends, unless it is killed. */
   onExit(listener: () => void): void;
-  /** Warns the program's developer. */
+  /** Prints a warning for the program's developer. */
   warn(message: string): void;
 }
 
-/** Codes of the errors that the library itself raises. */
+/** Codes of the errors that the library itself throws. */
 export type ErrorCode =
   | "EBUSY"
   | "EEXIST"

@@ -5,7 +5,7 @@ import { UsageError } from "./errors.ts";
 /** A flag. */
 export const flag = { type: "boolean" } as const;
 
-/** An option with a value, and what that must be. */
+/** An option with a value, and a description of valid values. */
 export interface Value<T> {
   readonly type: "string";
   readonly expects: string;
@@ -13,7 +13,7 @@ export interface Value<T> {
   read(text: string): T | undefined;
 }
 
-/** An option with a value, or a flag: what parseArgs() has to know, and more. */
+/** An option with a value, or a flag. It contains what parseArgs() needs. */
 type Option = { readonly short?: string } & (Value<unknown> | typeof flag);
 type Options = Readonly<Record<string, Option>>;
 
@@ -33,13 +33,13 @@ export interface Arguments<V = Readonly<Record<string, unknown>>> {
 
 /** One of the commands of `aperture-atomic`. */
 export interface Command {
-  /** Parses the command's arguments: `"help"` if they ask for it. */
+  /** Parses the command's arguments; returns `"help"` if they ask for it. */
   read(args: readonly string[]): Arguments | "help";
   /** Runs the command and returns its exit code. */
   run(given: Arguments): Promise<number>;
 }
 
-/** A command with an operand, for example DIR, and options. `run` returns its exit code. */
+/** Creates a command with an operand, such as DIR, and options. `run` returns its exit code. */
 export function command<const O extends Options>(
   operandName: string,
   options: O,
@@ -51,7 +51,7 @@ export function command<const O extends Options>(
   };
 }
 
-/** Parses options before the operand and directly after it, and leaves what follows as it is. */
+/** Parses options before the operand and directly after it; what follows is not parsed. */
 function readArguments(
   args: readonly string[],
   operandName: string,

@@ -16,7 +16,7 @@ import { EX_IOERR, EX_TEMPFAIL, ExitError, UsageError } from "./errors.ts";
 import { complain } from "./print.ts";
 import { onSignals, runCommand, signalCode } from "./process.ts";
 
-/** How long the command waits before it says so. */
+/** How long the command waits for the lock before it prints a notice. */
 const NOTICE_AFTER_MS = 1_000;
 
 /** `lock DIR COMMAND`: runs a command while it holds the lock of a directory. */
@@ -48,7 +48,7 @@ export const lock: Command = command("DIR", {
   const name = lockFile === undefined ? {} : { lockFileName: lockFile };
   let held: DirLock | undefined;
   let notice: ReturnType<typeof setTimeout> | undefined;
-  // Explicitly, since the first process of a container has no default action for signals.
+  // Exit explicitly: the first process of a container ignores signals by default.
   onSignals((signal) => {
     if (held === undefined) process.exit(signalCode(signal));
   });
@@ -85,7 +85,7 @@ function isMissing(path: string): boolean {
     statSync(path);
     return false;
   } catch (error) {
-    return codeOf(error) === "ENOENT"; // The lock reports other errors.
+    return codeOf(error) === "ENOENT"; // Acquiring the lock reports other errors.
   }
 }
 

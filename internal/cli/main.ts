@@ -41,21 +41,21 @@ function printed(text: string): number {
   return 0;
 }
 
-/** Whether `file`, of the module that calls this, is the program rather than imported by one. */
+/** Whether `file`, the caller's module, is the main program rather than an imported module. */
 export function isProgram(file: string | undefined): boolean {
   // dnt-shim-ignore
   const { Deno } = globalThis as { Deno?: { mainModule: string } };
   const main = pathOf(Deno?.mainModule ?? process.argv[1] ?? "");
-  // A module from a URL has no file, and Deno reports the program as it was requested, for example
-  // `jsr:@aperture/atomic/cli`.
+  // A module that was loaded from a URL has no file, and Deno reports the main module as it was
+  // requested, for example `jsr:@aperture/atomic/cli`.
   if (file === undefined) return /[/\\](?:cli(?:\.[jt]s)?|aperture-atomic)$/.test(main);
   const self = pathOf(file);
   try {
-    // Node also finds a CommonJS file by its name without the extension.
+    // Node also finds a CommonJS file without the extension in its name.
     if (self === main || self === `${main}.js`) return true;
     return realpathSync(self) === realpathSync(main);
   } catch {
-    // Deno needs permission to resolve npm's link, and `node -e` has no file.
+    // Deno needs permission to resolve the link that npm created, and `node -e` has no file.
     return /[/\\]aperture-atomic$/.test(main);
   }
 }

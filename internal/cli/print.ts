@@ -21,7 +21,7 @@ function print(descriptor: number, line: string): void {
     } catch (error) {
       const code = codeOf(error);
       if (code === "EAGAIN") sleepSync(1); // A full pipe that another process made non-blocking.
-      // A closed pipe is not a failure, and a failed error message cannot be reported.
+      // A closed pipe is not an error, and a failure to print an error cannot be reported.
       else if (descriptor === 2 || code === "EPIPE") return;
       else throw error;
     }

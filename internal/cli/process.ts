@@ -14,12 +14,12 @@ type Signal = "SIGALRM" | "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM" | "SIGUSR1
 const ENDING: readonly Signal[] = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"];
 /** Signals meant for the command, whose default action would end this process and free its lock. */
 const OTHERS: readonly Signal[] = ["SIGALRM", "SIGUSR1", "SIGUSR2"];
-/** How much later than the command's exit this process may notice a signal that both received. */
+/** How long after the command's exit this process may notice a signal that both received. */
 const LATE_SIGNAL_MS = 5;
 
 /** A running command. It shares this process's standard input and standard error. */
 interface Running {
-  /** Its standard output, unless it shares that too. */
+  /** Its standard output, unless it shares this process's. */
   readonly output: AsyncIterable<Uint8Array> | undefined;
   /** Its exit code, which is 128 + n if signal n ended it. */
   readonly ended: Promise<number>;
@@ -39,8 +39,8 @@ export async function runCommand(
   use?: (output: AsyncIterable<Uint8Array>) => Promise<void>,
 ): Promise<number> {
   let running: Running | undefined = undefined;
-  // A terminal signals its whole process group, and a console on Windows all of its processes.
-  // There, kill() would also terminate the command instead of interrupting it.
+  // A terminal signals its whole process group, and a Windows console all of its processes. On
+  // Windows, kill() would also terminate the command instead of interrupting it.
   const isShared = process.platform === "win32" ||
     [0, 1, 2].some((descriptor) => isatty(descriptor));
   const received = new Promise<number>((resolve) => {
@@ -70,9 +70,9 @@ export async function runCommand(
 }
 
 /**
- * Calls `fn` for each signal that asks this process to end, or for other signals, in place of their
- * default action. Listeners stay until the process ends: Deno delivers a signal late, and takes the
- * default action if the listener has been removed in between.
+ * Calls `fn` for each of the signals instead of their default action. Listeners stay until the process
+ * ends: Deno delivers signals late, and takes the default action if the listener has been removed in
+ * the meantime.
  */
 export function onSignals(
   fn: (signal: Signal) => void,
@@ -88,7 +88,7 @@ export function signalCode(signal: string): number {
   return 128 + ((constants.signals as Record<string, number>)[signal] ?? 0);
 }
 
-/** Starts a command. Fails with the exit code that shells use: 127 if it is not found, else 126. */
+/** Starts a command. Fails with the exit code that shells use: 127 if it is not found, or 126. */
 export async function start(
   [program, ...args]: Invocation,
   isPiped: boolean,
@@ -102,7 +102,7 @@ export async function start(
     // `.` and `..` are directories wherever they are looked up.
     const code = /^\.\.?$/.test(program) ? "EACCES" : codeOf(error);
     let why = (error as Error).message;
-    // Such as a script with CRLF line endings.
+    // For example, a script with CRLF line endings.
     const isScript = code === "ENOENT" && program.includes("/") && existsSync(program);
     if (isScript) why = "the interpreter in its first line is not found";
     else if (code === "ENOENT") why = "not found";
@@ -139,7 +139,7 @@ function startOnNode(program: string, args: string[], isPiped: boolean): Promise
     stdio: ["inherit", isPiped ? "pipe" : "inherit", "inherit"],
   });
   return new Promise((resolve, reject) => {
-    // Stays, since each signal that this process must not send is another "error".
+    // Keep the listener: each signal that this process is not allowed to send emits another "error".
     child.on("error", reject);
     // Not "close", which waits for descendants that keep the output open.
     const ended = new Promise<number>((resolve) => {

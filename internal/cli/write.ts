@@ -7,7 +7,7 @@ import { type Command, command, durability, flag, invocationOf, octal } from "./
 import { EX_UNAVAILABLE, EX_USAGE, ExitError, UsageError } from "./errors.ts";
 import { onSignals, runCommand, signalCode } from "./process.ts";
 
-/** `write FILE`: replaces a file by standard input, or by the output of a successful command. */
+/** `write FILE`: replaces a file with standard input, or with the output of a successful command. */
 export const write: Command = command("FILE", {
   mode: octal,
   durability,
@@ -39,7 +39,7 @@ export const write: Command = command("FILE", {
     const draft = await AtomicFile.open(file, options);
     try {
       const code = await runCommand(invocation, async (output) => {
-        // Read on after a signal, so that the command does not block before it can end.
+        // Keep reading after a signal, so that the command does not block before it can exit.
         for await (const chunk of output) {
           if (!signal.aborted) await draft.write(chunk).catch(unlessAborted);
         }
@@ -67,8 +67,8 @@ function cutsExitCodes(): boolean {
 function standardInput(): AsyncIterable<Uint8Array> {
   const kind = kindOfInput();
   if (kind === "device") return notEmpty(process.stdin);
-  // Bun's process.stdin reads a file from its start, even if another program has read a part of it.
-  // For directories and disks, that of Node and Deno is empty.
+  // Bun's process.stdin reads a file from its start, even if another program has read part of it. On
+  // Node and Deno, process.stdin is empty for directories and disks.
   return kind === "file" ? fs.createReadStream("", { fd: 0 }) : process.stdin;
 }
 
@@ -84,7 +84,7 @@ function kindOfInput(): "device" | "file" | "stream" {
   }
 }
 
-/** The chunks of an input that is probably the null device, which is not meant as an empty file. */
+/** Fails if an input is empty that is probably the null device, and not meant as an empty file. */
 async function* notEmpty(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let isEmpty = true;
   for await (const chunk of input) {

@@ -59,20 +59,19 @@ export const denoRuntime: Runtime = {
   },
   windows: isWindows,
   foldsNames,
-  // Up to Deno 2.9.5 each wait occupies one of the 32 threads that all file calls share; if all
-  // of them wait, the lock's holder cannot continue
-  // (https://github.com/denoland/deno/issues/22504).
+  // Up to Deno 2.9.5, each wait occupies one of the 32 threads that all file calls share. If all of
+  // them wait, the lock's holder cannot continue (https://github.com/denoland/deno/issues/22504).
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
   realPath: (path) => Deno.realPathSync(path),
   sleep: sleepSync,
-  // Deno opens nothing without following links.
+  // Deno.open() always follows links.
   refusesLinkedLocks: false,
   openLock: (path, access) => {
     return lockFile(path, Deno.openSync(path, { read: true, write: access === "read-write" }));
   },
   refreshDir,
-  // Permission to read a file in the directory is enough for a read, which must not prompt.
+  // A read requires permission only for the file: it must not prompt for the directory.
   mayReappear: (dir) => {
     const { state } = Deno.permissions.querySync({ name: "read", path: dir });
     return state === "granted" && mayReappear(dir);
@@ -124,9 +123,9 @@ function shared(path: string, file: Deno.FsFile) {
 }
 
 /**
- * `Deno.FsFile` has neither chown nor chmod. By path they would follow a link that another program
- * put in the file's place. So the file is opened again, without following links, and checked to be
- * the same.
+ * `Deno.FsFile` has neither chown nor chmod, and by path they would follow a link that has replaced
+ * the file. So this opens the path again, without following links, and checks that it is the same
+ * file.
  */
 function change(path: string, file: Deno.FsFile, by: (descriptor: number) => void): void {
   const { O_RDONLY, O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = nodeFs.constants;
@@ -158,7 +157,7 @@ function lockFile(path: string, file: Deno.FsFile): LockFile {
       try {
         return file.tryLockSync(exclusive);
       } catch (error) {
-        // "Incorrect function" of Windows: right for a read, misleading for a lock.
+        // Deno maps "Incorrect function" of Windows to EISDIR, which is misleading for a lock.
         if (isWindows && codeOf(error as Error) === "EISDIR") {
           Object.assign(error as Error, { code: "ENOTSUP" });
         }
@@ -184,14 +183,14 @@ function acceptNoFullSync(error: unknown): void {
 }
 
 /**
- * Whether a failed sync can be ignored: Deno syncs with F_FULLFSYNC on macOS and has no fallback, so
- * no file could be written where the file system lacks it, such as SMB.
+ * Whether a failed sync can be ignored. On macOS, Deno syncs with F_FULLFSYNC and has no fallback, so
+ * nothing could be written on file systems that lack it, such as SMB.
  */
 export function isNoFullSync(code = "", platform: string): boolean {
   return platform === "darwin" && ["EINVAL", "ENOTSUP", "ENOTTY", "EOPNOTSUPP"].includes(code);
 }
 
-/** Reading /proc requires every permission in Deno, which would prompt for it. */
+/** Whether /proc can be read: Deno requires all permissions for it, and would prompt. */
 function mayReadProc(): boolean {
   const names = ["read", "write", "run", "env", "net", "sys", "ffi"] as const;
   return names.every((name) => Deno.permissions.querySync({ name }).state === "granted");

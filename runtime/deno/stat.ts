@@ -24,7 +24,7 @@ export function info(path: string, of: Deno.FileInfo): FileInfo {
   return {
     kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",
     id: fileId(path, of),
-    // Where Windows has no mode, the file must not seem read-only.
+    // On Windows the mode may be missing; the file must not seem read-only.
     mode: (of.mode ?? (isWindows ? 0o666 : 0)) & 0o7777,
     uid: of.uid ?? 0,
     gid: of.gid ?? 0,
@@ -34,20 +34,20 @@ export function info(path: string, of: Deno.FileInfo): FileInfo {
   };
 }
 
-/** Deno's inode numbers are doubles: beyond 2^53 two files could seem to be one. */
+/** Deno's inode numbers are doubles: beyond 2^53, two files could seem to be the same. */
 export function fileId(path: string, { dev, ino, isSymlink }: Deno.FileInfo): string {
   if (ino === null) return "";
   if (Number.isSafeInteger(ino)) return idOf({ dev, ino }, isWindows);
   const stat = isSymlink ? nodeFs.lstatSync : nodeFs.statSync;
   const exact = stat(path, { bigint: true, throwIfNoEntry: false });
-  // The path may lead to another file now.
+  // The path may have come to lead to another file.
   if (exact === undefined || Number(exact.ino) !== ino) return `${dev}:${ino}:replaced`;
   return idOf(exact, isWindows);
 }
 
 /** Deno sets no code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
 export function codeOf(error: { code?: unknown; message?: unknown }): string | undefined {
-  // "UNKNOWN" stands for ESTALE, for one.
+  // Deno reports "UNKNOWN" for ESTALE, for example.
   if (typeof error.code === "string" && error.code !== "UNKNOWN") return error.code;
   const [, number] = /\(os error (\d+)\)/.exec(String(error.message)) ?? [];
   if (number === undefined) return undefined;

@@ -15,12 +15,12 @@ export interface WindowsCalls {
 }
 
 const SHARE_ALL = 7, OPEN_EXISTING = 3;
-/** The whole range of a file, which Deno and Rust lock too. */
+/** The whole range of a file, as Deno and Rust lock it. */
 const ALL = 0xffff_ffff;
 const OVERLAPPED_BYTES = 32;
 
 /**
- * Looks the calls up with koffi.
+ * Loads the calls with koffi.
  *
  * Structures are passed as bytes: koffi's named types are per process, so a second copy of this
  * module could not define them again.

@@ -4,7 +4,7 @@ import { type Koffi, loadKoffi } from "./koffi.ts";
 /** `flock(2)`, which Node and Bun do not offer. Returns 0 or the error number. */
 export type Flock = (descriptor: number, operation: number) => number;
 
-/** Looks flock(2) up with koffi or, where koffi cannot be loaded, with `bun:ffi` or `node:ffi`. */
+/** Loads flock(2) with koffi or, if koffi cannot be loaded, with `bun:ffi` or `node:ffi`. */
 export function loadFlock(): Flock {
   let koffiError: Error;
   try {
@@ -16,12 +16,12 @@ export function loadFlock(): Flock {
     const flock = builtinFlock();
     if (flock !== undefined) return flock;
   } catch (error) {
-    koffiError.message += `. The FFI of the runtime cannot be used either: ${error}`;
+    koffiError.message += `. The runtime's own FFI cannot be used either: ${error}`;
   }
   throw koffiError;
 }
 
-/** In the libc that the program has already loaded, musl too. */
+/** Finds flock(2) in the libc that the program has already loaded, whether glibc or musl. */
 function koffiFlock(koffi: Koffi): Flock {
   const flock = koffi.load(null).func("int flock(int fd, int operation)");
   return (...args) => flock(...args) === -1 ? koffi.errno() : 0;
@@ -45,8 +45,8 @@ interface BuiltinFfi {
 type NativeCalls = Record<string, (...args: unknown[]) => unknown>;
 
 /**
- * Looks flock(2) up with the FFI that the runtime has built in: Bun's, or that of Node 26 and newer.
- * Both are experimental. Undefined where there is none.
+ * Loads flock(2) with the runtime's built-in FFI: that of Bun, or of Node 26 and newer. Both are
+ * experimental. Returns undefined if there is none.
  */
 export function builtinFlock(
   ffi: BuiltinFfi | undefined = builtinFfi(),
@@ -63,7 +63,7 @@ export function builtinFlock(
   return (...args) => calls.flock!(...args) === -1 ? readInt32(calls[errnoAt]!()) : 0;
 }
 
-/** Node's `import` of its FFI succeeds even where its use is forbidden. */
+/** The runtime's FFI. On Node this is defined even if permissions forbid its use. */
 function builtinFfi(): BuiltinFfi | undefined {
   if (process.platform === "win32") return undefined;
   const { getBuiltinModule } = process as { getBuiltinModule?: (name: string) => unknown };
@@ -72,7 +72,7 @@ function builtinFfi(): BuiltinFfi | undefined {
     | undefined;
 }
 
-/** Node searches the program itself; Bun cannot, so it gets the names that libc may have. */
+/** Node can search the program itself. Bun cannot, so it needs the possible names of libc. */
 function openLibc(ffi: BuiltinFfi, platform: string, functions: Record<string, object>) {
   if (ffi.read === undefined) return ffi.dlopen(null, functions);
   if (platform === "darwin") return ffi.dlopen("libSystem.B.dylib", functions);
@@ -84,7 +84,7 @@ function openLibc(ffi: BuiltinFfi, platform: string, functions: Record<string, o
   }
 }
 
-/** A function's parameters and result, named as Bun and as Node name them. */
+/** A function's parameters and result, under the property names of both Bun and Node. */
 function signature(parameters: string[], result: string): object {
   return { args: parameters, returns: result, arguments: parameters, return: result };
 }

@@ -13,20 +13,20 @@ interface Library {
   func(prototype: string): (...args: unknown[]) => unknown;
 }
 
-/** Whether koffi is not installed, as opposed to installed and failing. */
+/** Whether koffi is not installed, as opposed to installed but broken. */
 function isMissing(error: unknown): boolean {
   return (error as { code?: unknown })?.code === "MODULE_NOT_FOUND";
 }
 
 /**
- * Loads koffi as the file that contains this code would. The call stack shows which file that is:
- * the module's own URL is empty in a CommonJS bundle, and `require` is missing in an ES module. A
- * literal `require("koffi")` would make bundlers include an addon that they cannot carry.
+ * Loads koffi, resolved from the file that contains this code. The call stack shows which file that
+ * is: `import.meta.url` is empty in a CommonJS bundle, and `require` is missing in an ES module. A
+ * literal `require("koffi")` would make bundlers include an addon that they cannot bundle.
  */
 export function loadKoffi(): Koffi {
   const files = stackFiles();
   let failure: unknown;
-  // After the bundle itself: the program, and a single executable.
+  // After the bundle itself, from the program and from a single executable.
   for (const from of [...files, process.argv[1], process.execPath]) {
     if (!isFile(from)) continue;
     try {
@@ -41,10 +41,10 @@ export function loadKoffi(): Koffi {
   throw notLoaded(failure, files[0]);
 }
 
-/** This file: on its own, and where scripts/lib/join.ts puts it in the npm package. */
+/** This file's own path, or its path after scripts/lib/join.ts has put it in the npm package. */
 const OWN_FILE = /[\\/](runtime[\\/]native[\\/]koffi\.[jt]s|(esm|script)[\\/]common\.js)$/;
 
-/** The error for one of four causes, and what to do about it. */
+/** The error, with one of four causes and what to do about it. */
 function notLoaded(cause: unknown, file: string | undefined): Error {
   const { code, message = String(cause) } = Object(cause) as Error & { code?: unknown };
   let why: string;

@@ -4,7 +4,7 @@ import type { FileInfo, OpenFile, SyncOpenFile } from "../types.ts";
 import { isWindows } from "../shared/platform.ts";
 import { statOf } from "./stat.ts";
 
-/** A promise for a call with a callback, at half the cost of `fs.promises`. */
+/** Converts a call with a callback to a promise, at half the cost of `fs.promises`. */
 export function settled<T = void>(
   call: (done: (error?: Error | null, value?: T) => void) => void,
 ): Promise<T> {
@@ -21,7 +21,7 @@ export function isRestricted(): boolean {
 /** The flags to create a temporary file. */
 export function creation(): string | number {
   const { O_WRONLY, O_CREAT, O_EXCL, O_SYNC } = fs.constants;
-  // Where fsync is forbidden, each write must reach the disk by itself.
+  // If fsync is forbidden, each write must reach the disk by itself.
   return isRestricted() ? O_WRONLY | O_CREAT | O_EXCL | O_SYNC : "wx";
 }
 
@@ -59,7 +59,7 @@ export async function openFile(
       await settled((done) => fs.fsync(descriptor, done));
       isSynced = true;
     },
-    // Synchronous if everything is on disk: it cannot block then, and a thread hop costs more.
+    // Synchronous if everything is synced: then close(2) cannot block, and a thread hop costs more.
     close: () =>
       isSynced ? fs.closeSync(descriptor) : settled((done) => fs.close(descriptor, done)),
     ...shared(path, descriptor),
@@ -94,7 +94,7 @@ function shared(path: string, descriptor: number) {
   };
 }
 
-/** Nothing better is allowed. A program that can write in the directory could race it with a link. */
+/** Racy, but all that is allowed: a program that can write to the directory may swap in a link. */
 function changeByPath(path: string, own: FileInfo, change: () => void): void {
   const { dev, ino } = fs.lstatSync(path, { bigint: true });
   if (own.id !== `${dev}:${ino}`) {

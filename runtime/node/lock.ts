@@ -10,8 +10,8 @@ import { windowsLocks } from "./lock_windows.ts";
 let open: Runtime["openLock"] | undefined;
 
 /**
- * Opens an existing lock file. Node has no file locks of its own, so they come from FFI, which the
- * first lock loads: programs that only write files do not need it.
+ * Opens an existing lock file. Node has no file locks, so they are called through an FFI, which is
+ * loaded by the first lock: programs that only write files do not need one.
  */
 export function openLock(path: string, access: "read-write" | "read"): LockFile {
   open ??= isMainThread ? opener() : closingAtExit(opener());
@@ -24,8 +24,9 @@ function opener(): Runtime["openLock"] {
 }
 
 /**
- * A thread that ends may leave its descriptors open, and so its locks held: one of Bun does, one of
- * Node if it is told so (`trackUnmanagedFds`), or for what koffi has opened on Windows.
+ * Closes lock files when a worker thread ends, which may otherwise leave descriptors open and locks
+ * held: Bun does, and so does Node with `trackUnmanagedFds: false`, or on Windows, where koffi opens
+ * the files.
  */
 function closingAtExit(open: Runtime["openLock"]): Runtime["openLock"] {
   const unclosed = new Set<LockFile>();
@@ -39,7 +40,7 @@ function closingAtExit(open: Runtime["openLock"]): Runtime["openLock"] {
     const file = open(path, access);
     const closing: LockFile = {
       ...file,
-      // Nothing after the end: the descriptor's number may be another file's by then.
+      // Not after the thread's end: the descriptor's number may belong to another file.
       unlock() {
         if (unclosed.has(closing)) file.unlock();
       },

@@ -5,7 +5,7 @@ import { statOf } from "./stat.ts";
 import type { Runtime } from "../types.ts";
 import type { Flock } from "../native/flock.ts";
 
-/** The same numbers on Linux, macOS and the BSDs. */
+/** Constants of flock(2), which are the same on Linux, macOS and the BSDs. */
 const SHARED = 1, EXCLUSIVE = 2, NON_BLOCKING = 4, UNLOCK = 8;
 
 /** Opens lock files with the same locks as Deno: flock(2). */

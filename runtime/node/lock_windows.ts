@@ -6,7 +6,7 @@ import { systemError, windowsErrorName } from "../shared/error_codes.ts";
 const GENERIC_READ = 0x8000_0000, GENERIC_WRITE = 0x4000_0000;
 const ATTRIBUTE_NORMAL = 0x80;
 const FAIL_IMMEDIATELY = 1, EXCLUSIVE = 2;
-/** ERROR_INVALID_FUNCTION: how a file system without locks fails. */
+/** ERROR_INVALID_FUNCTION: how locking fails on a file system without locks. */
 const INVALID_FUNCTION = 1;
 const LOCK_VIOLATION = 33;
 /** The size and offsets of BY_HANDLE_FILE_INFORMATION. */

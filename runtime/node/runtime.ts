@@ -30,7 +30,7 @@ export const nodeRuntime: Runtime = {
     remove: (path) => settled((done) => fs.unlink(path, done)),
     mkdir: (path) => settled((done) => fs.mkdir(path, done)),
     syncDir: async (path) => {
-      // `node --permission` forbids fsync, but Node up to 24 allows that of a FileHandle.
+      // `node --permission` forbids fsync, but Node up to 24 allows it on a FileHandle.
       const directory = isRestricted()
         ? await fs.promises.open(path, "r")
         : await openFile(path, "r");
@@ -62,10 +62,10 @@ export const nodeRuntime: Runtime = {
   },
   windows: isWindows,
   foldsNames,
-  // Waits in libuv's pool of four threads would stall every file call of the process, those of the
-  // lock's holder too (https://github.com/nodejs/node/issues/122).
+  // Waits in libuv's pool of four threads would stall every file call of the process, including those
+  // of the lock's holder (https://github.com/nodejs/node/issues/122).
   kernelWaits: 0,
-  // Node and Bun cache process.cwd(), also when another program renames the directory.
+  // Node and Bun cache process.cwd(), which is wrong once another program renames the directory.
   cwd: () => isWindows || isRestricted() ? process.cwd() : fs.realpathSync.native("."),
   realPath: (path) => fs.realpathSync.native(path),
   sleep: sleepSync,

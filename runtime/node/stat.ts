@@ -16,8 +16,8 @@ export function infoAt(
   path: string,
   lookup: typeof fs.lstatSync | typeof fs.statSync,
 ): FileInfo | undefined {
-  // Without an error, which is slow to make. But stat(2) has one for ENOTDIR, which is not absence:
-  // since Node 22 it would be undefined too.
+  // Errors are slow to create. But stat() must throw for ENOTDIR, which does not mean absence: since
+  // Node 22, it would return undefined.
   const throwIfNoEntry = lookup === fs.statSync;
   const find = () => infoOf((bigint) => lookup(path, { bigint, throwIfNoEntry }));
   try {
@@ -40,8 +40,8 @@ const KINDS: Partial<Record<number, FileInfo["kind"]>> = {
 };
 
 /**
- * Beyond 2^53, as on overlayfs and always on Windows, two files could seem to have one inode number.
- * BigInts are used only then, since they cost twice as much.
+ * Inode numbers beyond 2^53, as on overlayfs and always on Windows, are rounded: two files could seem
+ * to have the same one. BigInts cost twice as much, so they are used only then.
  */
 function infoOf(
   stat: (bigint: boolean) => fs.Stats | fs.BigIntStats | undefined,

@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import process from "node:process";
 
-/** Whether a device number of Linux is that of a disk: network file systems have major number 0. */
+/** Whether a Linux device number is a disk's: network file systems have major number 0. */
 export function hasDisk(device: number): boolean {
   return ((device >>> 8) & 0xfff) !== 0;
 }
@@ -12,7 +12,7 @@ export function refreshDir(dir: string, fileId: string): void {
   try {
     fs.closeSync(fs.openSync(dir, "r"));
   } catch {
-    // A directory that may not be read is not refreshed.
+    // A directory that is not readable is not refreshed.
   }
 }
 

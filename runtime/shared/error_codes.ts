@@ -2,11 +2,11 @@ import * as os from "node:os";
 
 /** The name of an `errno` value, such as `"ENOENT"`. */
 export function errorName(errno: number): string | undefined {
-  // `os.constants`, since a tracer of files takes a bare `constants` for that of `node:fs`.
+  // `os.constants`, since tools that trace files mistake a bare `constants` for that of `node:fs`.
   return Object.entries(os.constants.errno).find(([, value]) => value === errno)?.[0];
 }
 
-/** Windows error numbers by the code that libuv and Deno give them, and a few that both lack. */
+/** The codes that libuv and Deno give to Windows error numbers, and a few that both lack. */
 const WINDOWS_CODES: ReadonlyMap<number, string> = new Map([
   [1, "EISDIR"], // ERROR_INVALID_FUNCTION
   [2, "ENOENT"], // ERROR_FILE_NOT_FOUND

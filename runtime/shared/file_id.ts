@@ -1,4 +1,4 @@
-/** Indexes that mean "none": FAT over some networks, WebDAV. */
+/** File indexes that mean "none", as on FAT over some networks and on WebDAV. */
 const NONE: readonly bigint[] = [0n, 2n ** 64n - 1n];
 
 /** See {@linkcode FileInfo.id}. The numbers are those of stat(2), signed or unsigned. */
@@ -8,6 +8,6 @@ export function fileId(
 ): string {
   if (!windows) return `${dev}:${ino}`;
   const index = BigInt.asUintN(64, BigInt(ino));
-  // On a recent Windows the volume has 64 bits by path, and the lower 32 of them by handle.
+  // Recent versions of Windows report 64 bits of the volume by path, but only the lower 32 by handle.
   return NONE.includes(index) ? "" : `${BigInt.asUintN(32, BigInt(dev))}:${index}`;
 }

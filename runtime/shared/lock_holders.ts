@@ -3,15 +3,15 @@ import process from "node:process";
 import { hasDisk } from "./directory_refresh.ts";
 
 /**
- * File systems without a disk of their own that are local all the same, by their number in
- * statfs(2): tmpfs, overlayfs, btrfs, ZFS, bcachefs.
+ * The statfs(2) types of local file systems whose device number is not a disk's: tmpfs, overlayfs,
+ * btrfs, ZFS, bcachefs.
  */
 const LOCAL = new Set([0x0102_1994, 0x794c_7630, 0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e]);
 
 /**
- * The ids of the live processes that hold a flock(2) lock of a file, from `/proc/locks`. Null where
- * that does not show all holders: processes in another pid namespace, on another machine, or those
- * that inherited the lock of a process that has ended.
+ * The ids of the live processes that hold a flock(2) lock of a file, from `/proc/locks`. Null if that
+ * does not list all holders: it omits processes in another pid namespace, on another machine, and
+ * those that inherited the lock of a process that has ended.
  *
  * @see {@link https://man7.org/linux/man-pages/man5/proc_locks.5.html}
  */
@@ -30,11 +30,11 @@ export function holdersOf(path: string): number[] | null {
     const pids = own.map(({ pid }) => pid).filter(isLive);
     return pids.length === 0 ? null : [...new Set(pids)].sort((a, b) => a - b);
   } catch {
-    return null; // It helps people, and nothing may fail because of it.
+    return null; // The answer is only for messages: nothing may fail because of it.
   }
 }
 
-/** The granted flock(2) locks that a text in the form of /proc/locks lists. */
+/** The granted flock(2) locks in the text of /proc/locks. */
 function flocks(text: string): { pid: number; device: string; ino: string }[] {
   const lines = text.matchAll(/^(?:lock:\s*)?\d+: FLOCK +\S+ +\S+ +(-?\d+) (\w+:\w+):(\d+) /gm);
   return Array.from(lines, ([, pid, device, ino]) => ({
@@ -44,7 +44,7 @@ function flocks(text: string): { pid: number; device: string; ino: string }[] {
   }));
 }
 
-/** Whether all holders of a lock are processes of this machine. */
+/** Whether all holders of a lock must be processes on this machine. */
 function isLocal(path: string, device: bigint): boolean {
   return hasDisk(Number(device)) || LOCAL.has(fs.statfsSync(path).type);
 }

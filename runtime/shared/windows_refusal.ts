@@ -1,9 +1,9 @@
 import { sleepSync } from "./sleep.ts";
 
-/** The number of lookups: 23 ms of pauses in all. */
+/** The number of lookups, with 23 ms of pauses in total. */
 const MAX_TRIES = 6;
 const MAX_PAUSE_MS = 8;
-/** How calls fail on Windows while another program has the file open, or its removal is pending. */
+/** How calls fail on Windows while another program has the file open, or while it is being removed. */
 const TRANSIENT_REFUSALS = new Set(["EACCES", "EBUSY", "EPERM"]);
 
 /** Whether a call that failed with this code can succeed later. */
@@ -12,8 +12,8 @@ export function isRefusal(code: string | undefined): boolean {
 }
 
 /**
- * Looks up a path, with retries if Windows refuses: a file that was removed or replaced while a
- * program had it open is "access denied" to all until that program closes it.
+ * Looks up a path, with retries if Windows refuses: if a file was removed or replaced while a program
+ * had it open, all access is denied until that program closes it.
  */
 export function retryLookup<T>(
   look: () => T,
