@@ -2,15 +2,13 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { isDeno27 } from "../tests/support/test.ts";
-import { inParallel, type Part, root, Tally } from "./part.ts";
+import { FIXES } from "./network/fixes.ts";
+import { broken, type Edit, inParallel, type Part, root, Tally } from "./part.ts";
 import { canTrace } from "./strace.ts";
 
 /** A way to break a guarantee, and the check that must catch it. */
-interface Mutant {
+interface Mutant extends Edit {
   readonly breaks: string;
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
   /** A test file and a part of its tests' titles, or a part of this proof. */
   readonly caughtBy: readonly [file: string, filter: string] | readonly [part: string];
   /** Whether Deno's sanitizers catch it. */
@@ -237,6 +235,7 @@ export const proveMutants: Part = async ({ short }) => {
   for (const mutant of mutants) {
     if (!candidates.includes(mutant)) await tally.try(mutant.breaks, () => broken(root, mutant));
   }
+  for (const fix of FIXES) await tally.try(fix.name, () => broken(root, fix));
   // One copy for each worker, not for each mutant: Deno compiles files again at a new path.
   const copies = ["a", "b"].map((name) => copyOf(path.join(base, name)));
   await inParallel(candidates, copies.length, async (mutant) => {
@@ -264,13 +263,6 @@ export const proveMutants: Part = async ({ short }) => {
   fs.rmSync(base, { recursive: true });
   return [tally.row("Each check can fail", "a guarantee is broken in a copy")];
 };
-
-/** The source with the mutant's change. */
-function broken(dir: string, { file, find, replace }: Mutant): string {
-  const source = fs.readFileSync(path.join(dir, file), "utf8");
-  if (source.split(find).length !== 2) throw new Error("there is no one place to break");
-  return source.replace(find, () => replace);
-}
 
 /** Copies the repository's sources to a new directory; returns its path. */
 function copyOf(dir: string): string {

@@ -6,12 +6,13 @@ import { nodeModules, setUp } from "../scripts/lib/setup.mjs";
 import { Child } from "../tests/support/child.ts";
 import { apart, compileForNode, markdown, type ProveApart, say, sh, sleep } from "./ground.ts";
 import {
+  type Client,
   clients,
   type GuestRuntime,
-  type Machine,
   Machines,
   type Share,
 } from "./network/machines.ts";
+import { FIXES } from "./network/fixes.ts";
 import { type Part, root, type Row, same, Tally } from "./part.ts";
 
 /** Where the machines' image is kept: building it takes minutes. */
@@ -28,8 +29,20 @@ const LACKS: Readonly<Record<Share, string>> = {
   smb: "locks,modes,links",
 };
 
+const SHARES = Object.keys(LACKS) as Share[];
+
 /** How long the lock of a machine that died may stay, in milliseconds: NFS 4's lease is 90 s. */
 const LEASE_MS = 90_000;
+
+/** What a check found, and how it was tried. */
+interface Result {
+  readonly tally: Tally;
+  readonly method: string;
+}
+
+interface TimedRow extends Row {
+  readonly seconds: number;
+}
 
 /** Several machines share a directory by NFS 4.2, NFS 3 or SMB. */
 export const proveNetwork: Part = async (scale) => {
@@ -73,30 +86,39 @@ export const prove: ProveApart = async ({ short }) => {
   await compileForNode(WORKER);
   const state = fs.mkdtempSync(path.join(os.tmpdir(), "prove-network-"));
   const machines = new Machines(IMAGE, state);
-  const rows: Row[] = [];
+  const rows: TimedRow[] = [];
   try {
     await machines.start();
     say("the machines run");
-    for (const share of short ? ["nfs42"] as const : ["nfs42", "nfs3", "smb"] as const) {
+    for (const share of chosenShares(short)) {
       rows.push(...await new Proof(machines, share, short).run());
     }
   } finally {
     await machines.stop();
     fs.rmSync(state, { recursive: true });
   }
-  const cells = rows.map(({ guarantee, method, trials, failures }) => {
-    return [guarantee, method, trials, failures.length];
+  const cells = rows.map(({ guarantee, method, trials, failures, seconds }) => {
+    return [guarantee, method, trials, failures.length, seconds];
   });
-  console.error(markdown(["what was tried", "how", "trials", "failures"], cells));
+  console.error(markdown(["what was tried", "how", "trials", "failures", "seconds"], cells));
   return rows;
 };
+
+/** The mounts to check: `APERTURE_SHARES=nfs3,smb` chooses others. */
+function chosenShares(short: boolean): Share[] {
+  const names = Deno.env.get("APERTURE_SHARES")?.split(",") ?? (short ? ["nfs42"] : SHARES);
+  const unknown = names.find((name) => !Object.hasOwn(LACKS, name));
+  if (unknown !== undefined) throw new Error(`Expected one of ${SHARES}, not ${unknown}`);
+  return names as Share[];
+}
 
 /** The checks on one share that both clients have mounted. */
 class Proof {
   readonly #machines: Machines;
   readonly #share: Share;
   readonly #short: boolean;
-  readonly #rows: Row[] = [];
+  readonly #rows: TimedRow[] = [];
+  readonly #peers = new Map<string, Peer>();
   #number = 0;
 
   constructor(machines: Machines, share: Share, short: boolean) {
@@ -105,255 +127,316 @@ class Proof {
     this.#short = short;
   }
 
-  async run(): Promise<Row[]> {
+  async run(): Promise<TimedRow[]> {
     for (const client of clients) this.#machines.mount(client, this.#share);
-    await this.#basics();
-    if (this.#share !== "smb") {
-      await this.#exclusion();
-      await this.#killedHolder();
-      await this.#counters();
-      await this.#hardLinks();
+    const hasLocks = this.#share !== "smb";
+    await this.#check("The library works", () => this.#basics());
+    if (hasLocks) {
+      await this.#check("Machines exclude each other", () => this.#exclusion());
+      await this.#check("Never two holders", () => this.#contention());
+      await this.#check("A killed holder's lock is freed", () => this.#killedHolder());
+      await this.#check("Machines lose no update", () => this.#counter(false));
+      await this.#check("Machines lose no update", () => this.#counter(true));
+      await this.#check("An update sees the other machine's", () => this.#hardLinks());
+      await this.#check("verify() sees a replaced lock file", () => this.#replacedLock());
+    } else await this.#check("A busy lock is reported", () => this.#busyLock());
+    await this.#check("Readers see whole files", () => this.#reads());
+    if (this.#share === "nfs42" && !this.#short) {
+      await this.#check("Each check can fail", () => this.#withoutFixes());
     }
-    await this.#reads();
-    if (this.#share !== "smb" && !this.#short) {
-      await this.#pulledCable();
-      await this.#killedMachine();
+    if (hasLocks && !this.#short) {
+      await this.#check("A pulled cable", () => this.#pulledCable());
+      await this.#check("A machine that dies", () => this.#killedMachine());
     }
+    await this.#endAll();
     return this.#rows;
   }
 
+  /** Runs a check and adds its row. */
+  async #check(guarantee: string, check: () => Promise<Result>): Promise<void> {
+    const started = performance.now();
+    const { tally, method } = await this.#result(check);
+    const seconds = Math.round((performance.now() - started) / 1000);
+    const row = tally.row(`${this.#share}: ${guarantee}`, method);
+    this.#rows.push({ ...row, seconds });
+    say(
+      `${row.guarantee}: ${method}: ${row.trials} trials, ${row.failures.length} failures, ${seconds} s`,
+    );
+    for (const failure of row.failures) say(`  ${failure}`);
+  }
+
+  /** Runs a check, which may not fail otherwise than by its tally. */
+  async #result(check: () => Promise<Result>): Promise<Result> {
+    const tally = new Tally();
+    let result: Result = { tally, method: "" };
+    await tally.try("ended early", async () => result = await check());
+    return result;
+  }
+
   /** The 29 checks of the worker, on each runtime; 16 of them on SMB. */
-  async #basics(): Promise<void> {
+  async #basics(): Promise<Result> {
     const tally = new Tally();
     for (const runtime of RUNTIMES) {
-      const child = this.#start("a", runtime, WORKER, "basics", [
-        this.#fresh(),
-        LACKS[this.#share],
-      ]);
-      const { count, failures } = JSON.parse(await child.line());
-      await child.exit();
+      const args = [this.#fresh(), LACKS[this.#share]];
+      const { count, failures } = await this.#peer("a", runtime).ask("basics", ...args);
       tally.trials += count;
       tally.failures.push(...failures.map((failure: string) => `${runtime}: ${failure}`));
     }
-    this.#add(tally, "The library works", "basic checks on Node, Deno and Bun");
+    return { tally, method: "basic checks on Node, Deno and Bun" };
   }
 
   /** Each runtime on one machine keeps out each runtime on the other. */
-  async #exclusion(): Promise<void> {
+  async #exclusion(): Promise<Result> {
     const tally = new Tally();
     for (const one of RUNTIMES) {
       for (const other of RUNTIMES) {
-        await tally.try(`${one} and ${other}`, async () => {
+        await tally.try(`${other} while ${one} has the lock`, async () => {
+          const [holder, asking] = [this.#peer("a", one), this.#peer("b", other)];
           const dir = this.#fresh();
-          const holder = this.#start("a", one, GROUND_WORKER, "hold", [dir]);
-          const asking = this.#start("b", other, WORKER, "try", [dir]);
-          await Promise.all([holder.says("held"), asking.says("ready")]);
-          asking.tell();
-          await asking.says("busy null");
-          holder.tell();
-          await holder.says("verified");
-          same(await holder.exit(), 0);
-          asking.tell();
-          await asking.says("free");
-          await asking.kill();
+          await holder.ask("acquire", dir);
+          // The other machine knows that there is a holder, but not which process it is.
+          const busy = await asking.ask("try", dir);
+          await holder.ask("verify");
+          await holder.ask("release");
+          same([busy, await asking.ask("try", dir)], [null, "free"]);
         });
       }
     }
-    const tallyOfTurns = new Tally();
-    await tallyOfTurns.try("contention", async () => {
-      const dir = this.#fresh();
-      const time = this.#short ? 10_000 : 60_000;
-      const children = RUNTIMES.flatMap((runtime, i) =>
-        clients.map((client, j) => {
-          const args = [dir, time, 0, 2 * i + j, "flock"];
-          return this.#start(client, runtime, GROUND_WORKER, "contend", args);
-        })
-      );
-      await Promise.all(children.map(async (child) => {
-        const line = await child.line();
-        if (!line.startsWith("turns")) throw new Error(line);
-        tallyOfTurns.trials += Number(line.split(" ")[1]);
-        await child.exit();
-      }));
-    });
-    this.#add(tally, "Machines exclude each other", "each runtime against each");
-    this.#add(tallyOfTurns, "Never two holders", "six processes on two machines");
+    return { tally, method: "each runtime against each" };
   }
 
-  async #killedHolder(): Promise<void> {
+  async #contention(): Promise<Result> {
+    const tally = new Tally();
+    await tally.try("contention", async () => {
+      const dir = this.#fresh();
+      const time = this.#short ? 10_000 : 60_000;
+      const children = this.#everywhere().map(([client, runtime], i) => {
+        return this.#start(client, runtime, GROUND_WORKER, "contend", [dir, time, 0, i, "flock"]);
+      });
+      let turns = 0;
+      for (const child of children) {
+        const line = await child.line();
+        if (!line.startsWith("turns")) throw new Error(line);
+        turns += Number(line.split(" ")[1]);
+        await child.exit();
+      }
+      tally.trials = turns;
+    });
+    return { tally, method: "six processes on two machines" };
+  }
+
+  async #killedHolder(): Promise<Result> {
     const tally = new Tally();
     let longest = 0;
     for (const runtime of RUNTIMES) {
       await tally.try(runtime, async () => {
         const dir = this.#fresh();
-        const holder = this.#start("a", runtime, GROUND_WORKER, "hold", [dir]);
-        await holder.says("held");
-        const asking = this.#start("b", "node", WORKER, "try", [dir]);
-        await asking.says("ready");
-        this.#machines.run("a", `pkill -KILL -f '[h]old ${dir}'`);
-        longest = Math.max(longest, await waitUntilFree(asking, 30_000));
-        await Promise.all([asking.kill(), holder.kill()]);
+        const holder = this.#peer("a", runtime);
+        await holder.ask("acquire", dir);
+        same(await this.#peer("b", "node").ask("try", dir), null);
+        this.#machines.run("a", `kill -KILL ${await holder.ask("pid")}`);
+        longest = Math.max(longest, await waitUntilFree(this.#peer("b", "node"), dir, 30_000));
+        await this.#end("a", runtime);
       });
     }
-    this.#add(tally, "A killed holder's lock is freed", `at the latest after ${longest} ms`);
+    return { tally, method: `at the latest after ${longest} ms` };
   }
 
-  /** Counters of both machines, with and without readers on both. */
-  async #counters(): Promise<void> {
+  /** A counter of both machines, with or without readers on both. */
+  async #counter(withReaders: boolean): Promise<Result> {
     const times = this.#short ? 10 : 80;
-    for (const withReaders of [false, true]) {
-      const tally = new Tally();
-      const method = await this.#counter(tally, times, withReaders);
-      this.#add(tally, "Machines lose no update", `updateJson(), six processes${method}`);
-    }
-  }
-
-  async #counter(tally: Tally, times: number, withReaders: boolean): Promise<string> {
+    const tally = new Tally();
     let reads = 0;
     await tally.try("counter", async () => {
       const file = `${this.#fresh()}/counter.json`;
-      const start = (job: string, args: (string | number)[]) =>
-        RUNTIMES.flatMap((runtime) =>
-          clients.map((client) => this.#start(client, runtime, WORKER, job, args))
-        );
-      const writers = start("addMany", [file, times]);
-      for (const writer of writers) await writer.says("ready");
-      const readers = withReaders ? start("readMany", [file]) : [];
-      for (const reader of readers) await reader.says("reading");
-      for (const writer of writers) writer.tell();
-      for (const writer of writers) await writer.says("done");
+      const places = this.#everywhere();
+      const writers = places.map(([client, runtime]) => this.#peer(client, runtime));
+      const readers = withReaders
+        ? places.map(([client, runtime]) => this.#peer(client, runtime, "reader"))
+        : [];
+      await Promise.all(readers.map((reader) => reader.ask("startReading", file)));
+      await Promise.all(writers.map((writer) => writer.ask("addMany", file, times)));
       for (const reader of readers) {
-        reader.tell();
-        const seen = JSON.parse(await reader.line());
+        const seen = await reader.ask("stopReading");
         reads += seen.reads;
         same(seen.failures, []);
       }
-      await Promise.all([...writers, ...readers].map((child) => child.exit()));
+      const expected = writers.length * times;
       for (const client of clients) {
-        same(this.#machines.run(client, `cat ${file}`).trim(), String(writers.length * times));
+        same(this.#machines.run(client, `cat ${file}`), String(expected));
       }
-      tally.trials += writers.length * times;
+      tally.trials = expected;
     });
-    return withReaders ? `, ${reads} reads on both` : "";
+    const method = `updateJson(), six processes${withReaders ? `, ${reads} reads on both` : ""}`;
+    return { tally, method };
   }
 
   /**
    * A client must not take a cached name for the current file. It does, without our care, while the
    * old file still exists on the server: because of a hard link or an open descriptor.
    */
-  async #hardLinks(): Promise<void> {
+  async #hardLinks(): Promise<Result> {
     const tally = new Tally();
     for (const runtime of RUNTIMES) {
+      const [a, b] = [this.#peer("a", runtime), this.#peer("b", runtime)];
       for (const how of ["async", "sync", "by hand"]) {
         for (const kept of ["link", "open"]) {
           await tally.try(`${runtime}, ${how}, ${kept}`, async () => {
             const dir = this.#fresh();
             const file = `${dir}/n.json`;
-            const job = [file, how.replace(" ", "-")];
-            const a = this.#start("a", runtime, WORKER, "addWhenTold", job);
-            const b = this.#start("b", runtime, WORKER, "addWhenTold", job);
-            await Promise.all([a.says("ready"), b.says("ready")]);
             this.#machines.run("a", `echo 1 > ${file}`);
             if (kept === "link") this.#machines.run("a", `ln ${file} ${dir}/backup`);
-            else a.tell("open");
-            b.tell("read");
-            await b.says("1");
-            for (const child of [a, b]) {
-              child.tell();
-              await child.says("added");
-            }
-            same(this.#machines.run("b", `cat ${file}`).trim(), "3");
-            await Promise.all([a.kill(), b.kill()]);
+            else await a.ask("open", file);
+            same(await b.ask("read", file), "1");
+            await a.ask("add", file, how);
+            await b.ask("add", file, how);
+            same(await b.ask("read", file), "3");
           });
         }
       }
     }
-    this.#add(tally, "An update sees the other machine's", "the old file has a link or is open");
+    return { tally, method: "the old file has a link or is open" };
+  }
+
+  /** A holder must notice that another machine replaced its lock file. */
+  async #replacedLock(): Promise<Result> {
+    const tally = new Tally();
+    for (const runtime of RUNTIMES) {
+      await tally.try(runtime, async () => {
+        const dir = this.#fresh();
+        const holder = this.#peer("a", runtime);
+        await holder.ask("acquire", dir);
+        this.#machines.run("b", `cd ${dir}; touch new; mv new .aperture.lock`);
+        same((await failureOf(holder.ask("verify"))).split(":")[0], "ESTALE");
+      });
+    }
+    return { tally, method: "by the other machine" };
+  }
+
+  /** Linux cannot lock on SMB reliably: the error must say so. */
+  async #busyLock(): Promise<Result> {
+    const tally = new Tally();
+    for (const runtime of RUNTIMES) {
+      await tally.try(runtime, async () => {
+        const dir = this.#fresh();
+        await this.#peer("a", runtime).ask("acquire", dir);
+        const failure = await failureOf(this.#peer("b", runtime).ask("try", dir));
+        if (!/^EACCES: .*SMB/.test(failure)) throw new Error(failure);
+      });
+    }
+    return { tally, method: "EACCES, with the reason" };
   }
 
   /** Readers of both machines while one replaces the file. */
-  async #reads(): Promise<void> {
+  async #reads(): Promise<Result> {
     const tally = new Tally();
-    let method = "";
-    await tally.try("reads", async () => {
-      const dir = this.#fresh();
-      const file = `${dir}/file.json`;
-      this.#machines.run("a", `echo 0 > ${file}`);
-      const readers = clients.map((client) => {
-        return this.#start(client, "node", WORKER, "readMany", [file]);
-      });
-      for (const reader of readers) await reader.says("reading");
-      const times = this.#short ? 50 : 300;
-      this.#machines.run(
-        "a",
-        `i=0; while [ $((i += 1)) -le ${times} ]; do echo $i > ${file}.new; ` +
-          `mv ${file}.new ${file} || exit; done`,
-      );
-      for (const reader of readers) {
-        reader.tell();
-        const { reads, missing, failures } = JSON.parse(await reader.line());
-        tally.trials += reads;
-        method += `${method && ", "}${missing} of ${reads} missing`;
-        await reader.exit();
-        // What SMB refuses to readers is not ours to mend.
-        if (this.#share !== "smb") same(failures, []);
-      }
+    const missing = { a: 0, b: 0 };
+    const dir = this.#fresh();
+    const file = `${dir}/file.json`;
+    this.#machines.run("a", `echo 0 > ${file}`);
+    const readers = this.#everywhere().map(([client, runtime]) => {
+      return { client, runtime, peer: this.#peer(client, runtime, "reader") };
     });
-    this.#add(
-      tally,
-      "Readers see whole files",
-      `readJson() on the writer's machine and the other: ${method}`,
+    await Promise.all(readers.map(({ peer }) => peer.ask("startReading", file)));
+    const times = this.#short ? 50 : 300;
+    // SMB refuses to replace a file that is open on the same machine.
+    const refused = this.#machines.run(
+      "a",
+      `cd ${dir}; n=0; for i in $(seq ${times}); do echo $i > new; ` +
+        "mv -f new file.json 2>/dev/null || n=$((n + 1)); done; echo $n",
     );
+    for (const { client, runtime, peer } of readers) {
+      await tally.try(`${runtime} on ${client}`, async () => {
+        const seen = await peer.ask("stopReading");
+        tally.trials += seen.reads - 1;
+        missing[client] += seen.missing;
+        same([seen.missing, ...seen.failures], [0]);
+      });
+    }
+    const method = `${times} replacements, ${refused} refused; six readers, name missing ` +
+      `${missing.a} times on the writer's machine, ${missing.b} on the other`;
+    return { tally, method };
   }
 
-  async #pulledCable(): Promise<void> {
+  async #pulledCable(): Promise<Result> {
     const tally = new Tally();
     let method = "";
     await tally.try("cable", async () => {
       const dir = this.#fresh();
-      const holder = this.#start("a", "node", GROUND_WORKER, "hold", [dir]);
-      await holder.says("held");
-      const asking = this.#start("b", "node", WORKER, "try", [dir]);
-      await asking.says("ready");
+      const [holder, asking] = [this.#peer("a", "node"), this.#peer("b", "node")];
+      await holder.ask("acquire", dir);
+      same(await asking.ask("try", dir), null);
       await this.#machines.setCable("a", "down");
       try {
         // Version 3 knows no lease: the lock stays until its holder is back.
         const most = this.#share === "nfs3" ? 0 : 2 * LEASE_MS;
-        if (most > 0) method = `free after ${await waitUntilFree(asking, most)} ms`;
+        if (most > 0) method = `free after ${await waitUntilFree(asking, dir, most)} ms`;
       } finally {
         await this.#machines.setCable("a", "up");
       }
       await sleep(20_000);
-      holder.tell();
-      method += `${method && ", "}its holder then says: ${await holder.line()}`;
-      await Promise.all([holder.kill(), asking.kill()]);
+      const says = await failureOf(holder.ask("verify"));
+      method += `${method && ", "}its holder's verify() then says: ${says || "held"}`;
     });
-    this.#add(tally, "A pulled cable", method);
+    return { tally, method };
   }
 
-  async #killedMachine(): Promise<void> {
+  async #killedMachine(): Promise<Result> {
     const tally = new Tally();
     let method = "the lock stays, as version 3 has it";
     await tally.try("machine", async () => {
       const dir = this.#fresh();
-      const holder = this.#start("a", "node", GROUND_WORKER, "hold", [dir]);
-      await holder.says("held");
-      const asking = this.#start("b", "node", WORKER, "try", [dir]);
-      await asking.says("ready");
+      const asking = this.#peer("b", "node");
+      await this.#peer("a", "node").ask("acquire", dir);
+      same(await asking.ask("try", dir), null);
       await this.#machines.kill("a");
-      await holder.kill();
+      for (const runtime of RUNTIMES) await this.#end("a", runtime);
       try {
         if (this.#share === "nfs3") {
           await sleep(LEASE_MS);
-          asking.tell();
-          same((await asking.line()).split(" ")[0], "busy");
-        } else method = `free after ${await waitUntilFree(asking, 2 * LEASE_MS)} ms`;
+          same(await asking.ask("try", dir), null);
+        } else method = `free after ${await waitUntilFree(asking, dir, 2 * LEASE_MS)} ms`;
       } finally {
-        await asking.kill();
         await this.#machines.restart("a");
+        this.#machines.mount("a", this.#share);
       }
     });
-    this.#add(tally, "A machine that dies", method);
+    return { tally, method };
+  }
+
+  /** The checks, each with its fix taken out of the library: they must fail on every runtime. */
+  async #withoutFixes(): Promise<Result> {
+    const caught = new Tally();
+    const checks = {
+      exclusion: () => this.#exclusion(),
+      hardLinks: () => this.#hardLinks(),
+      replacedLock: () => this.#replacedLock(),
+      reads: () => this.#reads(),
+    };
+    for (const fix of FIXES) {
+      await this.#endAll();
+      const { tally, method } = await this.#machines.broken(fix, async () => {
+        const result = await this.#result(checks[fix.check]);
+        await this.#endAll();
+        return result;
+      });
+      say(`${fix.name}: ${method}: ${tally.trials} trials, ${tally.failures.length} failures`);
+      for (const runtime of RUNTIMES) {
+        await caught.try(`${fix.name}: ${runtime}`, () => {
+          const failure = tally.failures.find((failure) => failure.startsWith(runtime));
+          if (failure === undefined) throw new Error("its check does not notice");
+          say(`  ${failure}`);
+        });
+      }
+    }
+    return { tally: caught, method: "a fix is taken out" };
+  }
+
+  /** Each runtime on each client. */
+  #everywhere(): [client: Client, runtime: GuestRuntime][] {
+    return RUNTIMES.flatMap((runtime) => {
+      return clients.map((client): [Client, GuestRuntime] => [client, runtime]);
+    });
   }
 
   /** A new directory on the share. */
@@ -363,32 +446,72 @@ class Proof {
     return dir;
   }
 
+  /** A process that obeys commands; it is started when it is first needed. */
+  #peer(client: Client, runtime: GuestRuntime, role = "writer"): Peer {
+    const key = `${client} ${runtime} ${role}`;
+    const peer = this.#peers.get(key) ?? new Peer(this.#start(client, runtime, WORKER, "obey", []));
+    this.#peers.set(key, peer);
+    return peer;
+  }
+
+  async #end(client: Client, runtime: GuestRuntime): Promise<void> {
+    for (const role of ["writer", "reader"]) {
+      const key = `${client} ${runtime} ${role}`;
+      await this.#peers.get(key)?.end();
+      this.#peers.delete(key);
+    }
+  }
+
+  async #endAll(): Promise<void> {
+    for (const [client, runtime] of this.#everywhere()) await this.#end(client, runtime);
+  }
+
   #start(
-    machine: Machine,
+    client: Client,
     runtime: GuestRuntime,
     worker: string,
     job: string,
     args: readonly (string | number)[],
   ): Child {
-    return new Child(job, [...args], { worker: this.#machines.worker(machine, runtime, worker) });
-  }
-
-  #add(tally: Tally, guarantee: string, method: string): void {
-    this.#rows.push(tally.row(`${this.#share}: ${guarantee}`, method));
-    say(`${this.#share}: ${guarantee}: ${tally.trials} trials, ${tally.failures.length} failures`);
-    for (const failure of tally.failures) say(`  ${failure}`);
+    return new Child(job, [...args], { worker: this.#machines.worker(client, runtime, worker) });
   }
 }
 
+/** A process in a machine that obeys commands, one after another. */
+class Peer {
+  readonly #child: Child;
+
+  constructor(child: Child) {
+    this.#child = child;
+  }
+
+  /** Returns what the command returns; throws an error with the code and message of its failure. */
+  // deno-lint-ignore no-explicit-any -- what the worker's commands return
+  async ask(command: string, ...args: (string | number)[]): Promise<any> {
+    this.#child.tell(JSON.stringify([command, ...args]));
+    const { value, error } = JSON.parse(await this.#child.line());
+    if (error !== undefined) throw new Error(error);
+    return value;
+  }
+
+  async end(): Promise<void> {
+    await this.#child.kill();
+  }
+}
+
+/** The message of a failure; empty if there is none. */
+async function failureOf(promise: Promise<unknown>): Promise<string> {
+  return await promise.then(() => "", (error) => error.message);
+}
+
 /** Asks until the lock is free; returns after how many milliseconds it was. */
-async function waitUntilFree(asking: Child, most: number): Promise<number> {
+async function waitUntilFree(asking: Peer, dir: string, most: number): Promise<number> {
   const started = performance.now();
   for (;;) {
-    asking.tell();
-    const line = await asking.line();
+    const answer = await asking.ask("try", dir);
     const ms = Math.round(performance.now() - started);
-    if (line === "free") return ms;
-    if (ms > most) throw new Error(`after ${ms} ms the lock is ${line}`);
+    if (answer === "free") return ms;
+    if (ms > most) throw new Error(`after ${ms} ms the lock is not free: ${answer}`);
     await sleep(100);
   }
 }

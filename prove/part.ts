@@ -1,3 +1,5 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ChildOptions } from "../tests/support/child.ts";
 
@@ -53,6 +55,21 @@ export class Tally {
 
 /** The repository's root. */
 export const root: string = fileURLToPath(new URL("..", import.meta.url));
+
+/** A change of a source file that breaks a guarantee. */
+export interface Edit {
+  readonly file: string;
+  /** It is in the file once. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** The source with an edit. */
+export function broken(dir: string, { file, find, replace }: Edit): string {
+  const source = fs.readFileSync(path.join(dir, file), "utf8");
+  if (source.split(find).length !== 2) throw new Error("there is no one place to break");
+  return source.replace(find, () => replace);
+}
 
 /** Throws unless both have the same JSON. */
 export function same(actual: unknown, expected: unknown): void {

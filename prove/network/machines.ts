@@ -2,13 +2,16 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { createConnection } from "node:net";
 import { sleep } from "../ground.ts";
-import { libraryTree } from "./tree.ts";
+import { broken, type Edit, root } from "../part.ts";
+import { libraryTree, TREE } from "./tree.ts";
 
 /** A machine: the server, or one of two clients. */
 export type Machine = "server" | "a" | "b";
 
 /** The clients. */
 export const clients = ["a", "b"] as const;
+
+export type Client = typeof clients[number];
 
 /** A mount of the server's share. */
 export type Share = "nfs42" | "nfs3" | "smb";
@@ -40,6 +43,8 @@ export class Machines {
   readonly #image: string;
   readonly #state: string;
   readonly #processes = new Map<Machine, ChildProcess>();
+  /** One connection to each machine that all commands share: each of their own takes a second. */
+  readonly #connections = new Map<Machine, ChildProcess>();
 
   /** `image` is a directory that image.sh filled; `state` is for sockets and logs. */
   constructor(image: string, state: string) {
@@ -77,6 +82,8 @@ export class Machines {
     child.kill("SIGKILL");
     while (child.exitCode === null && child.signalCode === null) await sleep(20);
     this.#processes.delete(machine);
+    this.#connections.get(machine)?.kill("SIGKILL");
+    fs.rmSync(`${this.#state}/${machine}.ssh`, { force: true });
   }
 
   /** Pulls a client's network cable, or plugs it in again. */
@@ -112,6 +119,22 @@ export class Machines {
     return String(stdout).trim();
   }
 
+  /** Breaks the library on both clients while `fn` runs. */
+  async broken<T>(edit: Edit, fn: () => Promise<T>): Promise<T> {
+    const compiled = { ...edit, file: `npm_test/esm/${edit.file.replace(/ts$/, "js")}` };
+    const edits = [edit, compiled];
+    const write = (file: string, text: string) => {
+      const bytes = new TextEncoder().encode(text);
+      for (const client of clients) this.run(client, `cat > ${TREE}/${file}`, bytes);
+    };
+    for (const one of edits) write(one.file, broken(root, one));
+    try {
+      return await fn();
+    } finally {
+      for (const { file } of edits) write(file, fs.readFileSync(root + file, "utf8"));
+    }
+  }
+
   /** The command that runs a worker in a machine: for `Child`. */
   worker(machine: Machine, runtime: GuestRuntime, worker: string): string[] {
     return [...this.#ssh(machine), `/opt/guest/run ${runtime} ${worker}`];
@@ -133,6 +156,7 @@ export class Machines {
       "ssh",
       "-q",
       ...["-i", `${this.#image}/id`, "-p", String(SSH_PORTS[machine])],
+      ...["-S", `${this.#state}/${machine}.ssh`],
       ...Object.entries(options).flatMap(([name, value]) => ["-o", `${name}=${value}`]),
       "root@127.0.0.1",
     ];
@@ -173,12 +197,14 @@ export class Machines {
     for (;;) {
       try {
         this.run(machine, "true");
-        return;
+        break;
       } catch (error) {
         if (this.#processes.get(machine)?.exitCode !== null || performance.now() > end) throw error;
         await sleep(1_000);
       }
     }
+    const [file, ...args] = this.#ssh(machine);
+    this.#connections.set(machine, spawn(file!, ["-M", "-N", ...args], { stdio: "ignore" }));
   }
 
   #copyLibrary(client: Machine): void {

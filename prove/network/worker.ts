@@ -211,95 +211,117 @@ const CHECKS: readonly Check[] = [
   },
 ];
 
-/** What the proof on network file systems has the machines do; see `Child`. */
-const jobs: Record<string, (...args: string[]) => unknown> = {
-  /** Runs the checks that do not need what `lacks` names; prints as JSON how many and what failed. */
-  async basics(dir, lacks) {
-    const failures: string[] = [];
-    const checks = CHECKS.filter(({ needs }) => needs === undefined || !lacks!.includes(needs));
-    for (const [i, { name, run }] of checks.entries()) {
-      const own = path.join(dir!, String(i));
-      fs.mkdirSync(own);
-      try {
-        await run(own);
-      } catch (error) {
-        failures.push(`${name}: ${error}`);
-      }
-    }
-    console.log(JSON.stringify({ count: checks.length, failures }));
-  },
+const held: DirLock[] = [];
+let reading = { stop: false, done: Promise.resolve<unknown>(undefined) };
 
-  /** Tries to acquire the lock for each line: "free", "busy" or a code. */
+/** What the proof on network file systems has the machines do. */
+const commands: Record<string, (...args: string[]) => unknown> = {
+  pid: () => process.pid,
+  basics,
+  acquire: async (dir) => void held.push(await DirLock.acquire(dir!)),
+  verify: () => held.at(-1)!.verify(),
+  release: () => held.pop()!.release(),
+
+  /** Tries to acquire the lock: "free", or the holders that the library finds. */
   async try(dir) {
-    console.log("ready");
-    for (;;) {
-      await line();
-      try {
-        const lock = await DirLock.tryAcquire(dir!);
-        const holders = lock === null ? JSON.stringify(await lockHolders(dir!)) : "";
-        lock?.release();
-        console.log(lock === null ? `busy ${holders}` : "free");
-      } catch (error) {
-        console.log((error as { code?: string }).code ?? String(error));
-      }
-    }
+    const lock = await DirLock.tryAcquire(dir!);
+    if (lock === null) return lockHolders(dir!);
+    lock.release();
+    return "free";
   },
 
-  /** Adds one to the number in a JSON file for each line: with `updateJson`, synchronously or by hand. */
-  async addWhenTold(file, how) {
-    console.log("ready");
+  /** As an editor or a backup would: the old file stays on the server. */
+  open: (file) => void fs.openSync(file!, "r"),
+  read: (file) => text(file!).trim(),
+
+  /** Adds one to the number in a JSON file: with `updateJson`, synchronously or by hand. */
+  async add(file, how) {
     const add = (n: unknown) => Number(n ?? 0) + 1;
-    for (;;) {
-      const command = await line();
-      if (command === "open") {
-        // As an editor or a backup would: the old file stays on the server.
-        fs.openSync(file!, "r");
-      } else if (command === "read") console.log(text(file!).trim());
-      else {
-        if (how === "async") await updateJson(file!, add);
-        else if (how === "sync") updateJsonSync(file!, add);
-        else {
-          await withDirLock(path.dirname(file!), () => {
-            fs.writeFileSync(`${file}.new`, JSON.stringify(add(JSON.parse(text(file!)))));
-            fs.renameSync(`${file}.new`, file!);
-          });
-        }
-        console.log("added");
-      }
+    if (how === "async") await updateJson(file!, add);
+    else if (how === "sync") updateJsonSync(file!, add);
+    else {
+      await withDirLock(path.dirname(file!), () => {
+        fs.writeFileSync(`${file}.new`, JSON.stringify(add(JSON.parse(text(file!)))));
+        fs.renameSync(`${file}.new`, file!);
+      });
     }
   },
 
   /** Adds one to the number in a JSON file `times` times. */
   async addMany(file, times) {
-    console.log("ready");
-    await line();
-    for (let i = 0; i < Number(times); i++) {
-      await updateJson(file!, (n) => Number(n ?? 0) + 1);
-    }
-    console.log("done");
+    for (let i = 0; i < Number(times); i++) await commands.add!(file!, "async");
   },
 
-  /** Reads with `readJson` until the next line; prints how often, and what went wrong. */
-  async readMany(file) {
-    let [reads, missing, last, stop] = [0, 0, 0, false];
-    const failures: string[] = [];
-    line().then(() => stop = true);
-    console.log("reading");
-    while (!stop) {
-      await new Promise((go) => setTimeout(go, 0));
-      try {
-        const value = await readJson(file!);
-        if (value === undefined) missing++;
-        else if (Number(value) < last) failures.push(`from ${last} back to ${value}`);
-        else last = Number(value);
-        reads++;
-      } catch (error) {
-        failures.push(`${(error as { code?: string }).code}: ${error}`);
-      }
-    }
-    console.log(JSON.stringify({ reads, missing, failures: failures.slice(0, 5) }));
+  /** Reads with `readJson` until `stopReading`, which returns how often, and what went wrong. */
+  startReading(file) {
+    reading = { stop: false, done: Promise.resolve() };
+    reading.done = readMany(file!, reading);
+  },
+  stopReading() {
+    reading.stop = true;
+    return reading.done;
   },
 };
+
+/** Jobs for `Child`. */
+const jobs: Record<string, (...args: string[]) => unknown> = {
+  async basics(dir, lacks) {
+    console.log(JSON.stringify(await basics(dir!, lacks!)));
+  },
+
+  /** Runs the command in each line, a JSON array, and prints what it returns or why it fails. */
+  async obey() {
+    const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+    for (;;) {
+      const { done, value } = await lines.next();
+      if (done) process.exit();
+      const [name, ...args] = JSON.parse(value);
+      try {
+        console.log(JSON.stringify({ value: await commands[name]!(...args) }));
+      } catch (error) {
+        console.log(JSON.stringify({ error: failure(error) }));
+      }
+    }
+  },
+};
+
+/** Runs the checks that do not need what `lacks` names; returns how many, and what failed. */
+async function basics(dir: string, lacks: string): Promise<{ count: number; failures: string[] }> {
+  const failures: string[] = [];
+  const checks = CHECKS.filter(({ needs }) => needs === undefined || !lacks.includes(needs));
+  for (const [i, { name, run }] of checks.entries()) {
+    const own = path.join(dir, String(i));
+    fs.mkdirSync(own);
+    try {
+      await run(own);
+    } catch (error) {
+      failures.push(`${name}: ${error}`);
+    }
+  }
+  return { count: checks.length, failures };
+}
+
+async function readMany(file: string, until: { stop: boolean }): Promise<unknown> {
+  let [reads, missing, last] = [0, 0, 0];
+  const failures: string[] = [];
+  while (!until.stop) {
+    await new Promise((go) => setTimeout(go, 0));
+    try {
+      const value = await readJson(file);
+      if (value === undefined) missing++;
+      else if (Number(value) < last) failures.push(`from ${last} back to ${value}`);
+      else last = Number(value);
+      reads++;
+    } catch (error) {
+      failures.push(failure(error));
+    }
+  }
+  return { reads, missing, failures: failures.slice(0, 5) };
+}
+
+function failure(error: unknown): string {
+  return `${(error as { code?: string }).code}: ${(error as Error).message}`;
+}
 
 async function written(
   dir: string,
@@ -331,15 +353,6 @@ async function codeOf(promise: Promise<unknown>): Promise<string | undefined> {
 function expect(actual: unknown, expected: unknown): void {
   const [a, e] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (a !== e) throw new Error(`expected ${e}, got ${a}`);
-}
-
-let lines: AsyncIterator<string> | undefined;
-
-async function line(): Promise<string> {
-  lines ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-  const { done, value } = await lines.next();
-  if (done) process.exit();
-  return value;
 }
 
 if (process.argv[2] === "aperture-worker") {
