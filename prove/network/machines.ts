@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { createConnection } from "node:net";
+import * as os from "node:os";
 import { sleep } from "../ground.ts";
 import { broken, type Edit, root } from "../part.ts";
 import { libraryTree, TREE } from "./tree.ts";
@@ -32,8 +33,14 @@ const CARDS: Readonly<Record<Machine, readonly { wire: string; ip: string; mac: 
   b: [{ wire: "connect=127.0.0.1:2222", ip: "10.0.2.2", mac: "52:54:00:00:02:02" }],
 };
 
+/**
+ * Processors of each machine. With more of them than this computer has, one that waits for another
+ * of its machine wastes its turn, and under load the machines' kernels stall.
+ */
+const CPUS = os.availableParallelism() < 6 ? 1 : 2;
+
 /** How long a machine may take to boot, in milliseconds: 35 s where nothing else runs. */
-const BOOT_TIMEOUT_MS = 300_000;
+const BOOT_TIMEOUT_MS = 600_000;
 
 /**
  * Three virtual machines under QEMU's software emulation, connected by sockets on loopback. Their
@@ -149,8 +156,10 @@ export class Machines {
     const options = {
       StrictHostKeyChecking: "no",
       UserKnownHostsFile: "/dev/null",
-      ConnectTimeout: "30",
+      ConnectTimeout: "60",
+      // A machine on a busy computer may not answer for minutes.
       ServerAliveInterval: "20",
+      ServerAliveCountMax: "15",
     };
     return [
       "ssh",
@@ -172,7 +181,7 @@ export class Machines {
     const ownMac = `52:54:00:00:00:0${SSH_PORTS[machine] - 2_209}`;
     const log = fs.openSync(`${this.#state}/${machine}.qemu`, "a");
     const child = spawn("qemu-system-x86_64", [
-      ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2G"],
+      ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", String(CPUS), "-m", "2G"],
       ...["-nodefaults", "-display", "none", "-no-reboot"],
       ...["-serial", `file:${this.#state}/${machine}.log`],
       ...["-qmp", `unix:${this.#state}/${machine}.qmp,server=on,wait=off`],
