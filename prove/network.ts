@@ -135,7 +135,7 @@ class Proof {
       await this.#check("Machines exclude each other", () => this.#exclusion());
       await this.#check("Never two holders", () => this.#contention());
       await this.#check("A killed holder's lock is freed", () => this.#killedHolder());
-      await this.#check("Machines lose no update", () => this.#counter(false));
+      if (!this.#short) await this.#check("Machines lose no update", () => this.#counter(false));
       await this.#check("Machines lose no update", () => this.#counter(true));
       await this.#check("An update sees the other machine's", () => this.#hardLinks());
       await this.#check("verify() sees a replaced lock file", () => this.#replacedLock());
@@ -338,7 +338,7 @@ class Proof {
       return { client, runtime, peer: this.#peer(client, runtime, "reader") };
     });
     await Promise.all(readers.map(({ peer }) => peer.ask("startReading", file)));
-    const times = this.#short ? 50 : 300;
+    const times = this.#short ? 30 : 100;
     // SMB refuses to replace a file that is open on the same machine.
     const refused = this.#machines.run(
       "a",
@@ -421,9 +421,13 @@ class Proof {
         return result;
       });
       say(`${fix.name}: ${method}: ${tally.trials} trials, ${tally.failures.length} failures`);
-      for (const runtime of RUNTIMES) {
-        await caught.try(`${fix.name}: ${runtime}`, () => {
-          const failure = tally.failures.find((failure) => failure.startsWith(runtime));
+      // Which reader meets a replacement is chance.
+      const places = fix.check === "reads" ? ["a reader"] : RUNTIMES;
+      for (const place of places) {
+        await caught.try(`${fix.name}: ${place}`, () => {
+          const failure = tally.failures.find((failure) => {
+            return fix.check === "reads" || failure.startsWith(place);
+          });
           if (failure === undefined) throw new Error("its check does not notice");
           say(`  ${failure}`);
         });
