@@ -28,6 +28,11 @@ try: fcntl.flock(f, ${flags})
 except BlockingIOError: sys.exit(1)
 if sys.argv[2] == "hold": print("held", flush=True); sys.stdin.read()`;
 
+/** Python itself: `python3` may be a script that takes a second to find it. */
+const interpreter = spawnSync("python3", ["-c", "import sys; print(sys.executable)"], {
+  encoding: "utf8",
+}).stdout?.trim() || "python3";
+
 const lockers: Locker[] = [
   {
     name: "flock(1)",
@@ -37,7 +42,7 @@ const lockers: Locker[] = [
   },
   {
     name: "Python's fcntl.flock",
-    command: "python3",
+    command: interpreter,
     hold: (file, shared) => [
       "-c",
       python(shared ? "fcntl.LOCK_SH" : "fcntl.LOCK_EX"),

@@ -14,7 +14,7 @@ import "../support/worker.ts";
 const isLinux = process.platform === "linux";
 
 /** How many processes to kill; `deno task prove` kills more. */
-const KILLS = Number(process.env.APERTURE_KILLS ?? 24);
+const KILLS = Number(process.env.APERTURE_KILLS ?? 8);
 
 async function finished(children: Child[]): Promise<void> {
   assertEquals(await Promise.all(children.map((child) => child.exit())), children.map(() => 0));
