@@ -12,10 +12,8 @@ export interface FileInfo {
   readonly gid: number;
   /** In bytes. */
   readonly size: number;
-  /** When the content last changed, in whole milliseconds since the epoch. */
+  /** When the content last changed, in milliseconds since the epoch, on Deno without a fraction. */
   readonly mtime: number;
-  /** The same with fractions of a millisecond, which Deno does not report. */
-  readonly exactMtime: number;
 }
 
 /** An entry of a directory. A link to a directory does not count as a directory. */
@@ -68,7 +66,8 @@ export interface FileSystem {
   remove(path: string): Awaitable<void>;
   /** `mkdir(2)`: the parent must exist. */
   mkdir(path: string): Awaitable<void>;
-  syncDir(path: string): Awaitable<void>;
+  /** Opens a directory to sync it. */
+  openDir(path: string): Awaitable<Pick<OpenFile, "sync" | "close">>;
 }
 
 /** An interface with the same methods, which return values instead of promises. */

@@ -64,7 +64,7 @@ export function isCurrent({ info, copy }: FileVersion, path: string): boolean {
   try {
     const now = runtime.sync.stat(path);
     if (now === undefined || info === undefined) return now === info;
-    return now.id === info.id && now.size === info.size && now.exactMtime === info.exactMtime &&
+    return now.id === info.id && now.size === info.size && now.mtime === info.mtime &&
       (copy === undefined || Buffer.compare(copy, runtime.sync.readFile(path)) === 0);
   } catch {
     return false; // The next read reports what is wrong.

@@ -12,7 +12,7 @@ import { copyInPlace, mayCopyInPlace } from "./in_place.ts";
 import type { WriteRequest } from "./request.ts";
 import { inSlot } from "./slots.ts";
 import { prepareTarget, type Target } from "./target.ts";
-import { TempFile } from "./temp_file.ts";
+import { closeQuietly, TempFile } from "./temp_file.ts";
 
 /** A file system that cannot sync a directory fails with one of these. */
 const UNSYNCABLE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
@@ -118,7 +118,12 @@ class Replacement implements Turn<void> {
     const { path } = this.#attempt!.target!;
     const sync = function* (directory: string): Steps<void> {
       try {
-        yield* opened(request, (fs) => fs.syncDir(directory));
+        const open = yield* opened(request, (fs) => fs.openDir(directory));
+        try {
+          yield () => open.sync();
+        } finally {
+          yield* closeQuietly(open);
+        }
       } catch (error) {
         if (failedWith(error, UNSYNCABLE)) return;
         throw failure(error, request, "fsync directory", { replaced: true });

@@ -36,9 +36,8 @@ const unfinished = sharedState("unfinished/3", () => {
  */
 export class TempFile {
   readonly #request: WriteRequest;
-  #path: string;
-  /** The path without links, if known: it is valid even if a link to the directory is changed. */
-  #realPath: string | undefined;
+  /** Where it is. */
+  readonly path: string;
   /** Open from the creation until {@linkcode TempFile.finish}. */
   #file: OpenFile | undefined;
   #id: string | undefined;
@@ -47,8 +46,8 @@ export class TempFile {
 
   private constructor(request: WriteRequest, target: Target) {
     this.#request = request;
-    this.#path = tempPath(target.path);
-    unfinished().add(this.#path);
+    this.path = tempPath(target.path);
+    unfinished().add(this.path);
   }
 
   /** Creates an empty file. */
@@ -57,7 +56,7 @@ export class TempFile {
     for (let names = 1;; names++) {
       const temp = new TempFile(request, target);
       try {
-        temp.#file = yield* opened(request, (fs) => fs.create(temp.#path, mode));
+        temp.#file = yield* opened(request, (fs) => fs.create(temp.path, mode));
         return temp;
       } catch (error) {
         temp.#forget(); // The file belongs to another program, or does not exist.
@@ -68,26 +67,13 @@ export class TempFile {
     }
   }
 
-  get path(): string {
-    return this.#path;
-  }
-
   get isSynced(): boolean {
     return this.#isSynced;
   }
 
-  /**
-   * Records the file's identity, because it will be published later: it may have to be opened again,
-   * and a link to its directory may be changed.
-   */
+  /** Records the file's identity: it is published later, and may have to be opened again. */
   *identify(): Steps<void> {
     this.#id = (yield* step(this.#request, "fstat", () => this.#file!.stat())).id;
-    try {
-      this.#realPath = runtime.realPath(this.#path);
-      unfinished().add(this.#realPath);
-    } catch {
-      // A permission may be missing. That matters only if a link is changed.
-    }
   }
 
   /** Appends all of `content`, even if calls write fewer bytes. `check` runs between calls. */
@@ -105,7 +91,7 @@ export class TempFile {
       }
       content.slice(offset); // Don't report a detached buffer as a disk error.
       if (written === 0) {
-        throw failure(runtime.error("EIO", "No bytes were written", this.#path), request, "write");
+        throw failure(runtime.error("EIO", "No bytes were written", this.path), request, "write");
       }
       offset += written;
     }
@@ -144,13 +130,13 @@ export class TempFile {
 
   /** Renames the file to `path`. Windows may refuse this for `retryMs`; `check` runs before retries. */
   *publish(path: string, retryMs = 0, check: () => void = () => {}): Steps<void> {
-    yield* this.#reach((from) => retryRefused(retryMs, (fs) => fs.rename(from, path), check));
+    yield* retryRefused(retryMs, (fs) => fs.rename(this.path, path), check);
     this.#forget();
   }
 
   /** Gives the file a second name. Unlike a rename, that never replaces an existing file. */
   link(path: string): Steps<void> {
-    return this.#reach((from) => call((fs) => fs.link(from, path)));
+    return call((fs) => fs.link(this.path, path));
   }
 
   /** Closes and removes the file. It never throws, because that would hide the first error. */
@@ -158,9 +144,9 @@ export class TempFile {
     const file = this.#file;
     this.#file = undefined;
     if (file !== undefined) yield* closeQuietly(file);
-    if (!unfinished().has(this.#path)) return;
+    if (!unfinished().has(this.path)) return;
     try {
-      yield* this.#reach((path) => retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path)));
+      yield* retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(this.path));
     } catch {
       // It was never created, or is left for sweepTempFiles().
     }
@@ -171,7 +157,7 @@ export class TempFile {
   *#reopen(): Steps<OpenFile> {
     const request = this.#request;
     const open = (access: "read" | "write") => {
-      return this.#reach((path) => opened(request, (fs) => fs.openExisting(path, access)));
+      return opened(request, (fs) => fs.openExisting(this.path, access));
     };
     let file: OpenFile;
     try {
@@ -183,30 +169,17 @@ export class TempFile {
     }
     if (file.stat().id === this.#id) return file;
     yield* closeQuietly(file);
-    const error = runtime.error("ESTALE", "The temporary file was replaced", this.#path);
+    const error = runtime.error("ESTALE", "The temporary file was replaced", this.path);
     throw failure(error, request, "open");
   }
 
-  /** Makes a call on the file, by its real path if a link to its directory was changed. */
-  *#reach<T>(make: (path: string) => Steps<T>): Steps<T> {
-    try {
-      return yield* make(this.#path);
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT" || this.#realPath === undefined) throw error;
-    }
-    unfinished().delete(this.#path);
-    this.#path = this.#realPath;
-    return yield* make(this.#path);
-  }
-
   #forget(): void {
-    unfinished().delete(this.#path);
-    if (this.#realPath !== undefined) unfinished().delete(this.#realPath);
+    unfinished().delete(this.path);
   }
 }
 
-/** Closes a file and ignores a failure: close(2) frees the descriptor anyway. */
-export function* closeQuietly(file: OpenFile): Steps<void> {
+/** Closes a file if it does not matter whether that fails: the descriptor is freed, close(2). */
+export function* closeQuietly(file: Pick<OpenFile, "close">): Steps<void> {
   try {
     yield () => file.close();
   } catch {

@@ -29,14 +29,7 @@ export const denoRuntime: Runtime = {
     link: (from, to) => Deno.link(from, to),
     remove: (path) => Deno.remove(path),
     mkdir: (path) => Deno.mkdir(path),
-    syncDir: async (path) => {
-      const directory = await Deno.open(path);
-      try {
-        await directory.sync().catch(acceptNoFullSync);
-      } finally {
-        directory.close();
-      }
-    },
+    openDir: async (path) => asyncFile(path, await Deno.open(path)),
   },
   sync: {
     ...lookups,
@@ -48,14 +41,7 @@ export const denoRuntime: Runtime = {
     link: (from, to) => Deno.linkSync(from, to),
     remove: (path) => Deno.removeSync(path),
     mkdir: (path) => Deno.mkdirSync(path),
-    syncDir: (path) => {
-      const directory = Deno.openSync(path);
-      try {
-        fullySync(directory);
-      } finally {
-        directory.close();
-      }
-    },
+    openDir: (path) => syncFile(path, Deno.openSync(path)),
   },
   windows: isWindows,
   foldsNames,
@@ -107,7 +93,13 @@ function syncFile(path: string, file: Deno.FsFile): SyncOpenFile {
     write: (bytes) => file.writeSync(bytes),
     read: (into) => file.readSync(into) ?? 0,
     truncate: (length) => file.truncateSync(length),
-    sync: () => fullySync(file),
+    sync() {
+      try {
+        file.syncSync();
+      } catch (error) {
+        acceptNoFullSync(error);
+      }
+    },
     ...shared(path, file),
   };
 }
@@ -168,14 +160,6 @@ function lockFile(path: string, file: Deno.FsFile): LockFile {
     unlock: () => file.unlockSync(),
     close: () => file.close(),
   };
-}
-
-function fullySync(file: Deno.FsFile): void {
-  try {
-    file.syncSync();
-  } catch (error) {
-    acceptNoFullSync(error);
-  }
 }
 
 function acceptNoFullSync(error: unknown): void {

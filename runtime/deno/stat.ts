@@ -20,7 +20,6 @@ export function infoAt(
 
 /** Converts Deno's information about the file at a path. */
 export function info(path: string, of: Deno.FileInfo): FileInfo {
-  const mtime = of.mtime?.getTime() ?? 0;
   return {
     kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",
     id: fileId(path, of),
@@ -29,8 +28,7 @@ export function info(path: string, of: Deno.FileInfo): FileInfo {
     uid: of.uid ?? 0,
     gid: of.gid ?? 0,
     size: of.size,
-    mtime,
-    exactMtime: mtime,
+    mtime: of.mtime?.getTime() ?? 0,
   };
 }
 

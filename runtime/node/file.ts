@@ -73,7 +73,7 @@ export function openFileSync(path: string, flags: string | number, mode?: number
     write: (bytes) => fs.writeSync(descriptor, bytes),
     read: (into) => fs.readSync(descriptor, into),
     truncate: (length) => fs.ftruncateSync(descriptor, length),
-    sync: () => isRestricted() ? undefined : fs.fsyncSync(descriptor),
+    sync: () => isRestricted() && flags !== "r" ? undefined : fs.fsyncSync(descriptor),
     close: () => fs.closeSync(descriptor),
     ...shared(path, descriptor),
   };

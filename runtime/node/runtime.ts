@@ -29,17 +29,8 @@ export const nodeRuntime: Runtime = {
     link: (from, to) => settled((done) => fs.link(from, to, done)),
     remove: (path) => settled((done) => fs.unlink(path, done)),
     mkdir: (path) => settled((done) => fs.mkdir(path, done)),
-    syncDir: async (path) => {
-      // `node --permission` forbids fsync, but Node up to 24 allows it on a FileHandle.
-      const directory = isRestricted()
-        ? await fs.promises.open(path, "r")
-        : await openFile(path, "r");
-      try {
-        await directory.sync();
-      } finally {
-        await directory.close();
-      }
-    },
+    // `node --permission` forbids fsync, but Node up to 24 allows that of a FileHandle.
+    openDir: (path) => isRestricted() ? fs.promises.open(path, "r") : openFile(path, "r"),
   },
   sync: {
     ...lookups,
@@ -51,14 +42,7 @@ export const nodeRuntime: Runtime = {
     link: (from, to) => fs.linkSync(from, to),
     remove: (path) => fs.unlinkSync(path),
     mkdir: (path) => fs.mkdirSync(path),
-    syncDir: (path) => {
-      const descriptor = fs.openSync(path, "r");
-      try {
-        fs.fsyncSync(descriptor);
-      } finally {
-        fs.closeSync(descriptor);
-      }
-    },
+    openDir: (path) => openFileSync(path, "r"),
   },
   windows: isWindows,
   foldsNames,

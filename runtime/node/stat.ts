@@ -50,7 +50,6 @@ function infoOf(
   if (typeof stats?.ino === "number" && !Number.isSafeInteger(stats.ino)) stats = stat(true);
   if (stats === undefined) return undefined;
   const mode = Number(stats.mode);
-  const exactMtime = "mtimeNs" in stats ? Number(stats.mtimeNs) / 1e6 : stats.mtimeMs;
   return {
     kind: KINDS[mode & fs.constants.S_IFMT] ?? "other",
     id: fileId(stats, isWindows),
@@ -58,7 +57,6 @@ function infoOf(
     uid: Number(stats.uid),
     gid: Number(stats.gid),
     size: Number(stats.size),
-    mtime: Math.floor(exactMtime),
-    exactMtime,
+    mtime: "mtimeNs" in stats ? Number(stats.mtimeNs) / 1e6 : stats.mtimeMs,
   };
 }

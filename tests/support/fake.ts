@@ -47,8 +47,8 @@ export function noIdentity(real: Runtime): Partial<Runtime> {
   const lstat = (file: string): FileInfo | undefined => {
     const info = real.sync.lstat(file);
     if (info === undefined || !file.endsWith(LOCK_FILE_NAME)) return info;
-    const { kind, mode, uid, gid, size, mtime, exactMtime } = info;
-    return { kind, id: "", mode, uid, gid, size, mtime, exactMtime };
+    const { kind, mode, uid, gid, size, mtime } = info;
+    return { kind, id: "", mode, uid, gid, size, mtime };
   };
   return {
     async: { ...real.async, lstat },

@@ -65,16 +65,22 @@ function wrapFileSystem(real: FileSystem, form: "async" | "sync", hook: Hook): F
     return hook({ name, args, form: SYNC_CALLS.has(name) ? "sync" : form });
   };
   return wrapMethods(real, before, (name, result) => {
-    if (name !== "create" && name !== "openExisting") return result;
+    const kind = { create: "file", openExisting: "file", openDir: "directory" }[name];
+    if (kind === undefined) return result;
     return form === "sync"
-      ? wrapOpenFile(result as OpenFile, form, hook)
-      : (result as Promise<OpenFile>).then((file) => wrapOpenFile(file, form, hook));
+      ? wrapOpenFile(result as OpenFile, kind, form, hook)
+      : (result as Promise<OpenFile>).then((file) => wrapOpenFile(file, kind, form, hook));
   }, form);
 }
 
-function wrapOpenFile(real: OpenFile, form: "async" | "sync", hook: Hook): OpenFile {
+function wrapOpenFile(
+  real: OpenFile,
+  kind: string,
+  form: "async" | "sync",
+  hook: Hook,
+): OpenFile {
   const before = (name: string, args: unknown[]) => {
-    return hook({ name: `file.${name}`, args, form: SYNC_CALLS.has(name) ? "sync" : form });
+    return hook({ name: `${kind}.${name}`, args, form: SYNC_CALLS.has(name) ? "sync" : form });
   };
   return wrapMethods(real, before, undefined, form);
 }

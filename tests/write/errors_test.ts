@@ -28,7 +28,7 @@ const steps: [string, string, AtomicWriteOptions][] = [
   ["file.close", "close", {}],
   ["rename", "rename", {}],
   ["link", "link", { createNew: true }],
-  ...isWindows ? [] : [["syncDir", "fsync directory", { durability: "durable" }]] as [
+  ...isWindows ? [] : [["directory.sync", "fsync directory", { durability: "durable" }]] as [
     string,
     string,
     AtomicWriteOptions,
@@ -47,7 +47,7 @@ for (const [what, write] of ways) {
           assertStrictEquals(error as unknown, injected);
           assertEquals(
             [error.code, error.step, error.target, error.replaced, error.temp],
-            ["EIO", step, file, call === "syncDir", undefined],
+            ["EIO", step, file, call === "directory.sync", undefined],
           );
         });
       }

@@ -115,11 +115,11 @@ for (const [what, write] of ways) {
         const made = ["there", "there/a", "there/a/b", "there/a/b/c"];
         const options = { parents: true, durability: "durable" } as const;
         const calls = await recorded(() => write(path.join(dir, `${made[3]}/file`), options));
-        const synced = calls.filter(({ name }) => name === "syncDir")
+        const synced = calls.filter(({ name }) => name === "openDir")
           .map(({ args: [path] }) => String(path)).sort();
         assertEquals(synced, made.map((name) => path.join(dir, name)));
         const again = await recorded(() => write(path.join(dir, `${made[3]}/file`), options));
-        assertEquals(again.filter(({ name }) => name === "syncDir").length, 1);
+        assertEquals(again.filter(({ name }) => name === "openDir").length, 1);
       }),
     { skip: isWindows && "no sync of directories on Windows" },
   );
@@ -133,7 +133,7 @@ test(
       const calls = await recorded(() =>
         atomicUpdate(path.join(dir, "a/b/file"), () => "x", { durability: "durable" })
       );
-      const synced = calls.filter(({ name }) => name === "syncDir")
+      const synced = calls.filter(({ name }) => name === "openDir")
         .map(({ args: [path] }) => String(path));
       assertEquals([...new Set(synced)].sort(), made);
     }),
@@ -151,7 +151,7 @@ test(
       }, () => assertRejects(() => atomicWrite(file, "x", options)));
       await failing;
       const calls = await recorded(() => atomicWrite(file, "x", options));
-      const synced = calls.filter(({ name }) => name === "syncDir").map(({ args: [path] }) => path);
+      const synced = calls.filter(({ name }) => name === "openDir").map(({ args: [path] }) => path);
       assertEquals(synced, [path.join(dir, "a", "b"), path.join(dir, "a"), dir]);
     }),
   { skip: isWindows && "no sync of directories on Windows" },

@@ -87,10 +87,12 @@ test(
       await onPlatform(({ async }) => ({
         async: {
           ...async,
-          async syncDir() {
+          openDir() {
             most = Math.max(most, ++open);
-            await new Promise((resolve) => setTimeout(resolve, 100));
-            open--;
+            return Promise.resolve({
+              sync: () => new Promise((resolve) => setTimeout(resolve, 100)),
+              close: () => void open--,
+            });
           },
         },
       }), () =>

@@ -290,7 +290,15 @@ for (const [what, write] of aborts) {
 test("atomicWrite() can be aborted until the rename and not after", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
-    const steps = ["lstat", "create", "file.write", "file.sync", "file.close", "rename", "syncDir"];
+    const steps = [
+      "lstat",
+      "create",
+      "file.write",
+      "file.sync",
+      "file.close",
+      "rename",
+      "directory.sync",
+    ];
     // Windows has no sync of directories.
     for (const step of isWindows ? steps.slice(0, -1) : steps) {
       fs.writeFileSync(file, "old");
@@ -301,11 +309,11 @@ test("atomicWrite() can be aborted until the rename and not after", () =>
         if (name === step) controller.abort(reason);
       }, async () => {
         const write = atomicWrite(file, "new", { signal, durability: "durable" });
-        if (step === "rename" || step === "syncDir") return await write;
+        if (step === "rename" || step === "directory.sync") return await write;
         assertStrictEquals(await assertRejects(() => write), reason);
       });
       assert(error.some(({ name }) => name === step));
-      const landed = step === "rename" || step === "syncDir";
+      const landed = step === "rename" || step === "directory.sync";
       assertEquals([list(dir), text(file)], [["file"], landed ? "new" : "old"]);
     }
   }));
