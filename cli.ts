@@ -9,14 +9,13 @@
  * aperture-atomic write list.txt -- curl -sSf https://example.com/list
  * ```
  *
- * `aperture-atomic --help` lists all commands and options. Importing this module does nothing.
+ * `aperture-atomic --help` lists all commands and options. Importing this module runs the
+ * command and ends the program.
  *
  * @module
  */
 
 import process from "node:process";
-import { isProgram, main } from "./internal/cli/main.ts";
-import { stackFiles } from "./runtime/shared/stack_files.ts";
+import { main } from "./internal/cli/main.ts";
 
-const [file] = stackFiles();
-if (isProgram(file)) void main(process.argv.slice(2)).then((code) => process.exit(code));
+void main(process.argv.slice(2)).then((code) => process.exit(code));

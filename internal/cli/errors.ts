@@ -10,7 +10,6 @@ export const EX_TEMPFAIL = 75;
 
 /** A failure with its own exit code. */
 export class ExitError extends Error {
-  override readonly name: string = "ExitError";
   /** The exit code of the command. */
   readonly exitCode: number;
 
@@ -22,8 +21,6 @@ export class ExitError extends Error {
 
 /** An error in the arguments. */
 export class UsageError extends ExitError {
-  override readonly name = "UsageError";
-
   constructor(message: string) {
     super(EX_USAGE, message);
   }

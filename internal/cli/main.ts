@@ -1,6 +1,3 @@
-import { realpathSync } from "node:fs";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { codeOf } from "../base/errors.ts";
 import type { Command } from "./arguments.ts";
 import { EX_IOERR, EX_UNAVAILABLE, ExitError, UsageError } from "./errors.ts";
@@ -39,27 +36,4 @@ const NAMES = "use lock, write, sweep or holders";
 function printed(text: string): number {
   say(text.trimEnd());
   return 0;
-}
-
-/** Whether `file`, the caller's module, is the main program rather than an imported module. */
-export function isProgram(file: string | undefined): boolean {
-  // dnt-shim-ignore
-  const { Deno } = globalThis as { Deno?: { mainModule: string } };
-  const main = pathOf(Deno?.mainModule ?? process.argv[1] ?? "");
-  // A module that was loaded from a URL has no file, and Deno reports the main module as it was
-  // requested, for example `jsr:@aperture/atomic/cli`.
-  if (file === undefined) return /[/\\](?:cli(?:\.[jt]s)?|aperture-atomic)$/.test(main);
-  const self = pathOf(file);
-  try {
-    // Node also finds a CommonJS file without the extension in its name.
-    if (self === main || self === `${main}.js`) return true;
-    return realpathSync(self) === realpathSync(main);
-  } catch {
-    // Deno needs permission to resolve the link that npm created, and `node -e` has no file.
-    return /[/\\]aperture-atomic$/.test(main);
-  }
-}
-
-function pathOf(file: string): string {
-  return file.startsWith("file:") ? fileURLToPath(file) : file;
 }

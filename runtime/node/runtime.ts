@@ -29,7 +29,7 @@ export const nodeRuntime: Runtime = {
     link: (from, to) => settled((done) => fs.link(from, to, done)),
     remove: (path) => settled((done) => fs.unlink(path, done)),
     mkdir: (path) => settled((done) => fs.mkdir(path, done)),
-    // `node --permission` forbids fsync, but Node up to 24 allows that of a FileHandle.
+    // `node --permission` forbids fsync, but Node up to 24 allows it on a FileHandle.
     openDir: (path) => isRestricted() ? fs.promises.open(path, "r") : openFile(path, "r"),
   },
   sync: {

@@ -1,14 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import process from "node:process";
-import { pathToFileURL } from "node:url";
-// Importing it must do nothing.
-import "../../cli.ts";
 import { HELP } from "../../internal/cli/help.ts";
 import { VERSION } from "../../internal/cli/version.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
@@ -102,19 +98,6 @@ test("aperture-atomic runs when it is named without its extension", () =>
     const { code, out } = await new Run([...program, "--version"], dir).end();
     assertEquals([code, out], [0, `${VERSION}\n`]);
   }), { skip: isDeno && "Deno requires the extension" });
-
-test("importing cli.ts does nothing, even in a program of the same name", () =>
-  inTempDir((dir) => {
-    const program = path.join(dir, path.basename(cli));
-    const imported = JSON.stringify(pathToFileURL(cli).href);
-    const then = 'setTimeout(() => console.log("its own"), 50)';
-    fs.writeFileSync(program, `import(${imported}).then(() => ${then});\n`);
-    const [file, ...args] = command(program);
-    // The import map may be in the configuration.
-    if (isDeno) args.splice(1, 0, `--config=${path.join(path.dirname(cli), "deno.json")}`);
-    const { status, stdout, stderr } = spawnSync(file, [...args, "--version"]);
-    assertEquals([status, String(stdout), String(stderr)], [0, "its own\n", ""]);
-  }));
 
 for (const name of ["cli", "aperture-atomic"]) {
   test(

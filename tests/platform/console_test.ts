@@ -6,8 +6,6 @@ import { fileURLToPath } from "node:url";
 import { DirLock } from "../../mod.ts";
 import { inTempDir } from "../support/dir.ts";
 import { isDeno, test } from "../support/test.ts";
-// Imported to have it compiled; it does nothing then.
-import "../../cli.ts";
 
 const typist = process.env.APERTURE_CONSOLE_PROGRAM;
 const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
