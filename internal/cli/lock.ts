@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import process from "node:process";
 import { isatty } from "node:tty";
 import { DirLock, lockHolders, LockTimeoutError } from "../../lock.ts";
+import { codeOf } from "../base/errors.ts";
 import {
   type Command,
   command,
@@ -40,7 +41,7 @@ export const lock: Command = command("DIR", {
     throw new UsageError("--shared and --exclusive cannot be combined");
   }
   const invocation = invocationOf(given);
-  if (!options.parents && statSync(dir, { throwIfNoEntry: false }) === undefined) {
+  if (!options.parents && isMissing(dir)) {
     const why = "no such directory (--parents creates it)";
     throw new ExitError(EX_IOERR, `Cannot lock '${dir}': ${why}`);
   }
@@ -78,6 +79,15 @@ export const lock: Command = command("DIR", {
     held.release();
   }
 });
+
+function isMissing(path: string): boolean {
+  try {
+    statSync(path);
+    return false;
+  } catch (error) {
+    return codeOf(error) === "ENOENT"; // Acquiring the lock reports other errors.
+  }
+}
 
 function heldBy(pids: readonly number[] | null): string {
   if (pids === null || pids.length === 0) return "";
