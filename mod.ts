@@ -38,39 +38,6 @@
  * @module
  */
 
-export {
-  type AtomicChunk,
-  type AtomicData,
-  type AtomicDataSync,
-  AtomicFile,
-  atomicWrite,
-  type AtomicWriteError,
-  type AtomicWriteOptions,
-  atomicWriteSync,
-  type AtomicWriteSyncOptions,
-  type Durability,
-  isAtomicWriteError,
-  isTempName,
-  type SweepOptions,
-  sweepTempFiles,
-  sweepTempFilesSync,
-} from "./atomic.ts";
-export {
-  type AcquireOptions,
-  type AcquireSyncOptions,
-  DeadlockError,
-  DirLock,
-  LOCK_FILE_NAME,
-  lockHolders,
-  type LockHoldersOptions,
-  LockLostError,
-  LockTimeoutError,
-  type TryAcquireOptions,
-  withDirLock,
-} from "./lock.ts";
-export {
-  atomicUpdate,
-  type AtomicUpdateOptions,
-  atomicUpdateSync,
-  type AtomicUpdateSyncOptions,
-} from "./update.ts";
+export * from "./atomic.ts";
+export * from "./lock.ts";
+export * from "./update.ts";

@@ -1,7 +1,7 @@
 import type { Awaitable, FileSystem } from "../../runtime/types.ts";
 import { throwIfAborted } from "./abort.ts";
 import { clock } from "./clock.ts";
-import { codeOf } from "./errors.ts";
+import { failedWith } from "./errors.ts";
 import { call, pause, type Steps } from "./steps.ts";
 
 /** How long an operation waits for file descriptors in total. */
@@ -9,6 +9,9 @@ const MAX_WAIT_MS = 60_000;
 /** The same for a synchronous operation, which also blocks the code that could close files. */
 const MAX_SYNC_WAIT_MS = 1_000;
 const MAX_PAUSE_MS = 50;
+
+/** The process or the system has no free descriptor. */
+const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 
 /** An operation that opens files. */
 export interface Opener {
@@ -35,7 +38,7 @@ export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T
         return open(fs);
       });
     } catch (error) {
-      if (!lacksDescriptors(error)) throw error;
+      if (!failedWith(error, NO_DESCRIPTORS)) throw error;
       const leftMs = (isSync ? MAX_SYNC_WAIT_MS : MAX_WAIT_MS) - descriptors.waitedMs;
       const waitMs = Math.min(pauseMs, leftMs, deadline - clock.now());
       // Even after the deadline, report EMFILE: the lock's holder is not to blame.
@@ -45,9 +48,4 @@ export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T
       descriptors.waitedMs += waitMs;
     }
   }
-}
-
-function lacksDescriptors(error: unknown): boolean {
-  const code = codeOf(error);
-  return code === "EMFILE" || code === "ENFILE";
 }

@@ -63,9 +63,7 @@ export function setAttributes(
 
 /** Whether a file with attributes `a` already has attributes `b`. */
 export function areSame(a: Attributes | undefined, b: Attributes): boolean {
-  if (a === undefined || a.mode !== b.mode) return false;
-  if (a.owner === undefined || b.owner === undefined) return a.owner === b.owner;
-  return isSameOwner(a.owner, b.owner);
+  return a?.mode === b.mode && a?.owner?.uid === b.owner?.uid && a?.owner?.gid === b.owner?.gid;
 }
 
 /** Whether two files have the same owner and group. */

@@ -22,7 +22,7 @@ export interface Content {
 
 /** Content of a string or bytes, which can be read repeatedly; undefined for other data. */
 export function contentOf(data: unknown): Content | undefined {
-  if (typeof data === "string") return new TextContent(data);
+  if (typeof data === "string") return textContent(data);
   const bytes = viewOf(data);
   return bytes && bytesContent(bytes);
 }
@@ -99,25 +99,15 @@ export function bytesContent(bytes: Uint8Array): Content {
 }
 
 /** Encoded lazily, because most of the versions that wait on one path are never written. */
-class TextContent implements Content {
-  readonly #text: string;
-  #bytes: Uint8Array | undefined;
-
-  constructor(text: string) {
-    this.#text = text;
-  }
-
-  get length(): number {
-    return this.#encoded().byteLength;
-  }
-
-  slice(start: number): Uint8Array {
-    return this.#encoded().subarray(start, start + SLICE_BYTES);
-  }
-
-  #encoded(): Uint8Array {
-    return this.#bytes ??= new TextEncoder().encode(this.#text);
-  }
+function textContent(text: string): Content {
+  let bytes: Uint8Array | undefined;
+  const encoded = () => bytes ??= new TextEncoder().encode(text);
+  return {
+    get length() {
+      return encoded().byteLength;
+    },
+    slice: (start) => encoded().subarray(start, start + SLICE_BYTES),
+  };
 }
 
 function notWhole(now: number, given: number): TypeError {

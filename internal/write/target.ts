@@ -73,10 +73,8 @@ export function findTarget(path: string, existing: WriteRequest["existing"]): Fo
 function follow(path: string): Found {
   for (let links = 0;; links++) {
     const info = runtime.sync.lstat(path);
-    if (info?.kind !== "symlink") return { path, info };
-    if (links === MAX_LINKS) {
-      throw runtime.error("ELOOP", "Too many levels of symbolic links", path);
-    }
+    // After too many, the lookup by the kernel and this one differ, so that both are made again.
+    if (info?.kind !== "symlink" || links === MAX_LINKS) return { path, info };
     path = resolveFrom(dirname(path), runtime.sync.readLink(path));
   }
 }
