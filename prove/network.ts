@@ -31,6 +31,9 @@ const LACKS: Readonly<Record<Share, string>> = {
 
 const SHARES = Object.keys(LACKS) as Share[];
 
+/** How long a command may take, in milliseconds. A call on an SMB mount was seen to hang forever. */
+const ANSWER_TIMEOUT_MS = 900_000;
+
 /** How long the lock of a machine that died may stay, in milliseconds: NFS 4's lease is 90 s. */
 const LEASE_MS = 90_000;
 
@@ -173,7 +176,7 @@ class Proof {
     return result;
   }
 
-  /** The 29 checks of the worker, on each runtime; 16 of them on SMB. */
+  /** The 29 checks of the worker, on each runtime; 19 of them on SMB. */
   async #basics(): Promise<Result> {
     const tally = new Tally();
     for (const runtime of RUNTIMES) {
@@ -493,7 +496,10 @@ class Peer {
   // deno-lint-ignore no-explicit-any -- what the worker's commands return
   async ask(command: string, ...args: (string | number)[]): Promise<any> {
     this.#child.tell(JSON.stringify([command, ...args]));
-    const { value, error } = JSON.parse(await this.#child.line());
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(new Error(`${command}: no answer`)), ANSWER_TIMEOUT_MS);
+    const line = await Promise.race([this.#child.line(), late]).finally(() => clearTimeout(timer));
+    const { value, error } = JSON.parse(line);
     if (error !== undefined) throw new Error(error);
     return value;
   }
