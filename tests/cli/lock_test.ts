@@ -121,7 +121,7 @@ test("`lock --verbose` says after a second which process it waits for, then gets
     });
   }));
 
-test("`lock --verbose` says why it does not wait", () =>
+test("`lock --verbose` says why the lock was not taken", () =>
   inTempDir(async (dir) => {
     using _held = await DirLock.acquire(dir);
     assertEquals(await run(dir, ["lock", "--verbose", "-n", ".", "echo", "never"]), {

@@ -21,7 +21,7 @@ test("`sweep` exits with 74 when the directory is missing", () =>
     assertEquals([code, out], [74, ""]);
   }));
 
-test("`sweep --recursive` also sweeps the directories below", () =>
+test("`sweep --recursive` also sweeps subdirectories", () =>
   inTempDir(async (dir) => {
     const nested = path.join(dir, "a", "b");
     fs.mkdirSync(nested, { recursive: true });

@@ -39,7 +39,7 @@ for (const { read, readName } of forms) {
       });
     }));
 
-  test(`${readName} looks again for a name that an NFS client is replacing`, () =>
+  test(`${readName} retries a name that an NFS client is replacing`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       let looks = 0;

@@ -87,7 +87,7 @@ for (const { read, write, update, readName, updateName } of forms) {
       assertEquals(await read(file), [2 ** 53 - 1, 2 ** 53, Infinity]);
     }));
 
-  test(`${readName} and ${updateName} keep the key __proto__ a key`, () =>
+  test(`${readName} and ${updateName} treat __proto__ as an ordinary key`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const content = '{"__proto__":{"polluted":true},"constructor":1}';

@@ -80,7 +80,7 @@ test(
   { skip },
 );
 
-test("lockHolders() looks at the file that `lockFileName` names", () =>
+test("lockHolders() reports the holders of the file that `lockFileName` names", () =>
   inTempDir(async (dir) => {
     const lock = await DirLock.acquire(dir, { lockFileName: "another" });
     assertEquals(await lockHolders(dir, { lockFileName: "another" }), [process.pid]);

@@ -246,7 +246,7 @@ test("DirLock.acquire() waits until the lock is released", () =>
     third.release();
   }));
 
-test("DirLock.acquire() serves the calls of a process in their order", () =>
+test("DirLock.acquire() serves the calls of a thread in order", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const served: number[] = [];
@@ -412,7 +412,7 @@ test("DirLock.acquire() rejects when onWait throws", () =>
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("DirLock.acquire() rejects with a LockTimeoutError when its timeout is over", () =>
+test("DirLock.acquire() rejects with a LockTimeoutError when its timeout expires", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     for (const timeout of [0, 1, 30]) {

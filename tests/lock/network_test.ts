@@ -28,7 +28,7 @@ test(
   { skip: isWindows && "files have other identities on Windows" },
 );
 
-test("DirLock.verify() refreshes the directory before it looks at the lock file", () =>
+test("DirLock.verify() refreshes the directory before it inspects the lock file", () =>
   inTempDir(async (dir) => {
     const lock = DirLock.acquireSync(dir);
     assertEquals((await refreshed(() => lock.verify())).length, 1);
@@ -42,7 +42,7 @@ test("DirLock.tryAcquire() does not refresh the directory when the lock is held"
     lock.release();
   }));
 
-test("LockTimeoutError.holders is null when no process of this machine has the lock", () =>
+test("LockTimeoutError.holders is null when no process on this machine holds the lock", () =>
   inTempDir((dir) =>
     onPlatform(() => ({ lockHolders: () => [] }), async () => {
       const lock = await DirLock.acquire(dir);

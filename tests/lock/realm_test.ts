@@ -106,7 +106,7 @@ test("DirLock.acquire() opens for reading when an EACCES is from another realm",
     assertEquals(opened.slice(-2), ["read-write", "read"]);
   }));
 
-test("DirLock.acquire() says that there are no locks when an ENOLCK is from another realm", () =>
+test("DirLock.acquire() says that the file system has no locks when an ENOLCK is from another realm", () =>
   inTempDir((dir) =>
     intercepted(({ name }) => {
       if (name === "lock.tryLock") throw foreignError("ENOLCK");

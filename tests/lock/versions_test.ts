@@ -16,7 +16,7 @@ function heldByThread(): Held {
   return (globalThis as unknown as Record<symbol, Held>)[Symbol.for("@aperture/atomic/held/1")]!;
 }
 
-test("DirLock.acquireSync() throws a DeadlockError when another version has the lock", () =>
+test("DirLock.acquireSync() throws a DeadlockError when another version in this thread holds the lock", () =>
   inTempDir((dir) => {
     const first = DirLock.acquireSync(dir);
     const [id] = [...heldByThread().keys()];

@@ -79,7 +79,7 @@ for (const [where, code, output] of WAITS) {
     inTempDir(async (dir) => assertEquals(await run(dir, code), [output, 0])));
 }
 
-test("DirLock.acquire() keeps a worker alive when its own thread has the lock", () =>
+test("DirLock.acquire() keeps a worker alive when its own thread holds the lock", () =>
   inTempDir(async (dir) => {
     const [output] = await run(
       dir,

@@ -94,7 +94,7 @@ test("windowsErrorName() is UNKNOWN for an unknown number", () => {
   assertEquals(codes, ["EISDIR", "EMFILE", "EROFS", unknown, unknown, unknown, "EBUSY", "EDQUOT"]);
 });
 
-test("retryLookup() succeeds once a pending removal is done", () => {
+test("retryLookup() succeeds once a pending removal has finished", () => {
   const pauses: number[] = [];
   const look = (refusals: number, code = "EPERM") => () => {
     if (pauses.length < refusals) throw systemError(code);

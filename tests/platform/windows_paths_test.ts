@@ -68,7 +68,7 @@ test("pathKey() is the same for all spellings of a path, and for case and accent
   }
 });
 
-test("tempPath() makes names that no file system is too short for", () => {
+test("tempPath() makes names that fit the limits of every file system", () => {
   for (const letter of ["a", "é", "語", "😀"]) {
     for (let length = 1; length <= 255; length++) {
       const name = path.basename(tempPath(path.resolve(letter.repeat(length))));

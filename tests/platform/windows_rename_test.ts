@@ -114,7 +114,7 @@ function removeRefused(real: Runtime, refusals: number): Partial<Runtime> {
   };
 }
 
-test("atomicWrite() that failed removes its temporary file once a Windows scanner closed it", () =>
+test("atomicWrite() that failed removes its temporary file once a Windows scanner has closed it", () =>
   inTempDir(async (dir) => {
     await onPlatform(
       (real) => removeRefused(real, 5),

@@ -148,7 +148,7 @@ test("atomicWrite() never syncs again what failed to sync", () =>
     assertEquals(calls.filter(({ name }) => name === "file.sync").length, 1);
   }));
 
-test("atomicWrite() goes on where directories cannot be synced", () =>
+test("atomicWrite() succeeds when directories cannot be synced", () =>
   inTempDir(async (dir) => {
     for (const code of ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]) {
       await intercepted(({ name }) => {
@@ -157,7 +157,7 @@ test("atomicWrite() goes on where directories cannot be synced", () =>
     }
   }));
 
-test("atomicWrite() goes on where owners and modes are refused", () =>
+test("atomicWrite() succeeds when changes of owner and mode are refused", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     for (const code of ["EPERM", "EACCES", "EINVAL", "ENOSYS", "ENOTSUP"]) {
@@ -241,7 +241,7 @@ test("atomicWrite() continues a write that a signal interrupted", () =>
     }
   }));
 
-test("atomicWrite() fails when the file takes no more bytes", () =>
+test("atomicWrite() fails when a call writes no bytes", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     for (const write of [atomicWrite, atomicWriteSync]) {

@@ -112,7 +112,7 @@ test("lockFileName rejects a lone surrogate before anything touches the disk", (
     assertEquals([made, list(dir)], [[], []]);
   }));
 
-test("paths can be given as the bytes of their UTF-8", () =>
+test("paths can be passed as UTF-8 bytes", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "grün\ufeff");
     for (const bytes of [Buffer.from(file), new TextEncoder().encode(file)]) {

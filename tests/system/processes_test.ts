@@ -82,7 +82,7 @@ test("DirLock.acquire() waits for another process", () =>
     }
   }));
 
-test("DirLock.acquire() with a signal that may still come waits for another process", () =>
+test("DirLock.acquire() with a signal that is not aborted waits for another process", () =>
   inTempDir(async (dir) => {
     const child = new Child("hold", [dir]);
     await child.says("held");

@@ -259,7 +259,7 @@ test("AtomicFile.commit() publishes when it is called again after close()", () =
     assertEquals(numberOf(fs.readFileSync(file.path)), 7);
   }));
 
-test("AtomicFile.commit() publishes when `writable` was only looked at", () =>
+test("AtomicFile.commit() publishes when `writable` was read but not used", () =>
   inTempDir(async (dir) => {
     await using file = await AtomicFile.open(path.join(dir, "file"));
     assertEquals(file.writable.locked, false);
@@ -327,7 +327,7 @@ test("AtomicFile.write() joins a surrogate pair that is split between two string
   }));
 
 for (const late of ["\ud83d", "\ude00"]) {
-  test(`AtomicFile.commit() publishes nothing of a later write(): ${JSON.stringify(late)}`, () =>
+  test(`AtomicFile.commit() does not publish a later write(): ${JSON.stringify(late)}`, () =>
     inTempDir(async (dir) => {
       const file = await AtomicFile.open(path.join(dir, "file"));
       await file.write(late === "\ude00" ? "a\ud83d" : "a");

@@ -59,7 +59,7 @@ for (const state of ["waits", "is being read", "is being written"] as const) {
     }));
 }
 
-test("atomicWrite() of a Blob that cannot be read rejects, and later calls go on", () =>
+test("atomicWrite() of a Blob that cannot be read rejects, and later calls succeed", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const reason = new Error("unreadable");

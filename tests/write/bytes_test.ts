@@ -88,7 +88,7 @@ for (const [what, make] of takings) {
 }
 
 for (const durability of DURABILITIES) {
-  test(`atomicWrite() rejects bytes that are transferred half way, with durability "${durability}"`, () =>
+  test(`atomicWrite() rejects bytes that are transferred halfway, with durability "${durability}"`, () =>
     unchanged(async (file) => {
       const data = new Uint8Array(40 * MiB);
       let count = 0;

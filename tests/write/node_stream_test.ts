@@ -180,7 +180,7 @@ test("atomicWrite() destroys a stream after a chunk of the wrong type", () =>
     assertEquals(list(dir), []);
   }));
 
-test("atomicWrite() leaves no descriptor open when it copies a file by a stream", () =>
+test("atomicWrite() leaves no descriptor open when it copies a file through a stream", () =>
   inTempDir(async (dir) => {
     fs.writeFileSync(path.join(dir, "source"), content(5, 500_000));
     const descriptors = openDescriptors(dir);

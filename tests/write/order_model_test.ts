@@ -18,7 +18,7 @@ function* from(first: number, count: number): Generator<number> {
   for (let i = 0; i < count; i++) yield first + i;
 }
 
-test(`${PROGRAMS} random programs have the result of their calls one after another`, async () => {
+test(`${PROGRAMS} random programs have the same result as sequential calls`, async () => {
   const given = process.env.APERTURE_SEED;
   const first = given === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(given);
   const wrong = await findWrong(library, from(first, given === undefined ? PROGRAMS : 1));

@@ -361,7 +361,7 @@ testWithLinks(
     }),
 );
 
-test("atomicUpdate() calls its function again when that has written the file", () =>
+test("atomicUpdate() calls its function again when the function wrote the file", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const seen: (string | null)[] = [];

@@ -71,7 +71,7 @@ for (const [form, sweep] of forms) {
       assertEquals(await sweep(dir, { olderThan: 0 }), [file]);
     }));
 
-  test(`${form} sweeps the directories below when recursive is true`, () =>
+  test(`${form} sweeps subdirectories when recursive is true`, () =>
     inTempDir(async (dir) => {
       const old = ["", "aa", path.join("bb", "cc", "dd")].map((name) => {
         return make(dir, path.join(name, TEMP));
@@ -100,7 +100,7 @@ for (const [form, sweep] of forms) {
   );
 
   for (const code of ["ENOENT", "EACCES"]) {
-    test(`${form} skips a directory below that fails with ${code}`, () =>
+    test(`${form} skips a subdirectory that fails with ${code}`, () =>
       inTempDir(async (dir) => {
         const files = [make(dir, path.join("a", TEMP)), make(dir, path.join("b", TEMP))];
         await intercepted(({ name, args }) => {

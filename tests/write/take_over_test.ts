@@ -214,7 +214,7 @@ test("atomicWriteSync() takes over a call at any moment", () =>
 
 for (const isInFlight of [false, true]) {
   const when = isInFlight ? "during" : "before";
-  test(`atomicWriteSync() leaves nothing of an aborted call that it takes over ${when} each of its steps`, () =>
+  test(`atomicWriteSync() leaves no file of an aborted call that it takes over ${when} each of its steps`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const descriptors = openDescriptors(dir);
