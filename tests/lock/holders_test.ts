@@ -80,13 +80,17 @@ test(
   { skip },
 );
 
-test("lockHolders() reports the holders of the file that `lockFileName` names", () =>
-  inTempDir(async (dir) => {
-    const lock = await DirLock.acquire(dir, { lockFileName: "another" });
-    assertEquals(await lockHolders(dir, { lockFileName: "another" }), [process.pid]);
-    assertEquals(await lockHolders(dir), []);
-    lock.release();
-  }), { skip });
+test(
+  "lockHolders() reports the holders of the file that `lockFileName` names",
+  () =>
+    inTempDir(async (dir) => {
+      const lock = await DirLock.acquire(dir, { lockFileName: "another" });
+      assertEquals(await lockHolders(dir, { lockFileName: "another" }), [process.pid]);
+      assertEquals(await lockHolders(dir), []);
+      lock.release();
+    }),
+  { skip },
+);
 
 test(
   "lockHolders() does not return a process that waits for the lock",
