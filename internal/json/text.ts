@@ -5,6 +5,7 @@ import { findError } from "./syntax.ts";
 
 /** The value of a JSON file, and how it is formatted. */
 export interface JsonText {
+  readonly text: string;
   readonly value: unknown;
   readonly style: JsonStyle;
 }
@@ -33,20 +34,20 @@ const MAX_PLAIN_DEPTH = 500;
 
 /** Reads JSON from the bytes of the file at `path`. */
 export function parseJson(bytes: Uint8Array, path: string): JsonText {
-  const whole = decode(bytes, path);
-  const mark = whole.startsWith(MARK) ? MARK : "";
-  const text = whole.slice(mark.length);
+  const text = decode(bytes, path);
+  const mark = text.startsWith(MARK) ? MARK : "";
+  const json = text.slice(mark.length);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(json);
   } catch (cause) {
-    const error = cause instanceof SyntaxError ? findError(text) : undefined;
+    const error = cause instanceof SyntaxError ? findError(json) : undefined;
     // Otherwise the text is JSON, but too deep or too large for the engine.
     throw error === undefined
       ? new JsonFileError(path, (cause as Error).message, { cause })
-      : new JsonFileError(path, error.reason, { cause, ...lineOf(text, error.offset) });
+      : new JsonFileError(path, error.reason, { cause, ...lineOf(json, error.offset) });
   }
-  return { value, style: styleOf(text, mark) };
+  return { text, value, style: styleOf(json, mark) };
 }
 
 /**

@@ -56,7 +56,7 @@ export class JsonChange<T> {
   result!: T;
   #current: JsonText | undefined;
   /** What would be written for the current value. */
-  #body: string | undefined;
+  #formatted: string | undefined;
   readonly #path: string;
   readonly #format: Format<T>;
 
@@ -67,14 +67,14 @@ export class JsonChange<T> {
 
   /** Parses a file's bytes into the value for the function; undefined if there is no file. */
   read(bytes: Uint8Array | null): T | undefined {
-    this.#current = this.#body = undefined;
+    this.#current = this.#formatted = undefined;
     if (bytes === null) return undefined;
     this.#current = parseJson(bytes, this.#path);
-    const { value, style } = this.#current;
-    const { indent } = styleFor(this.#format, style);
+    const { value } = this.#current;
+    const style = styleFor(this.#format, this.#current.style);
     try {
       // Before `check` and the function, which may modify the value.
-      this.#body = stringifyJson(value, indent, this.#path).body;
+      this.#formatted = withStyle(stringifyJson(value, style.indent, this.#path).body, style);
     } catch {
       // JSON cannot represent the value that was read, such as 1e999: it cannot stay the same.
     }
@@ -94,10 +94,13 @@ export class JsonChange<T> {
     const { check } = this.#format;
     const style = styleFor(this.#format, this.#current?.style);
     const { body, isExact } = stringifyJson(next, style.indent, this.#path);
-    // Skip parsing, which is slow: no one but the function has the object that it received.
-    const isCopy = isExact && next === this.#current?.value && check === undefined;
+    const text = withStyle(body, style);
+    // The text of the file first: engines build the other one completely only when it is compared.
+    const isSame = text === this.#current?.text || text === this.#formatted;
+    // A changed value is parsed, since the caller may keep and modify what the function put into it.
+    const isCopy = isSame && isExact && next === this.#current?.value && check === undefined;
     this.result = checked(isCopy ? next : JSON.parse(body), check);
-    return body === this.#body ? null : withStyle(body, style);
+    return isSame ? null : text;
   }
 }
 

@@ -124,6 +124,19 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       assertEquals([date.getTime(), text(file)], [0, '"1970-01-01T00:00:00.000Z"\n']);
     }));
 
+  test(`${updateName} returns nothing that the caller put into the value`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      await write(file, ["a"]);
+      const draft = { name: "b" };
+      const saved = await update<unknown[]>(file, (list) => {
+        list!.push(draft);
+        return list!;
+      });
+      draft.name = "later";
+      assertEquals(saved, ["a", { name: "b" }]);
+    }));
+
   test(`${updateName} calls its function again when another writer changes the file`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
