@@ -16,7 +16,7 @@ import { counts, testFiles } from "./lib/suites.ts";
 import { type Ended, Wine } from "./lib/wine.ts";
 
 /** How long a test file may take, in seconds: under Wine, starting a process takes seconds. */
-const FILE_TIMEOUT_S = 240;
+const FILE_TIMEOUT_S = 400;
 
 /**
  * Left out: what starts shells, strace or `node --permission`, and what tests only Unix (modes,
@@ -153,19 +153,27 @@ function install(dir: string, packages: readonly string[]): void {
   execFileSync("npm", ["install", ...options, "--prefix", `${wine.work}/${dir}`, ...packages]);
 }
 
-/** Runs the files on all runtimes; prints a line for each, and returns how many tests failed. */
+/**
+ * Runs the files on all runtimes; prints a line for each and a table of the runtimes, and returns how
+ * many tests failed.
+ */
 function testAll(): number {
-  const started = performance.now();
-  const lines: string[] = [];
+  const table = [
+    "| Windows build | files | passed | failed | skipped | time |",
+    "| --- | --- | --- | --- | --- | --- |",
+  ];
   const total = { passed: 0, failed: 0, skipped: 0 };
   for (const runtime of runtimes) {
+    const started = performance.now();
     const sum = { passed: 0, failed: 0, skipped: 0 };
-    for (const file of testFiles(positionals).filter((file) => applies(file, runtime))) {
+    const files = testFiles(positionals).filter((file) => applies(file, runtime));
+    for (const file of files) {
       const begun = performance.now();
       const { code, output } = testFile(runtime, file);
       const result = counts(output);
-      // A runner that crashed has failed, whatever it counted.
-      if (code !== 0 && result.failed === 0) result.failed = 1;
+      // A runner that crashed or ran nothing has failed, whatever it counted.
+      const ran = result.passed + result.skipped > 0;
+      if (result.failed === 0 && (code !== 0 || !ran)) result.failed = 1;
       for (const key of ["passed", "failed", "skipped"] as const) {
         sum[key] += result[key];
         total[key] += result[key];
@@ -173,17 +181,23 @@ function testAll(): number {
       if (result.failed > 0) console.log(output);
       const end = code === undefined ? `killed after ${FILE_TIMEOUT_S} s` : `exit code ${code}`;
       const { passed, failed, skipped } = result;
-      const seconds = Math.round((performance.now() - begun) / 1_000);
       console.log(
-        `${runtime} ${file}: ${passed} passed, ${failed} failed, ${skipped} skipped, ${end}, ${seconds} s`,
+        `${runtime} ${file}: ${passed} passed, ${failed} failed, ${skipped} skipped, ${end}, ${
+          seconds(begun)
+        } s`,
       );
     }
-    lines.push(`${runtime}: ${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
+    const { passed, failed, skipped } = sum;
+    const cells = [runtime, files.length, passed, failed, skipped, `${seconds(started)} s`];
+    table.push(`| ${cells.join(" | ")} |`);
   }
-  const minutes = Math.round((performance.now() - started) / 60_000);
-  console.log(`\n${lines.join("\n")}\nUnder Wine in ${minutes} minutes`);
+  console.log(`\n${table.join("\n")}\n`);
   console.log(`${total.passed} passed, ${total.failed} failed`);
   return total.failed;
+}
+
+function seconds(started: number): number {
+  return Math.round((performance.now() - started) / 1_000);
 }
 
 function applies(file: string, runtime: string): boolean {

@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
@@ -68,6 +68,7 @@ export class Wine {
       fs.symlinkSync(`/w/${drive}`, `${this.work}/prefix/dosdevices/${drive}:`);
     }
     this.#inside(["wineserver", "-w"]); // Drives are found when Wine starts.
+    this.#keepRunning();
   }
 
   /** Runs a Windows program, in a directory, for so many seconds at most. */
@@ -84,15 +85,15 @@ export class Wine {
     return { code: isLate ? undefined : status ?? 1, output: fs.readFileSync(log, "utf8") };
   }
 
-  /** Ends all Windows programs. */
+  /** Ends all Windows programs and starts Wine again. */
   restart(): void {
-    this.#inside(["wineserver", "-k"]);
-    this.#inside(["timeout", "10", "wineserver", "-w"]);
+    this.#stop();
+    this.#keepRunning();
   }
 
   /** Ends all programs and removes what is temporary. */
   remove(): void {
-    this.restart();
+    this.#stop();
     this.#killRest();
     for (const mount of this.#mounts.reverse()) {
       if (spawnSync("umount", [mount]).status !== 0) spawnSync("umount", ["-l", mount]);
@@ -107,11 +108,26 @@ export class Wine {
     this.#mounts.push(`${this.#root}/${at}`);
   }
 
+  /**
+   * Starts a shell that waits for input: Wine's services end with the last program, and starting
+   * them again takes seconds.
+   */
+  #keepRunning(): void {
+    spawn("chroot", this.#command(["wine", "cmd"]), { stdio: ["pipe", "ignore", "ignore"] });
+  }
+
+  #stop(): void {
+    this.#inside(["wineserver", "-k"]);
+    this.#inside(["timeout", "10", "wineserver", "-w"]);
+  }
+
   #inside(command: readonly string[], output: number | "ignore" = "ignore") {
+    return spawnSync("chroot", this.#command(command), { stdio: ["ignore", output, output] });
+  }
+
+  #command(command: readonly string[]): string[] {
     const env = Object.entries(this.#env).map(([name, value]) => `${name}=${value}`);
-    return spawnSync("chroot", [this.#root, "env", "-i", ...env, ...command], {
-      stdio: ["ignore", output, output],
-    });
+    return [this.#root, "env", "-i", ...env, ...command];
   }
 
   /** A Wine server that crashed leaves programs, which its root directory identifies. */
