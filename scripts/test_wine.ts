@@ -16,7 +16,7 @@ import { counts, testFiles } from "./lib/suites.ts";
 import { type Ended, Wine } from "./lib/wine.ts";
 
 /** How long a test file may take, in seconds: under Wine, starting a process takes seconds. */
-const FILE_TIMEOUT_S = 400;
+const FILE_TIMEOUT_S = 600;
 
 /**
  * Left out: what starts shells, strace or `node --permission`, and what tests only Unix (modes,

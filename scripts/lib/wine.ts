@@ -78,9 +78,10 @@ export class Wine {
     // Into a file: node.exe cannot open a Unix pipe as its output.
     const output = fs.openSync(log, "w");
     const command = ["timeout", "--kill-after=5", String(seconds), ...shell];
-    const { status } = this.#inside(command, output);
+    const { status, signal } = this.#inside(command, output);
     fs.closeSync(output);
-    const isLate = status === 124 || status === 137;
+    // timeout(1) ends with 124, or by the signal that it also sent to a program that ignored the first.
+    const isLate = status === 124 || status === 137 || signal === "SIGKILL";
     if (isLate) this.restart(); // What the program started would continue.
     return { code: isLate ? undefined : status ?? 1, output: fs.readFileSync(log, "utf8") };
   }
