@@ -88,12 +88,24 @@ export function nodeSuite(
     runtime: `Node ${version}`,
     command,
     env: /^20\.[0-3]\./.test(version) ? { NODE_OPTIONS: `--import=${OLD_NODE}` } : {},
-    args: [
-      "--test",
-      "--test-reporter=spec",
-      ...files.map((name) => `npm_test/${dir}/tests/${name}.js`),
-    ],
+    args: ["--test", "--test-reporter=spec", ...joinedByFolder(`npm_test/${dir}/tests`, files)],
   };
+}
+
+/**
+ * Writes one module for each folder that imports the test files in it. Node starts a process for
+ * each file that it is given, which costs about half a second of processor time.
+ */
+function joinedByFolder(dir: string, files: readonly string[]): string[] {
+  const folders = Map.groupBy(files, (name) => name.split("/")[0]!);
+  return [...folders].map(([folder, names]) => {
+    const entry = `${dir}/${folder}.js`;
+    const load = (name: string) =>
+      dir.includes("/esm/") ? `import "${name}";\n` : `require("${name}");\n`;
+    const lines = names.map((name) => load(`./${name}.js`));
+    Deno.writeTextFileSync(`${root}/${entry}`, lines.join(""));
+    return entry;
+  });
 }
 
 /** The tests as Bun runs them. */
