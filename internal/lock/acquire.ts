@@ -22,6 +22,8 @@ import type { LockRequest } from "./request.ts";
 const YIELD_MS = 2;
 /** How long a wait polls every millisecond. */
 const SHORT_WAIT_MS = 4;
+/** The longest mean interval of polls. */
+const MAX_MEAN_MS = 40;
 
 /**
  * Waits for the lock. Asynchronous calls join this thread's queue before the first pause, so that
@@ -115,12 +117,15 @@ async function waitInKernel(candidate: LockCandidate, queue: Queue) {
 }
 
 /**
- * 1 ms while the wait is short, then a random interval of 2 to 8 ms. With exponential backoff, long
- * waiters would starve while newcomers poll often. With 1 ms for all, many waiters would take the
- * processor from the lock's holder.
+ * 1 ms while the wait is short, then a random interval around 5 ms, or around a thirtieth of the time
+ * waited once that is more. If 60 processes polled more often, they would take the processor from the
+ * lock's holder. With steeper growth, long waiters would starve while newcomers poll often.
  */
 function pollInterval(started: number): number {
-  return clock.now() - started < SHORT_WAIT_MS ? 1 : 2 + 6 * Math.random();
+  const waited = clock.now() - started;
+  if (waited < SHORT_WAIT_MS) return 1;
+  const mean = Math.min(Math.max(waited / 30, 5), MAX_MEAN_MS);
+  return mean * (0.4 + 1.2 * Math.random());
 }
 
 /** Throws if the timeout has expired; otherwise notifies the caller that it has to wait. */
