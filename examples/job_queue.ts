@@ -1,7 +1,6 @@
-/**
- * A directory as a queue of jobs for any number of workers. A job is a file, complete from the
- * moment it becomes visible, and the worker that does it holds its lock. If a worker dies, the lock
- * is freed and another worker does the job again.
+/** A directory that serves as a job queue for any number of workers. Each job is a file that is
+ * complete from the moment it becomes visible, and the worker that runs the job holds its lock. If a
+ * worker dies, the lock is released and another worker runs the job again.
  *
  * @module
  */
@@ -14,12 +13,12 @@ import { readJson, writeJson } from "@aperture/atomic/json";
 
 const LOCK = ".lock";
 
-/** Adds a job to the queue. Jobs are served in the order of their names. */
+/** Adds a job to the queue. Jobs run in the order of their names. */
 export async function addJob(dir: string, name: string, job: unknown): Promise<void> {
   await writeJson(`${dir}/${name}.json`, job, { createNew: true, durability: "durable" });
 }
 
-/** Does the next job that no other worker is doing, and returns whether there was one. */
+/** Runs the next job that no other worker is running, and returns whether there was one. */
 export async function doNextJob(
   dir: string,
   work: (job: unknown) => void | Promise<void>,
@@ -27,15 +26,15 @@ export async function doNextJob(
   const names = await readdir(dir);
   for (const name of names.filter((name) => name.endsWith(".json") && !isTempName(name)).sort()) {
     const lock = await DirLock.tryAcquire(dir, { lockFileName: name + LOCK });
-    if (lock === null) continue; // Another worker is doing it.
+    if (lock === null) continue; // Another worker is running it.
     try {
       const job = await readJson(`${dir}/${name}`);
-      if (job === undefined) continue; // Another worker has done it.
+      if (job === undefined) continue; // Another worker has finished it.
       await work(job);
       await rm(`${dir}/${name}`);
       return true;
     } finally {
-      // A worker that has opened the lock file in the meantime notices that it was removed.
+      // A worker that has opened the lock file in the meantime detects that it was removed.
       await rm(`${dir}/${name}${LOCK}`).catch(() => {});
       lock.release();
     }

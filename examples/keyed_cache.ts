@@ -1,7 +1,6 @@
-/**
- * A cache on disk that computes each entry once, however many processes ask for it. Entries are read
- * without a lock, and each missing entry is computed under its own lock, so that requests for
- * other entries do not wait.
+/** An on-disk cache that computes each entry once, however many processes request it. Entries are
+ * read without a lock. Each missing entry is computed under its own lock, so that requests for other
+ * entries do not wait.
  *
  * @module
  */
@@ -13,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { withDirLock } from "@aperture/atomic";
 import { readJson, writeJson } from "@aperture/atomic/json";
 
-/** Returns the entry for `key`, and computes it if no process has done so yet. */
+/** Returns the entry for `key`, computing it first if no process has done so yet. */
 export async function cached<T>(
   dir: string,
   key: string,

@@ -1,7 +1,8 @@
 /**
- * Eight processes share one cache directory. They ask for the digest and compressed size of every file
- * below a directory, many times and concurrently. Each answer is computed once in total, under the lock
- * of its part of the cache; it is stored atomically, and read without a lock while others write.
+ * Eight processes share one cache directory. They request the digest and compressed size of every
+ * file under a directory, many times and concurrently. Each result is computed only once, under the
+ * lock of its part of the cache. It is stored atomically, and read without a lock even while other
+ * processes write.
  *
  * ```sh
  * npm run demo # or: npm run demo -- DIR
@@ -20,7 +21,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-/** What a worker has seen. */
+/** What a worker has observed. */
 interface Stats {
   requests: number;
   hits: number;
@@ -88,7 +89,7 @@ Next, try the lock from two terminals, and two processes that share a settings f
 }
 process.exit(twice.length + torn + lostUses === 0 ? 0 : 1);
 
-/** This runtime, and on Deno also Node.js if it is installed and the npm package is built. */
+/** Returns this runtime; on Deno, also Node.js if it is installed and the npm package is built. */
 function findRuntimes(): Worker[] {
   const worker = here("shared_cache_worker.mjs");
   const library = import.meta.resolve("@aperture/atomic");
@@ -142,7 +143,7 @@ function showProgress(): void {
   process.stdout.write(`\r${bar} ${Math.round(Math.min(part, 1) * 100)} %`);
 }
 
-/** The files below a directory, except what git, npm and the build put there. */
+/** Lists the files under a directory, except those that git, npm and the build put there. */
 async function filesBelow(dir: string): Promise<string[]> {
   const found: string[] = [];
   for (const entry of await readdir(dir, { withFileTypes: true })) {
@@ -155,7 +156,7 @@ async function filesBelow(dir: string): Promise<string[]> {
   return found;
 }
 
-/** The number of updates that are recorded in the entries. */
+/** Returns the number of updates recorded in the entries. */
 async function countUses(): Promise<number> {
   let total = 0;
   for (const path of await filesBelow(cacheDir)) {
@@ -165,7 +166,7 @@ async function countUses(): Promise<number> {
   return total;
 }
 
-/** The command that runs a file of this repository from the working directory. */
+/** Returns the command that runs a file of this repository from the working directory. */
 function runOf(file: string): string {
   const words = [process.execPath, "run", "-A", ...denoArgs, here(`../${file}`)];
   return words.map((word) => word.replace(`${process.cwd()}/`, "")).join(" ");

@@ -1,6 +1,6 @@
-// One of the processes of shared_cache.ts, in JavaScript for Deno, Node.js and Bun:
+// A worker process of shared_cache.ts, in JavaScript for Deno, Node.js and Bun:
 //   RUNTIME shared_cache_worker.mjs LIBRARY CACHE_DIR LIST_FILE REQUESTS
-// It reports its progress, and in the end what it has seen, as lines of JSON.
+// It reports its progress, and finally its statistics, as lines of JSON.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -25,7 +25,7 @@ function sha256(data) {
   return createHash("sha256").update(data).digest("hex");
 }
 
-/** An entry carries a checksum of itself, so that a torn entry is recognized. */
+/** Adds a checksum to an entry, so that a torn entry can be detected. */
 function withChecksum(entry) {
   return JSON.stringify({ ...entry, checksum: sha256(JSON.stringify(entry)) });
 }
@@ -36,7 +36,7 @@ function withoutChecksum(text) {
   return entry;
 }
 
-/** Reads an entry without any lock; or returns null if there is none. */
+/** Reads an entry without a lock, or returns null if there is none. */
 async function read(path) {
   let text;
   try {
@@ -69,7 +69,7 @@ async function ask(file) {
   let entry = await read(path);
   if (entry !== null) {
     stats.hits++;
-    // Every tenth reader changes the entry, while other processes read it.
+    // Every tenth hit changes the entry while other processes read it.
     if (stats.hits % 10 === 0) {
       stats.uses++;
       await atomicUpdate(path, (bytes) => {

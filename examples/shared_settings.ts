@@ -1,6 +1,5 @@
-/**
- * Two processes share a settings file. Each changes its own part, as a program and its configuration
- * tool do, and no change is lost.
+/** Two processes share a settings file. Each changes its own part, as a program and its configuration
+ * tool might, and no change is lost.
  *
  * @module
  */
@@ -17,7 +16,7 @@ interface Settings {
   changes: Record<string, number>;
 }
 
-/** Any function that throws works as a check, and so does the `parse` of a schema. */
+/** Any function that throws on invalid data works as a check; so does a schema's `parse`. */
 function check(value: unknown): Settings {
   const { changes } = Object(value);
   if (typeof changes !== "object") throw new TypeError("'changes' is missing");
@@ -46,7 +45,7 @@ if (path !== undefined && name !== undefined) {
   await rm(dir, { recursive: true });
 }
 
-/** The arguments with which the runtime runs this file. */
+/** Returns the arguments that make the runtime run this file. */
 function thisProgram(): string[] {
   const file = fileURLToPath(import.meta.url);
   if (!("Deno" in globalThis)) return [file];

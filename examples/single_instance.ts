@@ -1,7 +1,6 @@
-/**
- * A program of which only one instance runs at a time. A second one reports the process id of the
- * first, and exits. There is no stale pid file to remove by hand, because the kernel frees the lock
- * however the first instance ends.
+/** A program that runs only one instance at a time. A second instance reports the process id of the
+ * first and exits. There is no stale pid file to remove by hand, because the kernel releases the lock
+ * even if the first instance crashes or is killed.
  *
  * @module
  */
@@ -11,7 +10,7 @@ import { DirLock, lockHolders } from "@aperture/atomic";
 
 const dir = process.argv[2] ?? `${process.env.XDG_RUNTIME_DIR ?? tmpdir()}/single-instance`;
 
-// Held until the program ends: neither `using` nor release().
+// Held until the program ends, so there is no `using` or release().
 const lock = await DirLock.tryAcquire(dir);
 if (lock === null) {
   const holders = await lockHolders(dir);

@@ -1,6 +1,5 @@
-/**
- * A download that is published whole or not at all. However it fails or is interrupted, no reader sees
- * half of it, and an older download stays as it was. It is never in memory as a whole.
+/** A download that is published in full or not at all. If it fails or is interrupted, readers never
+ * see part of it, and the previous download is kept. The download is never held in memory in full.
  *
  * Usage: whole_download.ts URL FILE
  *
@@ -10,7 +9,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { atomicWrite } from "@aperture/atomic";
 
-/** Downloads a file. If not all of it arrives, it throws and leaves the old file. */
+/** Downloads a file. If part of it is missing, throws an error and keeps the old file. */
 export async function download(url: string | URL, path: string): Promise<void> {
   const response = await fetch(url, { signal: AbortSignal.timeout(60_000) });
   if (!response.ok || response.body === null) {
@@ -20,14 +19,14 @@ export async function download(url: string | URL, path: string): Promise<void> {
   await atomicWrite(path, whole(response), { durability: "durable" });
 }
 
-/** Yields the body, and throws at its end if it is shorter than announced. */
+/** Yields the body, and throws at the end if it is not as long as announced. */
 async function* whole({ body, headers }: Response): AsyncGenerator<Uint8Array> {
   let length = 0;
   for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
     length += chunk.byteLength;
     yield chunk;
   }
-  // The length of a compressed body is not that of its content: compare a digest there.
+  // For compressed bodies, content-length is not the content's length: compare a digest instead.
   const announced = headers.get("content-length");
   if (announced !== null && headers.get("content-encoding") === null) {
     if (length !== Number(announced)) throw new Error(`${length} of ${announced} bytes arrived`);
