@@ -1,6 +1,7 @@
-/** A directory that serves as a job queue for any number of workers. Each job is a file that is
- * complete from the moment it becomes visible, and the worker that runs the job holds its lock. If a
- * worker dies, the lock is released and another worker runs the job again.
+/**
+ * A directory that serves as a job queue for any number of workers. Each job is a file that is
+ * complete from the moment it becomes visible, and the worker that runs the job holds its lock. If
+ * a worker dies, the lock is released and another worker runs the job again.
  *
  * @module
  */

@@ -1,6 +1,7 @@
-/** An on-disk cache that computes each entry once, however many processes request it. Entries are
- * read without a lock. Each missing entry is computed under its own lock, so that requests for other
- * entries do not wait.
+/**
+ * An on-disk cache that computes each entry once, however many processes request it. Entries are
+ * read without a lock. Each missing entry is computed under its own lock, so that requests for
+ * other entries do not wait.
  *
  * @module
  */

@@ -1,5 +1,6 @@
-/** Two processes share a settings file. Each changes its own part, as a program and its configuration
- * tool might, and no change is lost.
+/**
+ * Two processes share a settings file. Each changes its own part, as a program and its
+ * configuration tool might, and no change is lost.
  *
  * @module
  */

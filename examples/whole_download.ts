@@ -1,5 +1,6 @@
-/** A download that is published in full or not at all. If it fails or is interrupted, readers never
- * see part of it, and the previous download is kept. The download is never held in memory in full.
+/**
+ * A download that is published in full or not at all. If it fails or is interrupted, readers never
+ * see part of it, and the previous download is kept. It is never held in memory in full.
  *
  * Usage: whole_download.ts URL FILE
  *
