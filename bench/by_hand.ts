@@ -1,28 +1,29 @@
 /**
- * The work of the library by hand: the shortest code with the same system calls and checks, each in
- * the cheapest form that the runtime offers. It has no options, queues, signals or error context, and
- * does not clean up after a failure.
+ * The library's work done by hand: the shortest code with the same system calls and checks, each in
+ * the cheapest form that the runtime offers. It has no options, queues, signals or error context,
+ * and does not clean up after a failure.
  *
  * A replacement:
  *
- * | call | what for | how |
+ * | call | purpose | how |
  * | --- | --- | --- |
- * | lstat | is it a file, what are its mode and owner | synchronous: the kernel answers from memory |
+ * | lstat | check that it is a file; read its mode and owner | synchronous: the kernel answers from memory |
  * | open | `O_CREAT`, `O_EXCL`, with that mode | asynchronous |
- * | write | all of it, or an error | asynchronous |
- * | fstat | are mode and owner those of the file to replace | synchronous: the kernel answers from memory |
+ * | write | write everything or fail | asynchronous |
+ * | fstat | check that mode and owner match the replaced file's | synchronous: the kernel answers from memory |
  * | fsync | unless "none" | asynchronous |
- * | close | | asynchronous; synchronous after fsync, when nothing is left to wait for |
+ * | close | | asynchronous; synchronous after fsync, since it no longer blocks |
  * | rename | | asynchronous |
  *
- * On Deno, `Deno.writeFile` opens, writes and closes in one hop, so an lstat of the path replaces
- * fstat.
+ * On Deno, `Deno.writeFile` opens, writes and closes in a single call, so an lstat on the path
+ * replaces fstat.
  *
- * A lock: lstat (is it a file), open, fstat (is it that file), flock, lstat (is it still there),
- * flock to unlock, close; all of them synchronous. Where the library refreshes the directory after
- * the grant, since its device has the major number 0 (tmpfs, network file systems), so does this.
+ * A lock: lstat (is it a file?), open, fstat (is it the same file?), flock, lstat (is it still
+ * there?), flock to unlock, and close. All of them are synchronous. Like the library, this code
+ * refreshes the directory after acquiring the lock if the device's major number is 0 (tmpfs,
+ * network file systems).
  *
- * An update of JSON: lock, read, parse, change, stringify, replace, unlock.
+ * A JSON update: lock, read, parse, change, stringify, replace, unlock.
  *
  * @module
  */
@@ -31,24 +32,24 @@ import { createRequire } from "node:module";
 import * as path from "node:path";
 import process from "node:process";
 
-/** The calls of a runtime, put together by hand. */
+/** One runtime's calls, written by hand. */
 export interface ByHand {
   replace(file: string, bytes: Uint8Array, sync: boolean): Promise<void>;
   replaceSync(file: string, bytes: Uint8Array, sync: boolean): void;
-  /** Takes and frees the lock on a file that is there. */
+  /** Acquires and releases the lock on an existing file. */
   lock(file: string): void;
-  /** Calls `fn` under that lock. */
+  /** Calls `fn` while holding that lock. */
   withLock<T>(file: string, fn: () => T): T;
 }
 
-/** Whether the library opens and closes the directory after a grant there. */
+/** Whether the library opens and closes this directory after acquiring a lock in it. */
 function isRefreshed(directory: string): boolean {
   const device = fs.statSync(directory, { bigint: true }).dev;
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
   return process.platform === "linux" && major === 0n;
 }
 
-/** The calls of the current runtime; `library` is the URL of the module under test. */
+/** The current runtime's calls; `library` is the URL of the module under test. */
 export function byHand(library: string): ByHand {
   return "Deno" in globalThis ? denoByHand() : nodeByHand(library);
 }

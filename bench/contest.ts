@@ -1,7 +1,7 @@
 /** One side of a contest. */
 export interface Contender {
   readonly name: string;
-  /** The code to time, until the returned promise is settled. */
+  /** The code to time, until the returned promise settles. */
   run(): unknown;
 }
 
@@ -13,18 +13,18 @@ export interface Measure {
   readonly samples: number;
 }
 
-/** The length of a contest, which ends when either limit is reached. */
+/** How long a contest runs: it ends when it reaches either limit. */
 export interface Length {
   readonly rounds: number;
   readonly seconds: number;
   /**
-   * The number of calls in a turn, whose mean counts: the first call after another contender's pays
-   * for the cache lines that the other one evicted.
+   * The number of calls per turn; the result is their mean. The first call after another
+   * contender's turn pays for the cache lines that the other contender evicted.
    */
   readonly calls: number;
 }
 
-/** Median and quartiles. */
+/** The median and the quartiles. */
 export function measureOf(samples: readonly number[]): Measure {
   const sorted = samples.toSorted((a, b) => a - b);
   const at = (part: number) =>
@@ -38,8 +38,9 @@ export function measureOf(samples: readonly number[]): Measure {
 }
 
 /**
- * Runs the contenders in turns, so that all of them see the same machine. Each round starts with
- * another one; otherwise one contender would always pay for work that its predecessor left.
+ * Runs the contenders in turns, so that all of them run under the same conditions. Each round
+ * starts with a different contender; otherwise the same one would always pay for its predecessor's
+ * leftover work.
  */
 export async function interleave(
   contenders: readonly Contender[],

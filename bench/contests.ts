@@ -11,13 +11,13 @@ import { peer } from "./peers.ts";
 /** The input of a contest. */
 export interface Scene {
   readonly library: typeof Library;
-  /** Where the library is, as a URL. */
+  /** The URL of the library. */
   readonly url: string;
   /** An empty directory. */
   readonly dir: string;
-  /** Few rounds, and smaller sizes. */
+  /** Whether to run fewer rounds with smaller sizes. */
   readonly quick: boolean;
-  /** The number of calls in a turn, where a call is short. */
+  /** The number of calls per turn, for short calls. */
   readonly calls: number;
 }
 
@@ -26,10 +26,10 @@ export type Contest = (scene: Scene) => Promise<Record<string, Measure>>;
 
 /** The name of the library in the table. */
 export const OURS = "ours";
-/** The name of the same work by hand. */
+/** The name of the handwritten equivalent. */
 export const BY_HAND = "by hand";
 
-/** All contests, by the name of their row. */
+/** All contests, keyed by the name of their row. */
 export const contests: Record<string, Contest> = {
   "async-none": (scene) => replaceAsync(scene, "none"),
   "async-consistent": (scene) => replaceAsync(scene, "consistent"),
@@ -70,14 +70,14 @@ function content(size: number): Buffer {
   return Buffer.alloc(size, "0123456789abcdef");
 }
 
-/** A file with content. */
+/** A file that already has content. */
 function existing(scene: Scene, name: string, size = 4096): string {
   const file = path.join(scene.dir, name);
   fs.writeFileSync(file, content(size));
   return file;
 }
 
-/** Calls `call` for all items concurrently. */
+/** Runs `call` for all items concurrently. */
 function together<T>(items: readonly T[], call: (item: T) => unknown): () => Promise<unknown> {
   return () => Promise.all(items.map(call));
 }
@@ -149,7 +149,7 @@ function replaceSync(
   );
 }
 
-/** A free lock. */
+/** An uncontended lock. */
 function lockAsync(scene: Scene): Promise<Record<string, Measure>> {
   const { DirLock, LOCK_FILE_NAME } = scene.library;
   const hand = byHand(scene.url);
@@ -223,7 +223,7 @@ function onePath100(scene: Scene): Promise<Record<string, Measure>> {
   );
 }
 
-/** 1,000 concurrent calls on one path, which is what steno is made for. */
+/** 1,000 concurrent calls on one path, the case that steno is designed for. */
 function onePath1000(scene: Scene): Promise<Record<string, Measure>> {
   const { atomicWrite } = scene.library;
   const versions = Array.from({ length: 1_000 }, () => content(4096));
@@ -273,12 +273,12 @@ function paths(
   );
 }
 
-/** The JSON entry point of the library that is measured. */
+/** The JSON entry point of the library under test. */
 export function jsonOf(url: string): Promise<typeof JsonLibrary> {
   return import(url.replace(/mod(\.[jt]s)$/, "json$1"));
 }
 
-/** An object of about this many bytes of JSON, indented by two spaces. */
+/** An object whose JSON, indented by two spaces, is about this many bytes long. */
 function record(bytes: number): { changes: number; users: unknown[] } {
   const user = (id: number) => ({
     id,
@@ -300,7 +300,7 @@ function change(value: Changed): Changed {
   return value;
 }
 
-/** An update of 7 MB, with the same calls by hand. */
+/** An update of a 7 MB file, compared with the same calls written by hand. */
 async function json7MB(scene: Scene): Promise<Record<string, Measure>> {
   const { updateJson } = await jsonOf(scene.url);
   const hand = byHand(scene.url);
@@ -323,7 +323,7 @@ async function json7MB(scene: Scene): Promise<Record<string, Measure>> {
   ], length(scene, 40));
 }
 
-/** An update of 1 KB, synchronous, with the lock taken by hand. */
+/** A synchronous update of a 1 KB file, compared with code that acquires the lock by hand. */
 async function json1KB(scene: Scene): Promise<Record<string, Measure>> {
   const { updateJsonSync } = await jsonOf(scene.url);
   const { DirLock, LOCK_FILE_NAME } = scene.library;
@@ -349,7 +349,7 @@ async function json1KB(scene: Scene): Promise<Record<string, Measure>> {
   ], length(scene, 4_000));
 }
 
-/** An update of 46 MB that changes nothing. */
+/** An update of a 46 MB file that changes nothing. */
 async function jsonUnchanged(scene: Scene): Promise<Record<string, Measure>> {
   const { updateJson } = await jsonOf(scene.url);
   const file = path.join(scene.dir, "file");
@@ -383,7 +383,7 @@ function parents(scene: Scene): Promise<Record<string, Measure>> {
   ], length(scene, 30));
 }
 
-/** A million chunks of one byte, or as many as there is time for, scaled. */
+/** A million one-byte chunks, or as many as time allows; the result is scaled. */
 const CHUNKS = 1_000_000;
 const BYTE = new Uint8Array(1);
 

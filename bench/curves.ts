@@ -5,7 +5,7 @@ import { measureOf } from "./contest.ts";
 import { OURS, type Scene } from "./contests.ts";
 import { peer } from "./peers.ts";
 
-/** A measurement of how the time of a call grows. */
+/** Measures how the duration of a call grows. */
 export interface Curve {
   /** The values on the x axis, smallest first. */
   readonly points: readonly number[];
@@ -21,11 +21,11 @@ export interface Curve {
 export interface Grown {
   /** The median at each point reached. */
   readonly lines: Record<string, [point: number, milliseconds: number][]>;
-  /** Why a line ends early. */
+  /** Why a curve ends early. */
   readonly ends: Record<string, string>;
 }
 
-/** The curves that one process can measure, by name. */
+/** The curves that a single process can measure, by name. */
 export const curves: Record<string, (scene: Scene) => Promise<Grown>> = {
   "curve-size": (scene) => grow(scene, size(scene)),
   "curve-parallel": (scene) => grow(scene, parallel(scene)),
@@ -33,7 +33,10 @@ export const curves: Record<string, (scene: Scene) => Promise<Grown>> = {
   "curve-files": (scene) => grow(scene, files(scene)),
 };
 
-/** Runs the contenders in turns at each point. One that fails or takes too long stops there. */
+/**
+ * Runs the contenders in turns at each point. A contender that fails or takes too long is dropped
+ * from the remaining points.
+ */
 async function grow(scene: Scene, curve: Curve): Promise<Grown> {
   const longest = scene.quick ? 500 : 5_000;
   const [rounds, patience] = scene.quick ? [10, 300] : [200, 2_000];
@@ -71,7 +74,7 @@ async function grow(scene: Scene, curve: Curve): Promise<Grown> {
   return { lines, ends };
 }
 
-/** Without this, the first point would include compilation. */
+/** Otherwise the first point would include compilation. */
 async function warmUp(curve: Curve): Promise<void> {
   const first = curve.points[0]!;
   curve.prepare?.(first);

@@ -11,9 +11,9 @@ import { peer, type Peers, urlOf } from "./peers.ts";
 
 /** The input of a measurement, which runs in its own process. */
 export interface Subject {
-  /** Where the library is, as a URL. */
+  /** The URL of the library. */
   readonly url: string;
-  /** An empty directory; for contention, one that all processes share. */
+  /** An empty directory; for contention, all processes share it. */
   readonly dir: string;
   /** A number, a size or a duration, depending on the measurement. */
   readonly count: number;
@@ -21,7 +21,7 @@ export interface Subject {
   readonly of?: keyof Peers | undefined;
 }
 
-/** The measurements by name, each with its result. */
+/** The type of each measurement's result, by name. */
 export const measurements: Record<string, (subject: Subject) => Promise<unknown>> = {
   "drain": drain,
   "parallel": parallel,
@@ -33,10 +33,13 @@ export const measurements: Record<string, (subject: Subject) => Promise<unknown>
   "update-together": (subject) => updateTogether(subject as Subject & { file: string }),
 };
 
-/** How long each update of one process took, in milliseconds. */
+/** How long each of one process's updates took, in milliseconds. */
 export type Latencies = number[];
 
-/** Makes `count` updates of a JSON file that other processes update too, once all are ready. */
+/**
+ * Waits until all processes are ready, then makes `count` updates to a JSON file that the other
+ * processes also update.
+ */
 export async function updateTogether(subject: Subject & { file: string }): Promise<Latencies> {
   const update = await updaterOf(subject);
   await begun();
@@ -54,7 +57,10 @@ interface Counter {
   count: number;
 }
 
-/** One update: ours, or proper-lockfile and write-file-atomic with well-chosen retries. */
+/**
+ * One update: with our library, or with proper-lockfile and write-file-atomic and well-chosen
+ * retries.
+ */
 async function updaterOf(subject: Subject & { file: string }): Promise<() => Promise<unknown>> {
   const file = path.join(subject.dir, subject.file);
   const add = (value: Counter = { count: 0 }) => ({ count: value.count + 1 });
@@ -87,7 +93,7 @@ function load({ url }: Subject): Promise<typeof Library> {
   return import(url);
 }
 
-/** Milliseconds until `count` waiters of one lock have held it. */
+/** Milliseconds until all of the `count` waiters for one lock have held it. */
 async function drain(subject: Subject): Promise<number> {
   const { DirLock } = await load(subject);
   const held = await DirLock.acquire(subject.dir);
@@ -116,7 +122,7 @@ async function parallel(subject: Subject): Promise<number> {
   return performance.now() - started;
 }
 
-/** Milliseconds that an import takes in a fresh process. */
+/** How many milliseconds an import takes in a fresh process. */
 async function importTime(subject: Subject): Promise<number> {
   const { url, of } = subject;
   const target = of === undefined ? url : urlOf(of);
@@ -125,7 +131,7 @@ async function importTime(subject: Subject): Promise<number> {
   return performance.now() - started;
 }
 
-/** How many files an import loads, on Node. */
+/** How many files an import loads on Node. */
 async function filesLoaded(subject: Subject): Promise<number> {
   const hooks = `
     let port;
@@ -143,12 +149,12 @@ async function filesLoaded(subject: Subject): Promise<number> {
     transferList: [port2],
   });
   await import(subject.of === undefined ? subject.url : urlOf(subject.of));
-  // Messages posted before the import ended arrive within this time.
+  // Messages posted before the import finished arrive within this time.
   await new Promise((resolve) => setTimeout(resolve, 100));
   return files.size;
 }
 
-/** MiB that the process grows by while `count` MiB are streamed, in chunks of 64 KiB. */
+/** By how many MiB the process grows while it streams `count` MiB in chunks of 64 KiB. */
 async function streamMemory(subject: Subject): Promise<number> {
   const { atomicWrite } = await load(subject);
   const file = path.join(subject.dir, "file");
@@ -168,7 +174,7 @@ async function streamMemory(subject: Subject): Promise<number> {
   return (Math.max(most, process.memoryUsage().rss) - before) / 2 ** 20;
 }
 
-/** KiB for each of `count` waiters of a lock. */
+/** Memory in KiB per waiter, with `count` waiters for a lock. */
 async function waiterMemory(subject: Subject): Promise<number> {
   const { DirLock } = await load(subject);
   const used = () => {
@@ -193,7 +199,10 @@ async function waiterMemory(subject: Subject): Promise<number> {
   return (await crowd(subject.count) - before) / subject.count / 1_024;
 }
 
-/** Turns in `count` milliseconds, with the lock held for 200 µs each time, once all are ready. */
+/**
+ * Waits until all processes are ready, then counts this process's turns in `count` milliseconds.
+ * Each turn holds the lock for 200 µs.
+ */
 async function contend(subject: Subject): Promise<number> {
   const turn = await turnOf(subject);
   for (let i = 0; i < 3; i++) await turn();

@@ -1,15 +1,16 @@
 /**
- * The cost of the library compared with the bare system calls and with other libraries:
+ * Compares the library's cost with bare system calls and with other libraries:
  *
  * ```sh
  * deno task bench [--quick] [--runtime deno,node,bun] [--only ROW,...] [--json FILE] [--calls N] [DIR]
  * deno task bench --plot [--quick] [--only CURVE,...]
  * ```
  *
- * Rounds of the contenders alternate in one process, so that all of them see the same machine. The
- * ratios of the medians count, not the microseconds. Each turn is one call with the processor's
- * caches full of the others' data; `--calls 8` measures programs that write often. The goals apply to
- * one call on a file system in memory, which is the default of DIR.
+ * The contenders take turns in one process, so that all of them run under the same conditions. The
+ * ratios of the medians matter, not the microseconds. By default, each turn is a single call, made
+ * while the processor's caches hold the other contenders' data; `--calls 8` simulates programs that
+ * write often. The goals apply to single calls on an in-memory file system, which is the default
+ * for DIR.
  *
  * @module
  */
@@ -36,13 +37,13 @@ const { values, positionals } = parseArgs({
   },
 });
 
-/** A line of the table. */
+/** A row of the table. */
 interface Line extends Measure {
   readonly runtime: string;
   readonly row: string;
   readonly contender: string;
   readonly unit: Row["unit"] | "";
-  /** The ratio to the subject of the row. */
+  /** The ratio to the row's subject. */
   readonly ratio?: number;
   readonly faster?: boolean;
   readonly goal?: string;
@@ -65,7 +66,7 @@ try {
 }
 Deno.exit(met ? 0 : 1);
 
-/** Measures and prints the rows; returns whether all goals are met. */
+/** Measures and prints the rows; returns whether all goals were met. */
 async function table(): Promise<boolean> {
   const ids = values.only?.split(",") ?? Object.keys(rows);
   for (const id of ids) {
@@ -185,7 +186,7 @@ function show(line: Line): void {
   );
 }
 
-/** A number with its unit; times are in milliseconds. */
+/** Formats a number with its unit; times are in milliseconds. */
 function amount(value: number, unit: Line["unit"]): string {
   if (Number.isNaN(value)) return "–";
   if (unit === "") return String(Number(value.toFixed(3)));
@@ -197,7 +198,7 @@ function amount(value: number, unit: Line["unit"]): string {
     : `${(value / 1_000).toFixed(2)} s`;
 }
 
-/** The kind of file system that a directory is on. */
+/** The type of file system that a directory is on. */
 function fileSystem(dir: string): string {
   const names: Record<number, string> = {
     0x01021994: "tmpfs",

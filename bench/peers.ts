@@ -21,12 +21,18 @@ export interface Atomically {
   ): void;
 }
 
-/** The part of https://github.com/mcollina/fast-write-atomic that is used here. It always syncs, and never keeps a mode. */
+/**
+ * The part of https://github.com/mcollina/fast-write-atomic that is used here. It always syncs and
+ * never preserves a file's mode.
+ */
 export interface FastWriteAtomic {
   promise(file: string, data: Uint8Array): Promise<void>;
 }
 
-/** The part of https://github.com/typicode/steno that is used here. It never syncs, and never keeps a mode. */
+/**
+ * The part of https://github.com/typicode/steno that is used here. It never syncs and never
+ * preserves a file's mode.
+ */
 export interface Steno {
   Writer: new (
     file: string,
@@ -54,7 +60,7 @@ export interface Lockfile {
   unlock(file: string, done: (error: Error | null) => void): void;
 }
 
-/** The peers of bench/tools/package.json. */
+/** The peers listed in bench/tools/package.json. */
 export interface Peers {
   "write-file-atomic": WriteFileAtomic;
   "atomically": Atomically;
@@ -64,7 +70,9 @@ export interface Peers {
   "lockfile": Lockfile;
 }
 
-/** Resolves like code next to the peers' package.json. They do not have to be installed. */
+/**
+ * Resolves modules from the directory of the peers' package.json. The peers need not be installed.
+ */
 const require = createRequire(new URL("tools/package.json", import.meta.url));
 
 /** The URL of a peer. */
@@ -72,7 +80,7 @@ export function urlOf(name: string): string {
   return pathToFileURL(require.resolve(name)).href;
 }
 
-/** A peer; undefined if this runtime cannot load it. */
+/** Loads a peer; returns undefined if this runtime cannot load it. */
 export function peer<N extends keyof Peers>(name: N): Peers[N] | undefined {
   try {
     return require(name);

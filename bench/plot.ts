@@ -7,7 +7,7 @@ import { C_PROGRAM, crowds } from "./rows.ts";
 import { compileFlock, type Runtime, runtimes } from "./setup.ts";
 import { type Bench, crowd, type Together, work } from "./work.ts";
 
-/** A picture: its labels and its curves. */
+/** A chart: its labels and its curves. */
 export interface Picture {
   readonly title: string;
   readonly x: string;
@@ -17,7 +17,7 @@ export interface Picture {
   readonly bytes?: boolean;
 }
 
-/** A curve, and how it is measured. */
+/** A curve and how it is measured. */
 interface Drawn extends Omit<Picture, "grown"> {
   measure(bench: Bench, node: Runtime): Promise<Grown>;
 }
@@ -73,7 +73,7 @@ const drawn: Record<string, Drawn> = {
 
 const pictures = fileURLToPath(new URL("../docs/bench/", import.meta.url));
 
-/** Measures the curves on Node and draws them into docs/bench/. */
+/** Measures the curves on Node and draws the charts into docs/bench/. */
 export async function plot(
   bench: Bench,
   names: readonly string[] = Object.keys(drawn),
@@ -99,7 +99,7 @@ export async function plot(
   }
 }
 
-/** The throughput or latency of updates by the number of processes. */
+/** The throughput or latency of updates, by number of processes. */
 async function together(
   bench: Bench,
   node: Runtime,
@@ -114,7 +114,7 @@ async function together(
   return { lines, ends: {} };
 }
 
-/** The time of a turn by the number of processes. */
+/** The duration of a turn, by number of processes. */
 async function processes(bench: Bench, node: Runtime): Promise<Grown> {
   const program = compileFlock(bench.dir);
   const milliseconds = bench.quick ? 300 : 2_000;

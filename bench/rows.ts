@@ -3,10 +3,10 @@ import { BY_HAND, contests, OURS } from "./contests.ts";
 import { compileFlock, type Runtime } from "./setup.ts";
 import { type Bench, crowd, type Together, updates, work } from "./work.ts";
 
-/** A goal: a ratio to another contender of the row, or the number itself. */
+/** A goal: a limit for the ratio to another contender in the row, or for the number itself. */
 export interface Goal {
   readonly runtime: Runtime["id"];
-  /** The other contender; absent for the number itself. */
+  /** The other contender; absent if the goal limits the number itself. */
   readonly against?: string;
   readonly least?: number;
   readonly most?: number;
@@ -19,7 +19,9 @@ export interface Row {
   readonly unit: "time" | "MiB" | "KiB" | "files" | "turns" | "updates/s";
   /** The contender that the goals apply to; ours by default. */
   readonly subject?: string;
-  /** Peers, for which the ratio says how many times faster ours is, not how many times slower. */
+  /**
+   * Peers; for these, the ratio is how many times faster our library is, not how many times slower.
+   */
   readonly faster?: readonly string[];
   readonly goals: readonly Goal[];
   measure(
@@ -29,11 +31,11 @@ export interface Row {
   ): Promise<Record<string, Measure>>;
 }
 
-/** A contender without a unit, in a row that has one. */
+/** A contender without a unit in a row that has one. */
 export const JAIN = "Jain's index";
-/** The peers that update a file together. */
+/** The peers that, together, can update a file. */
 const PEERS_TOGETHER = "proper-lockfile, write-file-atomic";
-/** The program that contention is compared with. */
+/** The program that the contention rows are compared with. */
 export const C_PROGRAM = "C, flock(2)";
 
 const ALL = ["deno", "node", "bun"] as const;
@@ -79,7 +81,7 @@ function contest(
   };
 }
 
-/** All rows, by the name that `--only` takes. */
+/** All rows, keyed by the name that `--only` takes. */
 export const rows: Record<string, Row> = {
   "async-none": contest('4 KiB, asynchronous, "none"', [
     most("node", BY_HAND, 1.25),
@@ -255,10 +257,10 @@ for (const id of Object.keys(contests)) {
 
 type Crowds = Record<string, Together[]>;
 
-/** Results by runtime, count and kind, since two rows show different figures of the same runs. */
+/** Results by runtime, count and kind, since two rows show different figures from the same runs. */
 const crowdsSoFar = new Map<string, Promise<Crowds>>();
 
-/** Runs ours and the peers in turns, with `count` processes updating concurrently. */
+/** Runs our library and the peers in turns, with `count` processes updating concurrently. */
 export function crowds(
   bench: Bench,
   runtime: Runtime,
@@ -288,7 +290,7 @@ function mapped(found: Crowds, number: (one: Together) => number): Record<string
   );
 }
 
-/** Repeats one measurement. */
+/** Repeats a measurement. */
 async function alone(
   bench: Bench,
   runtime: Runtime,
@@ -303,7 +305,7 @@ async function alone(
   return { [OURS]: measureOf(samples) };
 }
 
-/** Runs ours and write-file-atomic in turns. */
+/** Runs our library and write-file-atomic in turns. */
 async function compared(
   bench: Bench,
   runtime: Runtime,
@@ -320,7 +322,7 @@ async function compared(
   return { [OURS]: measureOf(own), "write-file-atomic": measureOf(other) };
 }
 
-/** Runs ours with growing amounts of work. */
+/** Runs our library with increasing amounts of work. */
 async function growing(
   bench: Bench,
   runtime: Runtime,
@@ -367,7 +369,7 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }
 
-/** Jain's index of fairness: 1 if all have the same, 1/n if one has all. */
+/** Jain's fairness index: 1 if all shares are equal, 1/n if one process gets everything. */
 function jain(turns: readonly number[]): number {
   return sum(turns) ** 2 / (turns.length * sum(turns.map((n) => n * n)));
 }

@@ -9,12 +9,12 @@ import { filesOf } from "../scripts/lib/trees.ts";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(here);
-/** The peers' package.json: not next to the sources, where Deno would use it for them. */
+/** The peers' package.json. It is not next to the sources, because Deno would apply it to them. */
 const tools = path.join(here, "tools");
-/** The files that Node and Bun run. */
+/** The compiled files, for Node and Bun. */
 const build = path.join(tools, "node_modules", ".build");
 
-/** A runtime that takes part. */
+/** A runtime that takes part in the benchmark. */
 export interface Runtime {
   readonly id: "deno" | "node" | "bun";
   readonly name: string;
@@ -22,11 +22,11 @@ export interface Runtime {
   readonly command: readonly string[];
   /** The URL of the module under test. */
   readonly library: string;
-  /** The argument that lets a program trigger garbage collection. */
+  /** The flag that lets a program trigger garbage collection. */
   readonly exposeGc: readonly string[];
 }
 
-/** Installs the peers from npm, unless they are installed as package.json says. */
+/** Installs the peers from npm, unless the versions in package.json are already installed. */
 export function installPeers(): void {
   const wanted = fs.readFileSync(path.join(tools, "package.json"), "utf8");
   const stamp = path.join(tools, "node_modules", ".installed");
@@ -85,7 +85,7 @@ export async function runtimes(wanted: readonly string[]): Promise<Runtime[]> {
   return found;
 }
 
-/** The Bun of the tool chain, or the one on PATH. */
+/** The tool chain's Bun, or the one on PATH. */
 function bun(): string {
   const own = path.join(
     root,
@@ -98,7 +98,7 @@ function bun(): string {
   return process.env.APERTURE_BUN ?? (fs.existsSync(own) ? own : "bun");
 }
 
-/** Builds npm/, unless it is newer than its sources. */
+/** Builds npm/ unless it is newer than its sources. */
 function buildPackage(): void {
   const library = path.join(root, "npm", "esm", "mod.js");
   const sources = ["internal", "runtime"]
@@ -135,7 +135,10 @@ function buildWorker(): string {
   return path.join(build, "worker.js");
 }
 
-/** Compiles the C program that contention is compared with; undefined without a compiler. */
+/**
+ * Compiles the C program that the contention rows are compared with; returns undefined if there is
+ * no compiler.
+ */
 export function compileFlock(dir: string): string | undefined {
   const program = path.join(dir, "flock");
   const args = ["-O2", "-o", program, path.join(here, "flock.c")];

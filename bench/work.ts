@@ -5,16 +5,16 @@ import * as path from "node:path";
 import { createInterface } from "node:readline";
 import type { Runtime } from "./setup.ts";
 
-/** Where and how to measure. */
+/** How to run a measurement, and where. */
 export interface Bench {
-  /** Each measurement gets its own directory in here. */
+  /** The directory in which each measurement gets its own subdirectory. */
   readonly dir: string;
   readonly quick: boolean;
-  /** The number of calls that a contender makes in its turn. */
+  /** The number of calls that a contender makes per turn. */
   readonly calls: number;
 }
 
-/** After this time a measurement is killed. */
+/** Measurements that take longer than this are killed. */
 const TIMEOUT_MS = 300_000;
 
 let number = 0;
@@ -33,7 +33,7 @@ async function inNewDir<T>(
   }
 }
 
-/** Measures in a worker and returns its result. `shell` runs first in that process. */
+/** Measures in a worker process and returns the result. `shell` runs first in that process. */
 export function work<T>(
   bench: Pick<Bench, "dir">,
   runtime: Runtime,
@@ -51,7 +51,7 @@ export function work<T>(
   });
 }
 
-/** Lets `count` processes compete for a lock; returns how many turns each of them had. */
+/** Lets `count` processes compete for a lock; returns how many turns each process had. */
 export function crowd(
   bench: Pick<Bench, "dir">,
   who: Runtime | string,
@@ -73,14 +73,17 @@ export function crowd(
   });
 }
 
-/** The result of several processes updating concurrently. */
+/** The result of concurrent updates by several processes. */
 export interface Together {
   readonly updatesPerSecond: number;
-  /** The 99th percentile of the time of an update, in milliseconds. */
+  /** The 99th percentile of the duration of an update, in milliseconds. */
   readonly p99: number;
 }
 
-/** Lets `count` processes make 50 updates each, of one JSON file or of one each. */
+/**
+ * Lets `count` processes make 50 updates each, either to one shared JSON file or to a file of their
+ * own.
+ */
 export function updates(
   bench: Pick<Bench, "dir">,
   runtime: Runtime,
@@ -107,7 +110,7 @@ export function updates(
   });
 }
 
-/** Starts processes, lets all of them begin at the same moment, and collects their results. */
+/** Starts processes, has them all begin at the same moment, and collects their results. */
 async function together<T>(
   count: number,
   begin: (i: number) => ChildProcess,

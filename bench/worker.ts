@@ -1,4 +1,5 @@
-// Measures in its own process: worker CONTEST|CURVE|MEASUREMENT|draw JSON. The last line is JSON.
+// Runs a measurement in its own process: worker CONTEST|CURVE|MEASUREMENT|draw JSON. The last line
+// of output is JSON.
 
 import process from "node:process";
 import { contests } from "./contests.ts";

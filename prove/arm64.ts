@@ -8,7 +8,7 @@ import { apart, compileForNode, type ProveApart, say, sh } from "./ground.ts";
 import { libraryTree } from "./network/tree.ts";
 import { type Part, root, type Row, Tally } from "./part.ts";
 
-/** Where Debian for arm64 is kept, with Node and Deno. */
+/** Where the arm64 Debian tree with Node and Deno is kept. */
 const DEBIAN = Deno.env.get("APERTURE_ARM64") ?? path.join(os.tmpdir(), "aperture-arm64");
 
 const RUNTIMES = ["node", "deno"] as const;
@@ -18,20 +18,20 @@ const needs = {
 };
 
 /**
- * Node and Deno for arm64, as qemu-user emulates them. This covers the library's calls into libc,
- * whose structures differ from those of x64, but not the memory model of a real arm64 machine.
+ * Runs Node and Deno for arm64 under qemu-user. This covers the library's calls into libc, whose
+ * structures differ from those on x64, but not the memory model of a real arm64 machine.
  */
 export const proveArm64: Part = async (scale) => {
   const commands = Object.keys(needs.commands).map((name) => `command -v ${name}`);
   const isReady = spawnSync("sh", ["-c", commands.join(" && ")]).status === 0;
-  // In its namespaces there is no network to get packages from.
+  // Packages cannot be downloaded inside the namespaces, which have no network.
   if (isReady && process.getuid!() === 0) buildDebian();
   return await apart("arm64", "arm64: the library works", needs)(scale);
 };
 
 /**
- * The first stage of debootstrap unpacks a C library, and downloads libatomic, which Node needs too.
- * The second stage, which configures packages, is not needed.
+ * Debootstrap's first stage unpacks a C library and downloads libatomic, which Node also needs. The
+ * second stage, which configures packages, is not needed.
  */
 function buildDebian(): void {
   if (fs.existsSync(`${DEBIAN}/.complete`)) return;
@@ -87,8 +87,8 @@ export const prove: ProveApart = async () => {
 };
 
 /**
- * Runs a command in the arm64 tree. The handler for arm64 programs is registered in a user
- * namespace of the command, not on the machine: Linux 6.7 or newer.
+ * Runs a command in the arm64 tree. The handler for arm64 programs is registered only in the
+ * command's user namespace, not on the machine, which requires Linux 6.7 or later.
  */
 function emulated(command: readonly string[]): string {
   const magic = String.raw`\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00`;

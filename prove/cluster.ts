@@ -16,7 +16,9 @@ import {
 } from "./ground.ts";
 import { type Part, root, type Row, type Runtime, same, Tally } from "./part.ts";
 
-/** Several machines: GlusterFS with three bricks and two clients, each in its own network. */
+/**
+ * Several machines: GlusterFS with three bricks and two clients, each in its own network namespace.
+ */
 export const proveCluster: Part = apart("cluster", "Several machines share a directory", {
   commands: {
     glusterfsd: "glusterfs-server",
@@ -30,10 +32,10 @@ export const proveCluster: Part = apart("cluster", "Several machines share a dir
 
 type Machine = "a" | "b";
 
-/** How long a client waits for a brick that does not answer, in seconds; GlusterFS's default is 42. */
+/** How long a client waits for an unresponsive brick, in seconds; GlusterFS's default is 42. */
 const PING_TIMEOUT = 10;
 
-/** Bricks and clients on this machine. Each client has a cable that can be cut. */
+/** Bricks and clients on this machine. Each client's network link can be cut. */
 class Cluster {
   readonly #base: string;
   readonly #bricks: ChildProcess[] = [];
@@ -44,7 +46,7 @@ class Cluster {
     this.#base = base;
   }
 
-  /** The directory where a machine mounts the volume. */
+  /** The directory on which a machine mounts the volume. */
   mount(machine: Machine): string {
     return path.join(this.#base, machine);
   }
@@ -111,7 +113,7 @@ class Cluster {
     });
   }
 
-  /** Kills a machine, with the locks that it holds. */
+  /** Kills a machine while it holds locks. */
   async killClient(machine: Machine): Promise<void> {
     const client = this.#clients.get(machine)!;
     client.kill("SIGKILL");
@@ -119,7 +121,7 @@ class Cluster {
     sh("umount -l $1", this.mount(machine));
   }
 
-  /** Pulls a machine's cable, or plugs it in again. */
+  /** Disconnects a machine from the network, or reconnects it. */
   setCable(machine: Machine, state: "up" | "down"): void {
     sh("ip link set to-$1 $2", machine, state);
   }
@@ -131,7 +133,7 @@ class Cluster {
     await until(() =>
       all.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null)
     );
-    // Lazily: the kernel may still have open what the clients had.
+    // Lazily, because the kernel may still keep the clients' files open.
     sh("umount -l $1/disk", this.#base);
   }
 }
@@ -153,13 +155,13 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
   const rows: Row[] = [];
   const machines = ["a", "b"] as const;
   let number = 0;
-  /** Creates a directory; returns its path on each machine. */
+  /** Creates a directory and returns its path on each machine. */
   const fresh = (): Record<Machine, string> => {
     const name = String(number++);
     fs.mkdirSync(path.join(cluster.mount("a"), name));
     return { a: path.join(cluster.mount("a"), name), b: path.join(cluster.mount("b"), name) };
   };
-  /** Starts a process on the next machine and runtime in turn. */
+  /** Starts a process, cycling through the machines and runtimes. */
   const start = (i: number, job: string, args: (machine: Machine) => (string | number)[]) => {
     const machine = machines[i % 2]!;
     return new Child(job, args(machine), runtimes[(i >> 1) % runtimes.length]!.options);
@@ -306,7 +308,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
         same(numberOf(fs.readFileSync(path.join(dir[machine], "counter"))), 4 * rounds);
       }
       bricks.trials += 4 * rounds;
-      // Only after this brick has caught up is the next one killed.
+      // Kill the next brick only after this one has caught up.
       await until(() => healed(cluster, dir));
     }
   });
@@ -396,7 +398,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
   return rows;
 }
 
-/** Runs the repository's demo with half of its workers on each machine. */
+/** Runs the repository's demo with half of its workers on each of the two machines. */
 async function runDemo(
   dir: Record<Machine, string>,
   runtimes: readonly Runtime[],
@@ -457,7 +459,7 @@ function healed(cluster: Cluster, dir: Record<Machine, string>): boolean {
   return sums.every((sum) => sum === sums[0]);
 }
 
-/** Waits until a condition holds; until then, errors that it throws are ignored. */
+/** Waits until a condition holds, ignoring errors that the condition throws in the meantime. */
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + 60_000;
   for (;;) {

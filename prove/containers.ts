@@ -7,13 +7,16 @@ import { content, numberOf } from "../tests/support/content.ts";
 import { apart, groundRuntimes, type ProveApart, roomFor, say, sh, sleep } from "./ground.ts";
 import { type Part, type Row, type Runtime, same, Tally } from "./part.ts";
 
-/** Where programs run today: image layers, namespaces, mounted files, little memory. */
+/**
+ * The environments in which programs run today: image layers, namespaces, mounted files, little
+ * memory.
+ */
 export const proveContainers: Part = apart("containers", "Containers", {
   commands: { unshare: "util-linux", setpriv: "util-linux", "mkfs.xfs": "xfsprogs" },
   devices: ["/dev/loop-control"],
 });
 
-/** What a worker reports about a write. */
+/** A worker's report on a write. */
 interface Outcome {
   readonly name?: string;
   readonly message?: string;
@@ -57,7 +60,7 @@ async function write(
   return JSON.parse(line);
 }
 
-/** overlayfs, for files from the image and new ones, with both layers on one file system or on two. */
+/** overlayfs: files from the image and new files, with both layers on one file system or on two. */
 async function layers(base: string, runtimes: Runtime[], short: boolean): Promise<Row[]> {
   const [written, locked] = [new Tally(), new Tally()];
   sh("truncate -s 512M $1/lower.img; mkfs.xfs -q $1/lower.img; mkdir $1/lower", base);
@@ -137,7 +140,7 @@ async function layers(base: string, runtimes: Runtime[], short: boolean): Promis
   ];
 }
 
-/** Two containers, each with its own processes, users and mounts, share a directory. */
+/** Two containers, each with its own process, user and mount namespaces, share a directory. */
 async function processes(base: string, runtimes: Runtime[], short: boolean): Promise<Row[]> {
   const tally = new Tally();
   const shell = 'set -- unshare --mount --pid --fork --kill-child --mount-proc "$@"';
@@ -172,7 +175,7 @@ async function processes(base: string, runtimes: Runtime[], short: boolean): Pro
   ];
 }
 
-/** Mounted files: the directory is read-only, or the rename is refused. */
+/** Mounted files, for which the directory is read-only or the rename is refused. */
 async function mounts(base: string, runtimes: Runtime[]): Promise<Row[]> {
   const [readOnly, busy, inPlace] = [new Tally(), new Tally(), new Tally()];
   const volume = path.join(base, "volume");
@@ -247,7 +250,7 @@ async function mounts(base: string, runtimes: Runtime[]): Promise<Row[]> {
   ];
 }
 
-/** A user namespace that maps only root: other owners cannot be preserved. */
+/** A user namespace that maps only root, so other owners cannot be preserved. */
 async function users(base: string, runtimes: Runtime[]): Promise<Row[]> {
   const tally = new Tally();
   const shell = 'set -- unshare --user --map-root-user "$@"';
@@ -277,7 +280,7 @@ async function users(base: string, runtimes: Runtime[]): Promise<Row[]> {
   )];
 }
 
-/** New files inherit the group of a set-gid directory. */
+/** New files inherit the group of a setgid directory. */
 async function groups(base: string, runtimes: Runtime[]): Promise<Row[]> {
   const tally = new Tally();
   const dir = path.join(base, "grouped");
@@ -288,7 +291,7 @@ async function groups(base: string, runtimes: Runtime[]): Promise<Row[]> {
       ["another", 'set -- setpriv --reuid 1234 --regid 1234 --groups 1234,4321 "$@"'],
     ] as const
   ) {
-    // Not every user can read Deno and its cache.
+    // Other users may not be able to read Deno and its cache.
     const able = runtimes.filter(({ options }) => {
       return shell === undefined || canRun(options.worker!, shell);
     });
@@ -333,7 +336,7 @@ function canRun(worker: readonly string[], shell: string): boolean {
   }
 }
 
-/** A control group with little memory, and a stream that is much larger. */
+/** A control group with little memory, and a stream much larger than its limit. */
 async function memory(_base: string, runtimes: Runtime[], short: boolean): Promise<Row[]> {
   const guarantee = "A stream needs little memory";
   const groups = "/sys/fs/cgroup/memory";
@@ -347,7 +350,7 @@ async function memory(_base: string, runtimes: Runtime[], short: boolean): Promi
     ? ["memory.max", "memory.peak"]
     : ["memory.limit_in_bytes", "memory.max_usage_in_bytes"];
   const tally = new Tally();
-  // On disk: in memory, the file itself would count.
+  // On disk, because an in-memory file would count against the limit.
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "prove-containers-"));
   const [mebibytes, limit] = short ? [512, 256] : [1024, 256];
   const told: string[] = [];

@@ -4,10 +4,13 @@ import * as path from "node:path";
 import { Child } from "../tests/support/child.ts";
 import { type Part, type Row, Tally } from "./part.ts";
 
-/** Many processes compete for one lock: it never has two holders, and every process gets its turns. */
+/**
+ * Many processes compete for one lock: it never has two holders, and every process gets its share
+ * of turns.
+ */
 export const proveContention: Part = async ({ short, runtimes }) => {
   const rows: Row[] = [];
-  // The six rows together take a minute.
+  // The six rows take a minute in total.
   const time = short ? 1_000 : 10_000;
   for (const processes of short ? [4] : [2, 8, 32]) {
     for (const shared of [0, 4]) {

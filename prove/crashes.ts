@@ -69,7 +69,7 @@ export const proveCrashes: Part = async ({ short, runtimes }) => {
     fs.rmSync(dir, { recursive: true });
   });
   fs.rmSync(base, { recursive: true });
-  // With few trials this can be chance.
+  // With few trials, this can happen by chance.
   if (leftovers === 0 && !short) whole.failures.push("no process was killed while it wrote");
   return [
     whole.row(

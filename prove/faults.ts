@@ -6,7 +6,7 @@ import { numberOf } from "../tests/support/content.ts";
 import { inParallel, type Part, same, Tally } from "./part.ts";
 import { canTrace, TEMP_NAME, traced, type Write } from "./strace.ts";
 
-/** A system call that fails, and how the write must end. */
+/** A failing system call, and how the write must end. */
 interface Fault {
   readonly call: string;
   readonly error: string;
@@ -23,7 +23,7 @@ const always = (call: string, ...errors: string[]): Fault[] =>
 
 const faults: Fault[] = [
   ...always("openat", "EACCES", "EIO", "ENOSPC", "EDQUOT"),
-  // The library waits for a descriptor; Rust and libuv repeat interrupted calls.
+  // The library waits for a free descriptor; Rust and libuv retry interrupted calls.
   { call: "openat", error: "EMFILE", code: undefined, once: true },
   { call: "openat", error: "ENFILE", code: undefined, once: true },
   { call: "openat", error: "EINTR", code: undefined, once: true },
@@ -36,12 +36,12 @@ const faults: Fault[] = [
   ...always("fchown", "EIO", "EDQUOT"),
   { call: "fchown", error: "EPERM", code: undefined },
   ...always("rename", "EIO", "ENOSPC", "EDQUOT", "EACCES", "EXDEV", "EBUSY"),
-  // Deno reports an interrupted call that libuv would repeat.
+  // Deno reports an interrupted call that libuv would retry.
   { call: "rename", error: "EINTR", code: { Deno: "EINTR", Node: undefined }, once: true },
   ...["EIO", "EMLINK", "ENOSPC"].map((error) => {
     return { call: "link", error, code: error, createNew: true };
   }),
-  // What FAT and exFAT answer, which have no hard links.
+  // FAT and exFAT, which have no hard links, return this.
   { call: "link", error: "EPERM", code: "ENOTSUP", createNew: true },
 ];
 
@@ -59,7 +59,10 @@ const CALLS: Record<string, string> = {
   link: "link,linkat",
 };
 
-/** Real system calls fail: the file is whole, old or new; nothing is left over; the error is right. */
+/**
+ * Makes real system calls fail: the file must be complete, either old or new, with nothing left
+ * over and the correct error.
+ */
 export const proveFaults: Part = async ({ short, runtimes }) => {
   const files = new Tally();
   const dirs = new Tally();
@@ -79,7 +82,7 @@ export const proveFaults: Part = async ({ short, runtimes }) => {
           if ((call === "fchmod" || call === "fchown") && (!existing || createNew)) continue;
           if (call === "fchown" && !isRoot) continue;
           if (createNew && existing && !short) continue;
-          // Node's writeSync() loses the number of an error that libuv has no name for.
+          // Node's writeSync() loses the number of an error for which libuv has no name.
           if (
             runtime.name === "Node" && form === "sync" && call === "write" && error === "EDQUOT"
           ) {

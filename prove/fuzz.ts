@@ -29,7 +29,7 @@ const goodLock = {
 };
 const anything = fc.anything({ withBigInt: true, withDate: true, withTypedArray: true });
 
-/** Options that are valid, invalid, or valid except for a few. */
+/** Options that are all valid, all invalid, or valid with a few exceptions. */
 function options(of: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<unknown> {
   const mixed = Object.fromEntries(
     Object.entries(of).map(([name, value]) => [
@@ -51,14 +51,17 @@ const data = fc.oneof(
   { arbitrary: anything, weight: 1 },
 );
 
-/** Either the contract holds, or a TypeError or RangeError is thrown before the disk is touched. */
+/**
+ * Either the contract holds, or the call throws a TypeError or RangeError before it touches the
+ * disk.
+ */
 export const proveFuzz: Part = async ({ short }) => {
   const tally = new Tally();
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "prove-fuzz-"));
   const file = path.join(dir, "file");
   const numRuns = short ? 200 : 10_000;
 
-  /** Runs `call` in a directory with an old file. */
+  /** Runs `call` in a directory that contains an old file. */
   const holds = async (call: () => unknown, content?: Any): Promise<boolean> => {
     fs.rmSync(dir, { recursive: true, force: true });
     fs.mkdirSync(dir);
@@ -72,7 +75,7 @@ export const proveFuzz: Part = async ({ short }) => {
       }
     });
     if (fs.readdirSync(dir).some(isTempName)) return false;
-    fs.chmodSync(file, 0o600); // The requested mode may deny access to everyone but root.
+    fs.chmodSync(file, 0o600); // The requested mode may deny access to everyone except root.
     const found = fs.readFileSync(file);
     if (error === undefined) return content === undefined || found.equals(bytesOf(content));
     if (found.toString() !== "old") return false;
@@ -111,7 +114,7 @@ export const proveFuzz: Part = async ({ short }) => {
     "a path": fc.asyncProperty(
       fc.oneof(anything, fc.webUrl().map((url) => new URL(url)), fc.constant("a\0b")),
       (given) =>
-        // Valid paths, as text or bytes, would be written to.
+        // A valid path, as text or bytes, would be written to.
         typeof given === "string" && !given.includes("\0") && given !== "" ||
           ArrayBuffer.isView(given)
           ? Promise.resolve(true)
@@ -129,7 +132,7 @@ export const proveFuzz: Part = async ({ short }) => {
   return [tally.row("Arguments are valid, or refused before the disk is touched", "fast-check")];
 };
 
-/** The content as bytes; an array consists of chunks. */
+/** Returns the content as bytes; an array is a list of chunks. */
 function bytesOf(content: Any): Uint8Array {
   if (Array.isArray(content)) {
     // A surrogate pair may be split between two strings.

@@ -8,17 +8,17 @@ import { content, numberOf } from "../tests/support/content.ts";
 import type { Part, Row, Runtime, Scale } from "./part.ts";
 import { root } from "./part.ts";
 
-/** What a part of the proof needs from the system. */
+/** What a part of the proof requires from the system. */
 export interface Needs {
-  /** Commands, each with the Debian package that contains it. */
+  /** Required commands, each with the Debian package that contains it. */
   readonly commands: Readonly<Record<string, string>>;
   /** Paths that must exist. */
   readonly devices?: readonly string[];
 }
 
 /**
- * A part that runs in its own mount, network and process namespaces, so that no mount and no process
- * survives it, however it ends. `module` exports it as `prove`.
+ * Makes a part that runs in its own mount, network and PID namespaces, so that no mounts or
+ * processes outlive it, however it ends. `module` exports it as `prove`.
  */
 export function apart(module: string, guarantee: string, needs: Needs): Part {
   return async ({ short, soak }) => {
@@ -34,7 +34,7 @@ export function apart(module: string, guarantee: string, needs: Needs): Part {
         ...[Deno.execPath(), "run", "-A", "--no-check", ...imports, `${root}prove/apart.ts`],
         ...[module, JSON.stringify({ short, soak })],
       ],
-      // The child exits when its input closes, and so when this process ends.
+      // The child exits when its input closes, and therefore when this process ends.
       stdin: "piped",
       stdout: "piped",
     }).spawn();
@@ -47,7 +47,7 @@ export function apart(module: string, guarantee: string, needs: Needs): Part {
   };
 }
 
-/** Says what is missing first; undefined if nothing is. */
+/** Names the first missing requirement; returns undefined if there is none. */
 function missing({ commands, devices = [] }: Needs): string | undefined {
   if (Deno.build.os !== "linux") return "needs Linux";
   if (process.getuid!() !== 0) return "needs root";
@@ -84,7 +84,9 @@ export function roomFor(bytes: number, prefix: string): string {
   return fs.mkdtempSync(path.join(enough ? "/dev/shm" : os.tmpdir(), prefix));
 }
 
-/** The runtimes for jobs of ground_worker.ts; Node only if npm_test/ is built. */
+/**
+ * The runtimes that can run jobs from ground_worker.ts; includes Node only if npm_test/ is built.
+ */
 export async function groundRuntimes(): Promise<Runtime[]> {
   const imports: string[] = JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]");
   const source = `${root}tests/support/ground_worker.ts`;
@@ -97,7 +99,7 @@ export async function groundRuntimes(): Promise<Runtime[]> {
   return runtimes;
 }
 
-/** Compiles a module of the repository into npm_test/, next to what it imports. */
+/** Compiles one of the repository's modules into npm_test/, next to the modules that it imports. */
 export async function compileForNode(module: string): Promise<void> {
   const { default: ts } = await import("typescript");
   const { outputText } = ts.transpileModule(fs.readFileSync(`${root}${module}.ts`, "utf8"), {
@@ -112,7 +114,7 @@ export async function compileForNode(module: string): Promise<void> {
   fs.writeFileSync(file, outputText);
 }
 
-/** The highest version of each file in the journal's lines that start with `what`. */
+/** Returns each file's highest version among the journal's lines that start with `what`. */
 export function lastOf(notes: Uint8Array, what: "begun" | "done"): Map<string, number> {
   const last = new Map<string, number>();
   for (const line of new TextDecoder().decode(notes).split("\n")) {
@@ -123,7 +125,7 @@ export function lastOf(notes: Uint8Array, what: "begun" | "done"): Map<string, n
   return last;
 }
 
-/** The same as `numberOf`, but fast enough for gigabytes. */
+/** Like `numberOf`, but fast enough for gigabytes. */
 export function versionOf(bytes: Uint8Array): number {
   if (bytes.byteLength < 8) return numberOf(bytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -132,21 +134,24 @@ export function versionOf(bytes: Uint8Array): number {
   return Buffer.compare(content(number, length), bytes) === 0 ? number : numberOf(bytes);
 }
 
-/** Waits for some milliseconds. */
+/** Waits for the given number of milliseconds. */
 export function sleep(milliseconds: number): Promise<void> {
   return new Promise((go) => setTimeout(go, milliseconds));
 }
 
-/** Reports progress on standard error: standard output is for the rows. */
+/** Reports progress on standard error, since standard output is for the rows. */
 export function say(text: string): void {
   console.error(`  ${text}`);
 }
 
-/** A table in Markdown. */
+/** Formats a Markdown table. */
 export function markdown(header: readonly string[], rows: readonly (readonly unknown[])[]): string {
   const line = (cells: readonly unknown[]) => `| ${cells.join(" | ")} |`;
   return [line(header), line(header.map(() => "---")), ...rows.map(line)].join("\n");
 }
 
-/** What the module of a part that runs in its own namespaces exports as `prove`. */
+/**
+ * The type of the `prove` function exported by the module of a part that runs in its own
+ * namespaces.
+ */
 export type ProveApart = (scale: Omit<Scale, "runtimes">) => Promise<Row[]>;

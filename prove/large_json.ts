@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { JsonFileError, readJson, updateJson, writeJson } from "../json.ts";
 import { type Part, same, Tally } from "./part.ts";
 
-/** A JSON file of 200 MB is changed, and an error at its end is located. */
+/** Updates a 200 MB JSON file, and locates a syntax error at its end. */
 export const proveLargeJson: Part = async () => {
   const tally = new Tally();
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "prove-large-json-"));

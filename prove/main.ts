@@ -1,4 +1,4 @@
-// Proves the guarantees of the library at length:
+// Proves the library's guarantees at length:
 //   deno task prove [--short] [--only PART,...] [--soak [MINUTES]]
 // `network` and `arm64` run only if they are named: they build virtual machines from Debian's
 // packages. Ends with a table and a summary.
@@ -45,7 +45,7 @@ const short = Deno.args.includes("--short");
 const minutes = Number(Deno.args[Deno.args.indexOf("--soak") + 1]);
 const soak = Deno.args.includes("--soak") ? minutes || 10 : 0;
 const only = Deno.args[Deno.args.indexOf("--only") + 1];
-// The gate runs the short form: it needs no extra packages, and the tests have already run.
+// The gate runs the short form, which needs no extra packages. The tests have already run by then.
 const longOnly = ["largeJson", "powerCuts", "cluster", "containers", "interop"];
 const onlyNamed = ["network", "arm64"];
 const chosen = Deno.args.includes("--only") ? only!.split(",") : Object.keys(parts).filter(

@@ -9,7 +9,7 @@ import { canTrace } from "./strace.ts";
 /** A way to break a guarantee, and the check that must catch it. */
 interface Mutant extends Edit {
   readonly breaks: string;
-  /** A test file and a part of its tests' titles, or a part of this proof. */
+  /** A test file and a substring of its tests' titles, or a part of this proof. */
   readonly caughtBy: readonly [file: string, filter: string] | readonly [part: string];
   /** Whether Deno's sanitizers catch it. */
   readonly sanitized?: true;
@@ -224,19 +224,19 @@ const mutants: readonly Mutant[] = [
   },
 ];
 
-/** Breaks each guarantee on purpose; its check must catch that. */
+/** Breaks each guarantee on purpose; the guarantee's check must fail. */
 export const proveMutants: Part = async ({ short }) => {
   const tally = new Tally();
   const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-mutants-"));
   const candidates = mutants.filter(({ caughtBy, sanitized }) =>
     (caughtBy.length === 2 || (canTrace && !short)) && !(sanitized && isDeno27)
   );
-  // All of them, so that no mutant goes stale unnoticed.
+  // Apply the remaining mutants too, so that none goes stale unnoticed.
   for (const mutant of mutants) {
     if (!candidates.includes(mutant)) await tally.try(mutant.breaks, () => broken(root, mutant));
   }
   for (const fix of FIXES) await tally.try(fix.name, () => broken(root, fix));
-  // One copy for each worker, not for each mutant: Deno compiles files again at a new path.
+  // One copy per worker rather than per mutant, because Deno recompiles files at a new path.
   const copies = ["a", "b"].map((name) => copyOf(path.join(base, name)));
   await inParallel(candidates, copies.length, async (mutant) => {
     const dir = copies.pop()!;
@@ -251,7 +251,7 @@ export const proveMutants: Part = async ({ short }) => {
       try {
         let tries = 5;
         while (await passes(dir, mutant)) {
-          // A check that depends on timing may miss now and then.
+          // A check that depends on timing may occasionally miss the fault.
           if (--tries === 0) throw new Error("its check does not notice");
         }
       } finally {
@@ -276,7 +276,7 @@ function copyOf(dir: string): string {
   return dir;
 }
 
-/** Whether the check of a mutant passes in a copy of the repository. */
+/** Returns whether a mutant's check passes in a copy of the repository. */
 async function passes(dir: string, { caughtBy }: Mutant): Promise<boolean> {
   const imports: string[] = JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]");
   const [check, filter] = caughtBy;
@@ -290,7 +290,7 @@ async function passes(dir: string, { caughtBy }: Mutant): Promise<boolean> {
     stderr: "null",
   })
     .spawn();
-  // A broken lock may wait forever.
+  // With a broken lock, the check may wait forever.
   const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
   const { success } = await child.status;
   clearTimeout(timer);

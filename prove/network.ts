@@ -15,14 +15,17 @@ import {
 import { FIXES } from "./network/fixes.ts";
 import { type Part, root, type Row, same, Tally } from "./part.ts";
 
-/** Where the machines' image is kept: building it takes minutes. */
+/** Where the machines' image is kept, since building it takes minutes. */
 const IMAGE = Deno.env.get("APERTURE_MACHINES") ?? path.join(os.tmpdir(), "aperture-machines");
 
 const WORKER = "prove/network/worker";
 const GROUND_WORKER = "tests/support/ground_worker";
 const RUNTIMES: readonly GuestRuntime[] = ["node", "deno", "bun"];
 
-/** What does not work on SMB mounts from Linux, and so is left out there. */
+/**
+ * Features that do not work on each share and whose checks are therefore skipped there. Only SMB
+ * mounts on Linux have any.
+ */
 const LACKS: Readonly<Record<Share, string>> = {
   nfs42: "none",
   nfs3: "none",
@@ -31,13 +34,16 @@ const LACKS: Readonly<Record<Share, string>> = {
 
 const SHARES = Object.keys(LACKS) as Share[];
 
-/** How long a command may take, in milliseconds. A call on an SMB mount was seen to hang forever. */
+/**
+ * How long a command may take, in milliseconds. Calls on SMB mounts have been observed to hang
+ * forever.
+ */
 const ANSWER_TIMEOUT_MS = 900_000;
 
-/** How long the lock of a machine that died may stay, in milliseconds: NFS 4's lease is 90 s. */
+/** How long a dead machine's lock may persist, in milliseconds: NFS 4's lease is 90 s. */
 const LEASE_MS = 90_000;
 
-/** What a check found, and how it was tried. */
+/** A check's findings and how it was performed. */
 interface Result {
   readonly tally: Tally;
   readonly method: string;
@@ -47,7 +53,7 @@ interface TimedRow extends Row {
   readonly seconds: number;
 }
 
-/** Several machines share a directory by NFS 4.2, NFS 3 or SMB. */
+/** Several machines share a directory over NFS 4.2, NFS 3 or SMB. */
 export const proveNetwork: Part = async (scale) => {
   const needs = {
     commands: {
@@ -64,7 +70,7 @@ export const proveNetwork: Part = async (scale) => {
     "-c",
     Object.keys(needs.commands).map((name) => `command -v ${name}`).join(" && "),
   ]);
-  // In its namespaces there is no network to get packages from.
+  // Packages cannot be downloaded inside the namespaces, which have no network.
   if (ready.status === 0) buildImage();
   return await proveApart(scale);
 };
@@ -107,7 +113,7 @@ export const prove: ProveApart = async ({ short }) => {
   return rows;
 };
 
-/** The mounts to check: `APERTURE_SHARES=nfs3,smb` chooses others. */
+/** The mounts to check; `APERTURE_SHARES=nfs3,smb` selects others. */
 function chosenShares(short: boolean): Share[] {
   const names = Deno.env.get("APERTURE_SHARES")?.split(",") ?? (short ? ["nfs42"] : SHARES);
   const unknown = names.find((name) => !Object.hasOwn(LACKS, name));
@@ -115,7 +121,7 @@ function chosenShares(short: boolean): Share[] {
   return names as Share[];
 }
 
-/** The checks on one share that both clients have mounted. */
+/** The checks on a share that both clients have mounted. */
 class Proof {
   readonly #machines: Machines;
   readonly #share: Share;
@@ -168,7 +174,7 @@ class Proof {
     for (const failure of row.failures) say(`  ${failure}`);
   }
 
-  /** Runs a check, which may not fail otherwise than by its tally. */
+  /** Runs a check; anything that it throws is recorded in a tally. */
   async #result(check: () => Promise<Result>): Promise<Result> {
     const tally = new Tally();
     let result: Result = { tally, method: "" };
@@ -176,7 +182,7 @@ class Proof {
     return result;
   }
 
-  /** The 29 checks of the worker, on each runtime; 19 of them on SMB. */
+  /** The worker's 29 checks on each runtime; on SMB, only 19 of them. */
   async #basics(): Promise<Result> {
     const tally = new Tally();
     for (const runtime of RUNTIMES) {
@@ -188,7 +194,7 @@ class Proof {
     return { tally, method: "basic checks on Node, Deno and Bun" };
   }
 
-  /** Each runtime on one machine keeps out each runtime on the other. */
+  /** A lock held by any runtime on one machine excludes every runtime on the other. */
   async #exclusion(): Promise<Result> {
     const tally = new Tally();
     for (const one of RUNTIMES) {
@@ -245,7 +251,7 @@ class Proof {
     return { tally, method: `at the latest after ${longest} ms` };
   }
 
-  /** A counter of both machines, with or without readers on both. */
+  /** Both machines increment a counter, with or without readers on both. */
   async #counter(withReaders: boolean): Promise<Result> {
     const times = this.#short ? 10 : 80;
     const tally = new Tally();
@@ -275,8 +281,9 @@ class Proof {
   }
 
   /**
-   * A client must not take a cached name for the current file. It does, without our care, while the
-   * old file still exists on the server: because of a hard link or an open descriptor.
+   * A client must not mistake a cached name for the current file. Without the library's
+   * precautions, it does as long as a hard link or an open descriptor keeps the old file on the
+   * server.
    */
   async #hardLinks(): Promise<Result> {
     const tally = new Tally();
@@ -316,7 +323,7 @@ class Proof {
     return { tally, method: "by the other machine" };
   }
 
-  /** Linux cannot lock on SMB reliably: the error must say so. */
+  /** Linux cannot lock reliably on SMB; the error must say so. */
   async #busyLock(): Promise<Result> {
     const tally = new Tally();
     for (const runtime of RUNTIMES) {
@@ -330,7 +337,7 @@ class Proof {
     return { tally, method: "EACCES, with the reason" };
   }
 
-  /** Readers of both machines while one replaces the file. */
+  /** Processes on both machines read a file while one machine replaces it. */
   async #reads(): Promise<Result> {
     const tally = new Tally();
     const missing = { a: 0, b: 0 };
@@ -371,7 +378,7 @@ class Proof {
       same(await asking.ask("try", dir), null);
       await this.#machines.setCable("a", "down");
       try {
-        // Version 3 knows no lease: the lock stays until its holder is back.
+        // NFS 3 has no leases: the lock stays until its holder is back.
         const most = this.#share === "nfs3" ? 0 : 2 * LEASE_MS;
         if (most > 0) method = `free after ${await waitUntilFree(asking, dir, most)} ms`;
       } finally {
@@ -407,7 +414,9 @@ class Proof {
     return { tally, method };
   }
 
-  /** The checks, each with its fix taken out of the library: they must fail on every runtime. */
+  /**
+   * Runs each fix's check with that fix removed from the library; it must fail on every runtime.
+   */
   async #withoutFixes(): Promise<Result> {
     const caught = new Tally();
     const checks = {
@@ -424,7 +433,7 @@ class Proof {
         return result;
       });
       say(`${fix.name}: ${method}: ${tally.trials} trials, ${tally.failures.length} failures`);
-      // Which reader meets a replacement is chance.
+      // Which reader encounters a replacement is a matter of chance.
       const places = fix.check === "reads" ? ["a reader"] : RUNTIMES;
       for (const place of places) {
         await caught.try(`${fix.name}: ${place}`, () => {
@@ -439,21 +448,21 @@ class Proof {
     return { tally: caught, method: "a fix is taken out" };
   }
 
-  /** Each runtime on each client. */
+  /** All combinations of client and runtime. */
   #everywhere(): [client: Client, runtime: GuestRuntime][] {
     return RUNTIMES.flatMap((runtime) => {
       return clients.map((client): [Client, GuestRuntime] => [client, runtime]);
     });
   }
 
-  /** A new directory on the share. */
+  /** Creates a new directory on the share. */
   #fresh(): string {
     const dir = `/mnt/${this.#share}/${this.#number++}`;
     this.#machines.run("a", `mkdir -m 777 ${dir}`);
     return dir;
   }
 
-  /** A process that obeys commands; it is started when it is first needed. */
+  /** Returns a process that executes commands, starting it on first use. */
   #peer(client: Client, runtime: GuestRuntime, role = "writer"): Peer {
     const key = `${client} ${runtime} ${role}`;
     const peer = this.#peers.get(key) ?? new Peer(this.#start(client, runtime, WORKER, "obey", []));
@@ -484,7 +493,7 @@ class Proof {
   }
 }
 
-/** A process in a machine that obeys commands, one after another. */
+/** A process on a machine that executes commands one at a time. */
 class Peer {
   readonly #child: Child;
 
@@ -492,7 +501,9 @@ class Peer {
     this.#child = child;
   }
 
-  /** Returns what the command returns; throws an error with the code and message of its failure. */
+  /**
+   * Returns the command's result; if the command failed, throws an error with its code and message.
+   */
   // deno-lint-ignore no-explicit-any -- what the worker's commands return
   async ask(command: string, ...args: (string | number)[]): Promise<any> {
     this.#child.tell(JSON.stringify([command, ...args]));
@@ -509,12 +520,12 @@ class Peer {
   }
 }
 
-/** The message of a failure; empty if there is none. */
+/** Returns the message with which a promise rejects, or an empty string if it is fulfilled. */
 async function failureOf(promise: Promise<unknown>): Promise<string> {
   return await promise.then(() => "", (error) => error.message);
 }
 
-/** Asks until the lock is free; returns after how many milliseconds it was. */
+/** Polls until the lock is free; returns how many milliseconds that took. */
 async function waitUntilFree(asking: Peer, dir: string, most: number): Promise<number> {
   const started = performance.now();
   for (;;) {

@@ -49,7 +49,7 @@ function parse(trace: readonly string[], dir: string): Call[] {
   return calls;
 }
 
-/** The calls that a write must make, in order. */
+/** Returns the calls that a write must make, in order. */
 function expected({ runtime, durability, createNew, existing, mode, form }: Write): string[] {
   const keeps = existing && !createNew;
   const calls = ["create", "write"];
@@ -60,7 +60,7 @@ function expected({ runtime, durability, createNew, existing, mode, form }: Writ
     calls.splice(1, 0, "mode");
   } else {
     if (keeps && isRoot) calls.push("owner");
-    // The umask 022 clears bits of 0o666.
+    // The umask 022 clears some bits of 0o666.
     if (keeps || mode === 0o666) calls.push("mode");
   }
   if (durability !== "none") calls.push("sync");
@@ -69,7 +69,10 @@ function expected({ runtime, durability, createNew, existing, mode, form }: Writ
   return calls;
 }
 
-/** Calls are made in the order that each durability needs; in a model, they survive a power cut. */
+/**
+ * Calls are made in the order that each durability level requires; replayed in a model, they
+ * survive a power cut.
+ */
 export const proveOrder: Part = async ({ short, runtimes }: Scale): Promise<Row[]> => {
   if (!canTrace) return [];
   const order = new Tally();
@@ -103,7 +106,7 @@ export const proveOrder: Part = async ({ short, runtimes }: Scale): Promise<Row[
       calls = parse(outcome.trace, dir);
       const merged = calls.map(({ name }) => name)
         .filter((name, i, all) => name !== "write" || all[i - 1] !== "write");
-      // The first attempt has already written when the other owner shows.
+      // The first attempt has already written when it discovers the different owner.
       const tries = merged.lastIndexOf("create");
       same(merged.slice(tries), expected(write));
       if (tries > 0) {

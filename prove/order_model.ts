@@ -1,7 +1,9 @@
 import { findWrong, library } from "../tests/support/order_model.ts";
 import { type Part, Tally } from "./part.ts";
 
-/** Random programs of calls on one path have the result of their calls one after another. */
+/**
+ * Random programs that make calls on one path have the same result as the calls made sequentially.
+ */
 export const proveOrderModel: Part = async ({ short }) => {
   const tally = new Tally();
   const first = Math.floor(Math.random() * 2 ** 31);

@@ -13,9 +13,9 @@ export interface Row {
   readonly skipped?: boolean;
 }
 
-/** How much to do. */
+/** How extensive the proof is. */
 export interface Scale {
-  /** A few seconds, for the gate, rather than minutes. */
+  /** Takes a few seconds, for the gate, instead of minutes. */
   readonly short: boolean;
   /** How long the soak takes, in minutes. */
   readonly soak: number;
@@ -23,13 +23,13 @@ export interface Scale {
   readonly runtimes: readonly Runtime[];
 }
 
-/** A runtime, and how to start a worker on it. */
+/** A runtime and how to start a worker on it. */
 export interface Runtime {
   readonly name: string;
   readonly options: ChildOptions;
 }
 
-/** A part of the proof. It returns no rows if something that it needs is missing. */
+/** A part of the proof. It returns no rows if a requirement is missing. */
 export type Part = (scale: Scale) => Promise<Row[]>;
 
 /** Counts trials and collects failures. */
@@ -47,7 +47,7 @@ export class Tally {
     }
   }
 
-  /** Returns the row of these trials. */
+  /** Returns the row for these trials. */
   row(guarantee: string, method: string): Row {
     return { guarantee, method, trials: this.trials, failures: this.failures };
   }
@@ -56,28 +56,28 @@ export class Tally {
 /** The repository's root. */
 export const root: string = fileURLToPath(new URL("..", import.meta.url));
 
-/** A change of a source file that breaks a guarantee. */
+/** A change to a source file that breaks a guarantee. */
 export interface Edit {
   readonly file: string;
-  /** It is in the file once. */
+  /** Must occur in the file exactly once. */
   readonly find: string;
   readonly replace: string;
 }
 
-/** The source with an edit. */
+/** Returns the source with the edit applied. */
 export function broken(dir: string, { file, find, replace }: Edit): string {
   const source = fs.readFileSync(path.join(dir, file), "utf8");
   if (source.split(find).length !== 2) throw new Error("there is no one place to break");
   return source.replace(find, () => replace);
 }
 
-/** Throws unless both have the same JSON. */
+/** Throws unless both values have the same JSON. */
 export function same(actual: unknown, expected: unknown): void {
   const [a, e] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (a !== e) throw new Error(`expected ${e}, got ${a}`);
 }
 
-/** Works on all items, `count` of them concurrently. */
+/** Processes all items, `count` of them concurrently. */
 export async function inParallel<T>(
   items: readonly T[],
   count: number,

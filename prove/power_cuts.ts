@@ -19,7 +19,7 @@ import { type Part, type Row, type Runtime, Tally } from "./part.ts";
 
 const { atomicWriteSync, DirLock, isTempName, LOCK_FILE_NAME, sweepTempFiles } = library;
 
-/** Real power cuts: mounts copies of what a file system's disk held at random moments. */
+/** Real power cuts: mounts copies of a file system's disk taken at random moments. */
 export const provePowerCuts: Part = apart("power_cuts", "A power cut leaves what was promised", {
   commands: {
     "mkfs.ext4": "e2fsprogs",
@@ -30,12 +30,12 @@ export const provePowerCuts: Part = apart("power_cuts", "A power cut leaves what
   devices: ["/dev/loop-control"],
 });
 
-/** A file system, and how to create and mount it. */
+/** A file system and how to create and mount it. */
 interface Ground {
   readonly name: string;
   readonly make: string;
   readonly options: string;
-  /** It keeps no promise, whatever is synced. */
+  /** Whether it keeps no promises, no matter what is synced. */
   readonly lawless?: boolean;
 }
 
@@ -44,12 +44,12 @@ const grounds: readonly Ground[] = [
   { name: "xfs", make: "mkfs.xfs -q -f", options: "" },
   { name: "btrfs", make: "mkfs.btrfs -q -f", options: "" },
   { name: "ext4 noauto_da_alloc", make: "mkfs.ext4 -q", options: ",noauto_da_alloc" },
-  // It reuses a replaced file's blocks before the replacement is on disk:
-  // a cut in between leaves the old name with another file's content.
+  // It reuses a replaced file's blocks before the replacement reaches the disk: a cut in between
+  // leaves another file's content under the old name.
   { name: "ext4 data=writeback", make: "mkfs.ext4 -q", options: ",data=writeback", lawless: true },
 ];
 
-/** From no promise to the strongest. */
+/** From no promise to the strongest promise. */
 const durabilities = ["bare", "none", "consistent", "durable"] as const;
 type Durability = typeof durabilities[number];
 
@@ -65,21 +65,27 @@ interface Writer {
   readonly variant?: string;
 }
 
-/** What cuts left of files of one kind, written with one durability. */
+/** The state in which cuts left files of one kind, written with one durability level. */
 interface Found {
   files: number;
-  /** Whole, and at least as new as the last acknowledged version. */
+  /** Complete and at least as new as the last acknowledged version. */
   newest: number;
-  /** Whole or missing, but older than the last acknowledged version. */
+  /** Complete but older than the last acknowledged version, or missing. */
   older: number;
   empty: number;
   torn: number;
 }
 
-/** Outcomes by durability, for files that are replaced repeatedly and files that are written once. */
+/**
+ * Outcomes by durability level, for files that are replaced repeatedly and files that are written
+ * once.
+ */
 type Table = ReadonlyMap<Durability, { readonly replaced: Found; readonly fresh: Found }>;
 
-/** Each file's last version acknowledged before the cut began, and the last begun before it ended. */
+/**
+ * For each file, the last version acknowledged before the cut began and the last version begun
+ * before the cut ended.
+ */
 interface Journal {
   readonly done: ReadonlyMap<string, number>;
   readonly begun: ReadonlyMap<string, number>;
@@ -161,7 +167,7 @@ async function cutAll(base: string, runtimes: Runtime[], short: boolean): Promis
   return rows;
 }
 
-/** Breaks each promise on purpose; the cuts must reveal it. */
+/** Breaks each promise on purpose; the cuts must reveal that. */
 async function breakAll(base: string, short: boolean): Promise<Row> {
   const [deno] = await groundRuntimes();
   const tally = new Tally();
@@ -170,10 +176,10 @@ async function breakAll(base: string, short: boolean): Promise<Row> {
     await tally.try(variant, async () => {
       const [promised, after] = [new Tally(), new Tally()];
       const found = emptyTable();
-      // A cut reveals the fault only if it comes at the right moment.
+      // A cut reveals the fault only if it happens at the right moment.
       for (let batch = 0; batch < (short ? 3 : 6) && promised.failures.length === 0; batch++) {
         const writers: Writer[] = [{ runtime: deno!, durability: "durable", variant }];
-        // Another sync writes the name to disk before its content.
+        // A sync by another writer can put the name on disk before its content.
         if (variant !== "no sync of the directory") {
           writers.push({ runtime: deno!, durability: "consistent" });
         }
@@ -188,7 +194,7 @@ async function breakAll(base: string, short: boolean): Promise<Row> {
   return tally.row("Power cuts reveal a library that syncs wrongly", seen.join(", "));
 }
 
-/** Lets writers work on a new file system, cuts its power repeatedly, and inspects each copy. */
+/** Starts writers on a new file system, cuts its power repeatedly, and inspects each copy. */
 async function cutPower(
   base: string,
   ground: Ground,
@@ -252,7 +258,10 @@ async function cutPower(
   }
 }
 
-/** Reads every file that was begun; throws if one breaks its durability's promise. */
+/**
+ * Reads every file whose writing had begun; throws if one breaks the promise of its durability
+ * level.
+ */
 function readAll(copy: string, { done, begun }: Journal, found: Table): void {
   const bad: string[] = [];
   for (const [file, most] of begun) {
@@ -274,7 +283,7 @@ function readAll(copy: string, { done, begun }: Journal, found: Table): void {
       continue;
     }
     if (bytes.byteLength === 0) {
-      // Some files are empty in every second version.
+      // For some files, every other version is empty.
       const first = newest ? Math.max(least, 1) : 1;
       const mayBe = file.endsWith("/zero") && most - first + (first % 2 === 0 ? 1 : 0) >= 1;
       if (mayBe) of.newest++;
@@ -300,7 +309,9 @@ function readAll(copy: string, { done, begun }: Journal, found: Table): void {
   if (bad.length > 0) throw new Error(`${bad.length} files: ${bad.slice(0, 3).join("; ")}`);
 }
 
-/** After the cut, every lock is free, leftovers are swept, and files can be written. */
+/**
+ * Checks that after the cut every lock is free, leftovers can be swept, and files can be written.
+ */
 async function goOn(copy: string): Promise<void> {
   const dirs = [copy, ...allDirs(copy)];
   for (const dir of dirs) {

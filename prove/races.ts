@@ -8,7 +8,7 @@ import { Child } from "../tests/support/child.ts";
 import { numberOf } from "../tests/support/content.ts";
 import { type Part, same, Tally } from "./part.ts";
 
-/** Surprises: removed directories, threads, containers, few descriptors, long runs. */
+/** Unusual conditions: removed directories, threads, containers, few descriptors, long runs. */
 export const proveRaces: Part = async ({ short, runtimes }) => {
   const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-races-"));
   let number = 0;
@@ -28,7 +28,7 @@ export const proveRaces: Part = async ({ short, runtimes }) => {
         const waiters = Array.from({ length: 5 }, () => DirLock.acquire(dir));
         fs.renameSync(dir, `${dir}.old`);
         if (how === "replaced") fs.mkdirSync(dir);
-        const other = await DirLock.acquire(dir); // The new directory's lock, which is free.
+        const other = await DirLock.acquire(dir); // The new directory's lock is free.
         held.release();
         let inside = 1;
         const served = waiters.map(async (waiter) => {

@@ -15,7 +15,7 @@ import {
 } from "./ground.ts";
 import { type Part, root, type Row, same, Tally } from "./part.ts";
 
-/** All features concurrently, for minutes, on a disk that is sometimes full. */
+/** Exercises all features concurrently, for minutes, on a disk that is sometimes full. */
 export const proveSoak: Part = apart("soak", "A soak of everything", {
   commands: { "mkfs.ext4": "e2fsprogs" },
   devices: ["/dev/loop-control"],
@@ -23,7 +23,7 @@ export const proveSoak: Part = apart("soak", "A soak of everything", {
 
 const built = `${root}npm_test/esm/tests/support/ground_worker.js`;
 
-/** The resources that a process reports to use. */
+/** The resource usage that a process reports. */
 interface Usage {
   readonly descriptors: number;
   readonly threads: number;
@@ -57,7 +57,7 @@ export const prove: ProveApart = async ({ soak }) => {
         shell: "ulimit -n 128",
       });
     };
-    /** The next line of a process that reports no failure. */
+    /** Returns a process's next line that does not report a failure. */
     const hear = async (child: Child, about: string): Promise<string[]> => {
       for (;;) {
         const line = await child.line();
@@ -113,7 +113,7 @@ export const prove: ProveApart = async ({ soak }) => {
           await hear(child, "soaking");
           await sleep(200 + Math.random() * 3_000);
           child.process.kill("SIGKILL");
-          // Failures that it still had to report.
+          // Read failures that it had not reported yet.
           await hear(child, "nothing").catch(() => {});
           await child.exit();
           kills++;

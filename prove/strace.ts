@@ -18,7 +18,7 @@ export interface Call {
     | "link"
     | "unlink"
     | "sync dir";
-  /** How many bytes were written. */
+  /** The number of bytes written. */
   readonly bytes: number;
 }
 
@@ -28,14 +28,16 @@ export const canTrace: boolean = (() => {
   return status === 0;
 })();
 
-/** A write to trace. */
+/** The write to trace. */
 export interface Write {
   readonly runtime: Runtime;
   readonly form: "async" | "sync" | "stream";
   readonly durability: "none" | "consistent" | "durable";
   readonly createNew?: boolean;
   readonly mode?: number;
-  /** Whether it replaces a file with another owner and a mode that the umask would narrow. */
+  /**
+   * Whether it replaces a file that has a different owner and a mode that the umask would restrict.
+   */
   readonly existing: boolean;
 }
 
@@ -43,23 +45,23 @@ export interface Write {
 export interface Outcome {
   /** "written", or the error's code and `replaced`. */
   readonly told: string;
-  /** Descriptors below the directory that stayed open. */
+  /** The number of descriptors inside the directory that stayed open. */
   readonly open: number;
-  /** The calls, one a line. */
+  /** The calls, one per line. */
   readonly trace: readonly string[];
   /** The directory's entries. */
   readonly names: readonly string[];
 }
 
-/** The name that worker.ts's job writeOnce gives the temporary file. */
+/** The name that the `writeOnce` job in worker.ts gives the temporary file. */
 export const TEMP_NAME = ".file.1111111111111111.tmp";
 
 const OLD = content(1, 5_000);
 const OWNER = 12345;
 
 /**
- * Writes in a process under strace, which reports all calls that touch these `paths`. `inject` makes
- * calls fail, in the syntax of strace's option.
+ * Writes in a process under strace, which reports all calls that touch these `paths`. `inject`
+ * makes calls fail; it uses the syntax of strace's option.
  */
 export async function traced(
   write: Write,

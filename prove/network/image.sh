@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds what the virtual machines boot, from Debian's packages: a kernel with NFS and CIFS, an
-# initramfs, and a disk image with servers, clients and runtimes. The library is copied into the
-# running machines, so that the image need not change with it.
+# Builds everything that the virtual machines boot from Debian packages: a kernel with NFS and CIFS,
+# an initramfs, and a disk image with servers, clients and runtimes. The library is copied into the
+# running machines, so the image does not have to be rebuilt when the library changes.
 #   image.sh DIR NODE DENO BUN     DIR: where everything is put, about 3 GiB; then the executables
-# Needs root, for debootstrap. Mounts nothing and changes nothing outside of DIR.
+# Requires root, for debootstrap. Mounts nothing and changes nothing outside DIR.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$1 node=$2 deno=$3 bun=$4
@@ -21,7 +21,7 @@ release=${release#vmlinuz-}
 modules=kernel/lib/modules/$release
 
 if [[ ! -e root/.debootstrapped ]]; then
-  # The mirror that this machine uses.
+  # Use this machine's configured mirror.
   mirror=$(cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null |
     grep -oPm1 '^(URIs:|deb( \[.*\])?) *\K\S+/debian/?(?=\s|$)' || true)
   rm -rf root
@@ -40,7 +40,7 @@ install -m 755 "$deno" root/usr/local/bin/deno
 install -m 755 "$bun" root/usr/local/bin/bun
 install -m 755 "$here"/guest/* root/opt/guest/
 
-# busybox is init; it runs a script of ours and then sshd.
+# busybox is init; it runs our boot script and then sshd.
 [[ -e id ]] || ssh-keygen -q -t ed25519 -N '' -f id
 host_key=root/etc/ssh/ssh_host_ed25519_key
 [[ -e $host_key ]] || ssh-keygen -q -t ed25519 -N '' -f "$host_key"
@@ -51,7 +51,7 @@ printf '%s\n' 'PermitRootLogin yes' 'HostKey /etc/ssh/ssh_host_ed25519_key' 'Use
   'MaxStartups 100' 'MaxSessions 100' > root/etc/ssh/sshd_config
 printf '%s\n' '127.0.0.1 localhost' '10.0.1.1 server' '10.0.1.2 a' '10.0.2.2 b' > root/etc/hosts
 
-# The initramfs loads virtio's modules and switches to the disk.
+# The initramfs loads the virtio modules and switches to the disk.
 virtio="virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk"
 rm -rf initrd
 mkdir -p initrd/{bin,modules,proc,dev,new}

@@ -6,7 +6,7 @@ import { sleep } from "../ground.ts";
 import { broken, type Edit, root } from "../part.ts";
 import { libraryTree, TREE } from "./tree.ts";
 
-/** A machine: the server, or one of two clients. */
+/** A machine: the server or one of the two clients. */
 export type Machine = "server" | "a" | "b";
 
 /** The clients. */
@@ -17,13 +17,13 @@ export type Client = typeof clients[number];
 /** A mount of the server's share. */
 export type Share = "nfs42" | "nfs3" | "smb";
 
-/** A runtime in the machines. */
+/** A runtime installed on the machines. */
 export type GuestRuntime = "deno" | "node" | "bun";
 
-/** The port on loopback that leads to a machine's ssh. */
+/** The loopback port that is forwarded to each machine's ssh port. */
 const SSH_PORTS: Readonly<Record<Machine, number>> = { server: 2210, a: 2211, b: 2212 };
 
-/** Network cards beyond the one for ssh. The server has one cable to each client. */
+/** Network cards in addition to the one for ssh. The server has a separate link to each client. */
 const CARDS: Readonly<Record<Machine, readonly { wire: string; ip: string; mac: string }[]>> = {
   server: [
     { wire: "listen=127.0.0.1:2221", ip: "10.0.1.1", mac: "52:54:00:00:01:01" },
@@ -34,26 +34,26 @@ const CARDS: Readonly<Record<Machine, readonly { wire: string; ip: string; mac: 
 };
 
 /**
- * Processors of each machine. With more of them than this computer has, one that waits for another
- * of its machine wastes its turn, and under load the machines' kernels stall.
+ * The number of virtual processors per machine. If this computer has fewer, virtual processors that
+ * wait for each other waste their time slices, and under load the machines' kernels stall.
  */
 const CPUS = os.availableParallelism() < 6 ? 1 : 2;
 
-/** How long a machine may take to boot, in milliseconds: 35 s where nothing else runs. */
+/** How long a machine may take to boot, in milliseconds. On an idle computer it takes 35 s. */
 const BOOT_TIMEOUT_MS = 600_000;
 
 /**
- * Three virtual machines under QEMU's software emulation, connected by sockets on loopback. Their
- * network namespace should be private: the ports are fixed.
+ * Three virtual machines under QEMU's software emulation, connected by loopback sockets. Run them
+ * in a private network namespace, since the ports are fixed.
  */
 export class Machines {
   readonly #image: string;
   readonly #state: string;
   readonly #processes = new Map<Machine, ChildProcess>();
-  /** One connection to each machine that all commands share: each of their own takes a second. */
+  /** One connection to each machine, shared by all commands: opening a new one takes a second. */
   readonly #connections = new Map<Machine, ChildProcess>();
 
-  /** `image` is a directory that image.sh filled; `state` is for sockets and logs. */
+  /** `image` is a directory populated by image.sh; `state` holds sockets and logs. */
   constructor(image: string, state: string) {
     this.#image = image;
     this.#state = state;
@@ -63,7 +63,7 @@ export class Machines {
   async start(): Promise<void> {
     for (const machine of ["server", ...clients] as const) {
       this.#boot(machine);
-      await sleep(1_000); // The server listens for the clients' cables.
+      await sleep(1_000); // The server listens for the clients' connections.
     }
     await Promise.all((["server", ...clients] as const).map((machine) => this.#ready(machine)));
     this.run("server", "/opt/guest/serve");
@@ -93,7 +93,7 @@ export class Machines {
     fs.rmSync(`${this.#state}/${machine}.ssh`, { force: true });
   }
 
-  /** Pulls a client's network cable, or plugs it in again. */
+  /** Disconnects a client from the network, or reconnects it. */
   async setCable(client: Machine, state: "up" | "down"): Promise<void> {
     const socket = createConnection(`${this.#state}/${client}.qmp`);
     const answer = new Promise<string>((resolve, reject) => {
@@ -114,7 +114,7 @@ export class Machines {
     if (text.includes('"error"')) throw new Error(`set_link: ${text}`);
   }
 
-  /** Runs a shell command in a machine; returns its output and throws if it fails. */
+  /** Runs a shell command on a machine and returns its output; throws if the command fails. */
   run(machine: Machine, script: string, input?: Uint8Array): string {
     const [file, ...args] = this.#ssh(machine);
     const { status, stdout, stderr } = spawnSync(file!, [...args, script], {
@@ -126,7 +126,7 @@ export class Machines {
     return String(stdout).trim();
   }
 
-  /** Breaks the library on both clients while `fn` runs. */
+  /** Runs `fn` while the library on both clients is broken. */
   async broken<T>(edit: Edit, fn: () => Promise<T>): Promise<T> {
     const compiled = { ...edit, file: `npm_test/esm/${edit.file.replace(/ts$/, "js")}` };
     const edits = [edit, compiled];
@@ -142,7 +142,7 @@ export class Machines {
     }
   }
 
-  /** The command that runs a worker in a machine: for `Child`. */
+  /** Returns the command that runs a worker on a machine, for `Child`. */
   worker(machine: Machine, runtime: GuestRuntime, worker: string): string[] {
     return [...this.#ssh(machine), `/opt/guest/run ${runtime} ${worker}`];
   }
@@ -157,7 +157,7 @@ export class Machines {
       StrictHostKeyChecking: "no",
       UserKnownHostsFile: "/dev/null",
       ConnectTimeout: "60",
-      // A machine on a busy computer may not answer for minutes.
+      // On a busy computer, a machine may not respond for minutes.
       ServerAliveInterval: "20",
       ServerAliveCountMax: "15",
     };

@@ -6,18 +6,19 @@ import { npmImports } from "../../scripts/lib/imports.ts";
 import { nodeModules } from "../../scripts/lib/setup.mjs";
 import { root } from "../part.ts";
 
-/** Where the library is in a machine. */
+/** The library's location on a machine. */
 export const TREE = "/opt/tree";
 
-/** A tar archive, and where it is to be extracted. */
+/** A tar archive and where to extract it. */
 export interface Archive {
   readonly into: string;
   readonly archive: Uint8Array;
 }
 
 /**
- * The sources and the compiled tests with all that they import: what `guest/run` runs. `native` is
- * the directory with koffi's addon, if the machine needs another one than this machine.
+ * Collects what `guest/run` runs: the sources and the compiled tests, with everything that they
+ * import. `native` is the directory with koffi's addon, if the guest needs a different one than
+ * this machine.
  */
 export function libraryTree(native: string = nodeModules): Archive[] {
   const top = fs.readdirSync(root).filter((name) => /^[a-z]+\.(?:ts|json)$/.test(name));
@@ -37,7 +38,7 @@ export function libraryTree(native: string = nodeModules): Archive[] {
   }
 }
 
-/** Links are followed: those in npm_test/ lead out of the tree. */
+/** Follow links, because those in npm_test/ point outside the tree. */
 function tar(dir: string, names: readonly string[]): Uint8Array {
   const args = ["-c", "--dereference", "-C", path.resolve(dir), ...names];
   const { stdout, stderr, status } = spawnSync("tar", args, { maxBuffer: 2 ** 30 });

@@ -16,10 +16,10 @@ import {
   withDirLock,
 } from "../../mod.ts";
 
-/** What a file system cannot do, so that its checks are left out. */
+/** A feature that a file system lacks, so that its checks are skipped. */
 type Lack = "locks" | "modes" | "links";
 
-/** One check of the library in its own directory; it fails by throwing. */
+/** A check of the library in its own directory; it fails by throwing. */
 interface Check {
   readonly name: string;
   readonly needs?: Lack;
@@ -214,7 +214,7 @@ const CHECKS: readonly Check[] = [
 const held: DirLock[] = [];
 let reading = { stop: false, done: Promise.resolve<unknown>(undefined) };
 
-/** What the proof on network file systems has the machines do. */
+/** The commands that the network proof runs on the machines. */
 const commands: Record<string, (...args: string[]) => unknown> = {
   pid: () => process.pid,
   basics,
@@ -222,7 +222,7 @@ const commands: Record<string, (...args: string[]) => unknown> = {
   verify: () => held.at(-1)!.verify(),
   release: () => held.pop()!.release(),
 
-  /** Tries to acquire the lock: "free", or the holders that the library finds. */
+  /** Tries to acquire the lock; returns "free" or the holders that the library finds. */
   async try(dir) {
     const lock = await DirLock.tryAcquire(dir!);
     if (lock === null) return lockHolders(dir!);
@@ -230,11 +230,13 @@ const commands: Record<string, (...args: string[]) => unknown> = {
     return "free";
   },
 
-  /** As an editor or a backup would: the old file stays on the server. */
+  /** Opens the file as an editor or a backup would, so that the old file stays on the server. */
   open: (file) => void fs.openSync(file!, "r"),
   read: (file) => text(file!).trim(),
 
-  /** Adds one to the number in a JSON file: with `updateJson`, synchronously or by hand. */
+  /**
+   * Adds one to the number in a JSON file: with `updateJson`, with `updateJsonSync`, or by hand.
+   */
   async add(file, how) {
     const add = (n: unknown) => Number(n ?? 0) + 1;
     if (how === "async") await updateJson(file!, add);
@@ -252,7 +254,9 @@ const commands: Record<string, (...args: string[]) => unknown> = {
     for (let i = 0; i < Number(times); i++) await commands.add!(file!, "async");
   },
 
-  /** Reads with `readJson` until `stopReading`, which returns how often, and what went wrong. */
+  /**
+   * Reads with `readJson` until `stopReading`, which returns the number of reads and any errors.
+   */
   startReading(file) {
     reading = { stop: false, done: Promise.resolve() };
     reading.done = readMany(file!, reading);
@@ -269,7 +273,7 @@ const jobs: Record<string, (...args: string[]) => unknown> = {
     console.log(JSON.stringify(await basics(dir!, lacks!)));
   },
 
-  /** Runs the command in each line, a JSON array, and prints what it returns or why it fails. */
+  /** Runs the command on each line, a JSON array, and prints its result or why it failed. */
   async obey() {
     const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
     for (;;) {
@@ -285,7 +289,10 @@ const jobs: Record<string, (...args: string[]) => unknown> = {
   },
 };
 
-/** Runs the checks that do not need what `lacks` names; returns how many, and what failed. */
+/**
+ * Runs the checks that do not need any feature named in `lacks`; returns how many ran and which
+ * failed.
+ */
 async function basics(dir: string, lacks: string): Promise<{ count: number; failures: string[] }> {
   const failures: string[] = [];
   const checks = CHECKS.filter(({ needs }) => needs === undefined || !lacks.includes(needs));
