@@ -113,7 +113,7 @@ class Cluster {
     });
   }
 
-  /** Kills a machine while it holds locks. */
+  /** Kills a machine, even if it holds locks. */
   async killClient(machine: Machine): Promise<void> {
     const client = this.#clients.get(machine)!;
     client.kill("SIGKILL");

@@ -1,8 +1,8 @@
 // Builds the npm package: deno task build:npm [--tests | --compare]
-// With dnt if JSR answers, otherwise with TypeScript alone. Both give the same modules, which rollup
-// joins into a few files.
+// Uses dnt if JSR is reachable, otherwise TypeScript alone. Both produce the same modules, which
+// rollup bundles into a few files.
 //   --tests    builds the library with its tests into npm_test/ instead
-//   --compare  builds with TypeScript alone too, and fails unless dnt's files are the same
+//   --compare  also builds with TypeScript alone, and fails unless the output matches dnt's
 
 import * as fs from "node:fs";
 import { buildWithDnt } from "./lib/dnt.ts";
@@ -34,12 +34,12 @@ function empty(dir: string): void {
   fs.rmSync(`${root}/${dir}`, { recursive: true, force: true });
 }
 
-/** Joins the compiled modules, and adds the files that the compilers do not write. */
+/** Bundles the compiled modules and adds the files that the compilers do not write. */
 async function complete(outDir: string): Promise<void> {
   await joinModules(outDir);
   for (const file of filesOf(outDir).filter((name) => name.endsWith(".d.ts"))) {
     const text = fs.readFileSync(`${outDir}/${file}`, "utf8");
-    // Not in the sources: JSR refuses such directives.
+    // Not in the sources, because JSR rejects such directives.
     if (/\bSymbol\.(d|asyncD)ispose\b/.test(text)) {
       fs.writeFileSync(`${outDir}/${file}`, `/// <reference lib="esnext.disposable" />\n${text}`);
     }

@@ -1,4 +1,4 @@
-// Checks format, lint, types, documentation, imports, links and lists: deno task check
+// Checks formatting, lint, types, documentation, imports, links and lists: deno task check
 
 import { pathToFileURL } from "node:url";
 import denoJson from "../deno.json" with { type: "json" };
@@ -11,7 +11,7 @@ import { countByFolder, proseFindings } from "./lib/prose.ts";
 import { root } from "./lib/setup.mjs";
 import { Checklist } from "./lib/checklist.ts";
 
-/** How many phrases may be left: no more than there are. */
+/** The number of remaining phrases that are allowed; lower it when some are removed. */
 const MAX_PROSE_FINDINGS = 40;
 
 const imports = await importArgs();
@@ -36,7 +36,7 @@ await steps.run("deno check of the JavaScript in pages", async () => {
     imports: { ...denoJson.imports, ...ownImports(pathToFileURL(root).href) },
   });
   Deno.writeTextFileSync(`${dir}/imports.json`, importMap);
-  // As strict as TypeScript's default, except that JavaScript has no types of parameters.
+  // TypeScript's strict mode, except that JavaScript has no parameter types.
   const compilerOptions = { strict: true, checkJs: true, noImplicitAny: false };
   Deno.writeTextFileSync(`${dir}/deno.json`, JSON.stringify({ compilerOptions }));
   const args = imports.length > 0 ? imports : ["--import-map", `${dir}/imports.json`];

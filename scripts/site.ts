@@ -1,5 +1,5 @@
-// Builds or serves the documentation's site: deno task docs:build|docs:dev
-// The pages are those of docs/; TypeDoc adds the API reference. A dead link fails the build.
+// Builds or serves the documentation site: deno task docs:build|docs:dev
+// The pages come from docs/; TypeDoc adds the API reference. Dead links fail the build.
 
 import { must } from "./lib/commands.ts";
 import { setUp, site } from "./lib/setup.mjs";

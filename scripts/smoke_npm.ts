@@ -1,4 +1,4 @@
-// Packs npm/, installs the tarball in an empty project and uses it as users do:
+// Packs npm/, installs the tarball in an empty project and uses it as users would:
 // deno run -A scripts/smoke_npm.ts
 
 import * as fs from "node:fs";
@@ -37,7 +37,7 @@ await steps.run("publint", async () => {
 });
 await steps.run("attw", () => project.run("node", [tool("attw"), project.tarball]));
 await steps.run("npm publish --dry-run", async () => {
-  // With a tag of its own, since npm refuses a version that is already published.
+  // With a separate tag, since npm rejects a version that is already published.
   await project.run("npm", ["publish", "--dry-run", "--tag", "dry-run", project.tarball]);
 });
 await steps.run(
@@ -85,7 +85,7 @@ await steps.run(
 await steps.run(
   "use from a symbolic link, as in pnpm's node_modules",
   async () => {
-    // npm's linked layout: koffi is next to the package and not at the top.
+    // npm's linked layout: koffi is next to the package, not at the top level.
     const store = `${project.dir}/store/node_modules`;
     fs.mkdirSync(`${store}/@aperture`, { recursive: true });
     fs.renameSync(installed, `${store}/${name}`);
@@ -154,7 +154,7 @@ await steps.run("types of the JavaScript in pages", () => {
   return tsc("--module", "nodenext", "--checkJs", "--noImplicitAny", "false", ...scripts);
 });
 
-// Without koffi, writes work and locks say why they cannot.
+// Without koffi, writes work and lock errors explain what is missing.
 project.write(
   "without.mjs",
   `

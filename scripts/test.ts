@@ -1,9 +1,10 @@
 // Runs the tests on Deno, Node and Bun: deno task test [--on RUNTIME,...] [TEST...]
 //   RUNTIME  deno, node, bun, cjs (Node with CommonJS); also package (the packed npm package) and
 //            proof (the short proof), which the gate adds
-//   TEST     a folder or file below tests/, for example lock or lock/queue
-// CommonJS runs the files that may depend on it, or all with `--on cjs` or a TEST.
-// The last line is for machines: `N passed, N failed`.
+//   TEST     a folder or file under tests/, for example lock or lock/queue
+// As CommonJS, only files that may depend on the module kind run, unless `--on cjs` or a TEST
+// is specified.
+// The last line is machine-readable: `N passed, N failed`.
 
 import { parseArgs } from "node:util";
 import { build, bun, version } from "./lib/commands.ts";
@@ -38,7 +39,7 @@ const [built] = await Promise.all([
 ]);
 if (!built) console.log("Node or npm is missing: only Deno is tested.");
 
-// The longest suites come first, so that none is left to run alone.
+// The longest suites come first, so that none runs alone at the end.
 if (on.includes("deno")) {
   suites.push(denoSuite(Deno.version.deno, Deno.execPath(), imports, isPart ? files : undefined));
 }

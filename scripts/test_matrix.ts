@@ -1,8 +1,8 @@
-// Runs the tests on more versions, in test runners, bundles and frameworks:
+// Runs the tests on more runtime versions and in test runners, bundles and frameworks:
 // deno task test:matrix [NAME...]
 //   NAME  node, deno, bun, package, types, jest, vitest, pnpm, bundlers, site or next; by default
 //         all
-// The last line is the sum.
+// The last line is the total.
 
 import { build, bun, version } from "./lib/commands.ts";
 import { importArgs } from "./lib/imports.ts";

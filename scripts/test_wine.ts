@@ -1,9 +1,10 @@
 // Runs the tests on the Windows builds of Deno, Node and Bun under Wine 10:
 //   deno task test:wine [--on RUNTIME,...] [TEST...]
 //   RUNTIME  deno, bun, node20 to node26, or cjs20 to cjs26 (Node with CommonJS)
-//   TEST     a folder or file below tests/
-// Needs root, Debian's packages debootstrap and gcc-mingw-w64-x86-64, and npm. Takes half an hour.
-//   APERTURE_WINE_ROOT   where Debian with Wine is, or is put and then kept
+//   TEST     a folder or file under tests/
+// Requires root, npm, and the Debian packages debootstrap and gcc-mingw-w64-x86-64. Takes half an
+// hour.
+//   APERTURE_WINE_ROOT   the directory with Debian and Wine; created if missing, and kept
 
 import { execFileSync, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
@@ -15,23 +16,23 @@ import { nodeModules, root } from "./lib/setup.mjs";
 import { counts, testFiles } from "./lib/suites.ts";
 import { type Ended, Wine } from "./lib/wine.ts";
 
-/** How long a test file may take, in seconds: under Wine, starting a process takes seconds. */
+/** How long a test file may take, in seconds. Under Wine, starting a process takes seconds. */
 const FILE_TIMEOUT_S = 600;
 
 /**
- * Left out: what starts shells, strace or `node --permission`, and what tests only Unix (modes,
- * symbolic links).
+ * Skipped everywhere: files that start shells, strace or `node --permission`, and files that test
+ * only Unix features (modes, symbolic links).
  */
 const WITHOUT =
   /^(lock\/(interop|koffi)|platform\/node_permission|system\/syscalls|write\/(attributes|links)|json\/zod)_test$/;
 
-/** Left out on Node and Bun: these read the sources. */
+/** Skipped on Node and Bun, because these files read the sources. */
 const DENO_ONLY = /^(platform\/(permissions|copies)|system\/(docs|examples)|lock\/runtimes)_test$/;
 
-/** Left out on Bun, which prints "Internal error: directory mismatch" under Wine. */
+/** Skipped on Bun, which prints "Internal error: directory mismatch" under Wine. */
 const NOT_ON_BUN = /^(cli\/|platform\/console)/;
 
-/** Faults of Wine 10, each seen once in about 100 files: the file is run again. */
+/** Wine 10 bugs, each of which affects about one file in 100; an affected file is run again. */
 const WINE_FAULTS = /wineserver crashed|named_pipe\.rs:/;
 
 const { values, positionals } = parseArgs({
@@ -78,7 +79,7 @@ try {
 }
 process.exit(failed === 0 ? 0 : 1);
 
-/** Puts runtimes, sources, compiled tests and native programs where Wine finds them. */
+/** Puts runtimes, sources, compiled tests and native programs where Wine can find them. */
 function prepare(): void {
   const { work } = wine;
   const version = (name: string) =>
@@ -111,7 +112,7 @@ function prepare(): void {
   if (denoImports.length > 0) {
     fs.cpSync(`${root}/scripts/npm_imports.json`, `${work}/deno/scripts/npm_imports.json`);
   }
-  // Deno for Linux fills the cache of Deno for Windows: their formats are the same.
+  // Deno for Linux fills the cache for Deno for Windows, which uses the same format.
   const modules = testFiles([]).map((file) => `tests/${file}.ts`);
   execFileSync(Deno.execPath(), [
     "cache",
@@ -124,7 +125,7 @@ function prepare(): void {
     cwd: `${work}/deno`,
     env: { ...process.env, DENO_DIR: `${work}/deno_dir` },
   });
-  // The compiled tests are below the sources, where the tests on Deno look for the workers.
+  // The compiled tests are in the source tree, where the tests on Deno look for the workers.
   for (const kind of ["esm", "script"]) {
     fs.cpSync(`${root}/npm_test/${kind}`, `${work}/deno/npm_test/${kind}`, { recursive: true });
   }
@@ -154,7 +155,7 @@ function install(dir: string, packages: readonly string[]): void {
 }
 
 /**
- * Runs the files on all runtimes; prints a line for each and a table of the runtimes, and returns how
+ * Runs the files on all runtimes, printing a line for each and a table of the runtimes; returns how
  * many tests failed.
  */
 function testAll(): number {
@@ -171,7 +172,7 @@ function testAll(): number {
       const begun = performance.now();
       const { code, output } = testFile(runtime, file);
       const result = counts(output);
-      // A runner that crashed or ran nothing has failed, whatever it counted.
+      // A runner that crashed or ran nothing has failed, regardless of its counts.
       const ran = result.passed + result.skipped > 0;
       if (result.failed === 0 && (code !== 0 || !ran)) result.failed = 1;
       for (const key of ["passed", "failed", "skipped"] as const) {

@@ -38,7 +38,10 @@ export function libraryTree(native: string = nodeModules): Archive[] {
   }
 }
 
-/** Follow links, because those in npm_test/ point outside the tree. */
+/**
+ * Archives parts of a directory. Symbolic links are followed, because those in npm_test/ point
+ * outside the tree.
+ */
 function tar(dir: string, names: readonly string[]): Uint8Array {
   const args = ["-c", "--dereference", "-C", path.resolve(dir), ...names];
   const { stdout, stderr, status } = spawnSync("tar", args, { maxBuffer: 2 ** 30 });

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { specifiersOf } from "./specifiers.ts";
 
-/** A room of the repository: the files that a pattern matches, on one floor. */
+/** A room in the repository's architecture: the files that match a pattern, all on one floor. */
 interface Room {
   readonly name: string;
   readonly floor: number;
@@ -13,7 +13,7 @@ const room = (floor: number, name: string, files: RegExp): Room => ({ name, floo
 const folder = (floor: number, name: string): Room => room(floor, name, new RegExp(`^${name}`));
 
 /**
- * The rooms; the first match counts. A file imports from its own room and from lower floors only:
+ * The rooms; the first match wins. A file may import only from its own room and from lower floors:
  * rooms on the same floor must not import each other.
  */
 const ROOMS: readonly Room[] = [
@@ -38,7 +38,7 @@ const ROOMS: readonly Room[] = [
   room(13, "what is not published", /^/),
 ];
 
-/** Reports each import below `root` that breaks the rules, imports of types included. */
+/** Reports each import under `root` that breaks the rules, including type imports. */
 export function wrongArrows(root: string): string[] {
   const files = modules(root);
   const imports = new Map(files.map((file) => [file, importsOf(root, file)]));
@@ -58,7 +58,7 @@ function roomOf(file: string): Room {
   return ROOMS.find(({ files }) => files.test(file))!;
 }
 
-/** All modules of the repository, relative to its root. */
+/** All modules in the repository, relative to its root. */
 function modules(root: string, dir = ""): string[] {
   return fs.readdirSync(path.join(root, dir), { withFileTypes: true }).flatMap((entry) => {
     const name = dir === "" ? entry.name : `${dir}/${entry.name}`;
@@ -75,7 +75,7 @@ function importsOf(root: string, file: string): string[] {
     .filter((to) => !to.startsWith("..") && !to.startsWith("npm"));
 }
 
-/** Each circle of imports, once. */
+/** Reports each import cycle once. */
 function circles(imports: ReadonlyMap<string, readonly string[]>): string[] {
   const found: string[] = [];
   const done = new Set<string>();

@@ -6,7 +6,7 @@ interface JestReport {
   }[];
 }
 
-/** Steps that pass by not throwing, and a last line with their number. */
+/** Runs steps, which pass if they do not throw, and prints the totals on the last line. */
 export class Checklist {
   #passed = 0;
   #failed = 0;
@@ -23,7 +23,10 @@ export class Checklist {
     }
   }
 
-  /** Makes a step of each test in a runner's report, in Jest's JSON; all of `names` must be in it. */
+  /**
+   * Turns each test in a runner's report, in Jest's JSON format, into a step; the report must
+   * contain all `names`.
+   */
   async reported(of: string, report: string, names: readonly string[]): Promise<void> {
     const read = () => JSON.parse(fs.readFileSync(report, "utf8")) as JestReport;
     const tests = fs.existsSync(report)
@@ -45,7 +48,7 @@ export class Checklist {
   }
 }
 
-/** Throws unless both have the same JSON. */
+/** Throws unless both values have the same JSON. */
 export function expect(actual: unknown, expected: unknown): void {
   const [a, e] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (a !== e) throw new Error(`Expected ${e}: got ${a}`);

@@ -2,16 +2,19 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { markdownFiles } from "./links.ts";
 
-/** A fenced block of code in Markdown. */
+/** A fenced code block in Markdown. */
 export interface CodeBlock {
-  /** What the info string names; "none" if the block says that it cannot run here. */
+  /** The language in the info string; "none" if the block is marked as one that cannot run here. */
   readonly language: string;
   readonly code: string;
   /** The line on which the block begins. */
   readonly line: number;
 }
 
-/** The fenced blocks of a page, those in lists too. The word `ignore` in the info string exempts a block. */
+/**
+ * Returns a page's fenced blocks, including those in lists. The word `ignore` in the info string
+ * exempts a block.
+ */
 export function codeBlocks(markdown: string): CodeBlock[] {
   const found = markdown.matchAll(/^( *)```(\w+)( [^\n]*)?\n([\s\S]*?)^ *```$/gm);
   return Array.from(found, ({ 1: indent, 2: language, 3: attributes, 4: code, index }) => ({
@@ -21,7 +24,10 @@ export function codeBlocks(markdown: string): CodeBlock[] {
   }));
 }
 
-/** Writes each JavaScript block of the pages below `root` as a module into `dir`; returns the names. */
+/**
+ * Writes each JavaScript block in the pages under `root` to a module in `dir`; returns the module
+ * names.
+ */
 export function writeScripts(root: string, dir: string): string[] {
   return markdownFiles(root).flatMap((page) => {
     const scripts = codeBlocks(fs.readFileSync(path.join(root, page), "utf8"))

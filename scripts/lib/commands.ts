@@ -3,7 +3,7 @@ import { nodeModules, root, setUp } from "./setup.mjs";
 /** The tool chain's Bun; tests find it through the environment variable APERTURE_BUN. */
 export const bun: string = `${nodeModules}/.bin/bun`;
 
-/** Whether a command works: tries `--version`. */
+/** Returns whether a command works, by running it with `--version`. */
 export async function isThere(command: string): Promise<boolean> {
   try {
     return (await new Deno.Command(command, { args: ["--version"] }).output()).success;
@@ -19,13 +19,13 @@ export async function version(command: string): Promise<string> {
   return new TextDecoder().decode(stdout).trim().replace(/^v/, "");
 }
 
-/** Runs a command in the repository's root; throws if it fails. */
+/** Runs a command in the repository's root directory; throws if it fails. */
 export async function must(command: string, args: readonly string[]): Promise<void> {
   const { code } = await new Deno.Command(command, { args: [...args], cwd: root }).spawn().status;
   if (code !== 0) throw new Error(`${command} ${args.join(" ")} failed with exit code ${code}`);
 }
 
-/** Returns what a command prints; throws an error with it if the command fails. */
+/** Returns a command's output; if the command fails, throws an error that contains the output. */
 export async function output(
   command: string,
   args: readonly string[],
@@ -46,7 +46,7 @@ export async function build(imports: readonly string[], ...args: string[]): Prom
   if (!await isThere("node") || !await isThere("npm")) return false;
   setUp();
   Deno.env.set("APERTURE_BUN", bun);
-  // Without the flag, Deno 2.7 takes rollup's CommonJS for an ES module.
+  // Without this flag, Deno 2.7 mistakes rollup's CommonJS for an ES module.
   const flags = ["-A", "--unstable-detect-cjs", ...imports];
   await must(Deno.execPath(), ["run", ...flags, `${root}/scripts/build_npm.ts`, ...args]);
   return true;

@@ -1,7 +1,7 @@
 /**
- * Why tests do not run as CommonJS too. Both kinds are compiled from the same sources: they differ
- * in how modules are loaded, find themselves and share state, and in nothing else. A test file that
- * no pattern matches runs as CommonJS; `npm test -- --on cjs` and the matrix run them all.
+ * Why most tests do not also run as CommonJS. Both kinds are compiled from the same sources and
+ * differ only in how modules are loaded, locate themselves and share state. Test files that match
+ * no pattern do run as CommonJS; `npm test -- --on cjs` and the matrix run all of them.
  */
 const ESM_ONLY: readonly [files: RegExp, reason: string][] = [
   [/^cli\//, "the command is an ES module"],

@@ -6,11 +6,12 @@ import { LIBS, stdMappings, TARGET } from "./transpile.ts";
 
 /** Writes the library as ES modules and as CommonJS, with declarations, and checks their types. */
 export async function buildWithDnt(outDir: string): Promise<void> {
-  // Not a literal: without JSR there is no such module, and types are checked there too.
+  // Not a literal, because types are also checked where JSR is unreachable and this module cannot
+  // be resolved.
   const { build } = await import("@deno/dnt" as string);
-  // An import map replaces the imports from the standard library, so that the package has no copy of
-  // it: dnt before 0.43 does not understand `jsr:` specifiers as keys of `mappings`. The address of
-  // Node's module is only a name, and not fetched.
+  // An import map replaces the imports from the standard library, so that the package contains no
+  // copy of it: dnt before 0.43 does not support `jsr:` specifiers as keys of `mappings`. The
+  // address of Node's module is only a name and is never fetched.
   const nodePath = "https://nodejs.org/api/path.html";
   const imports = Object.fromEntries(
     Object.entries(stdMappings()).map(([specifier, to]) => [
@@ -28,11 +29,11 @@ export async function buildWithDnt(outDir: string): Promise<void> {
       path: `./${file}.ts`,
     })),
     outDir,
-    // The library detects the runtime itself, and dnt's shim of Deno has no file locks.
+    // The library detects the runtime itself, and dnt's Deno shim has no file locks.
     shims: {},
     importMap,
     ...Object.values(imports).includes(nodePath) && { mappings: { [nodePath]: "node:path" } },
-    // Tests have a build of their own, so that none get into the package.
+    // Tests are built separately, so that none end up in the package.
     test: false,
     typeCheck: "both",
     declarationMap: false,

@@ -1,9 +1,12 @@
-/** `ensureDir` of `@std/fs`, for where JSR cannot be reached and for the npm package. */
+/**
+ * A substitute for `ensureDir` from `@std/fs`, for the npm package and for builds without access to
+ * JSR.
+ */
 export async function ensureDir(dir: string): Promise<void> {
   await Deno.mkdir(dir, { recursive: true });
 }
 
-/** `ensureDirSync` of `@std/fs`. */
+/** A substitute for `ensureDirSync` from `@std/fs`. */
 export function ensureDirSync(dir: string): void {
   Deno.mkdirSync(dir, { recursive: true });
 }

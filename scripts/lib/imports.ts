@@ -4,15 +4,15 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { root } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
 
-/** The environment variable that passes the arguments on to child processes, as JSON. */
+/** The environment variable that passes the arguments to child processes, as JSON. */
 const ARGS = "APERTURE_DENO_ARGS";
 
-/** The import map that is used without JSR; {@linkcode importArgs} writes it. */
+/** The import map used when JSR is unreachable; {@linkcode importArgs} writes it. */
 const NPM_IMPORTS = `${root}/scripts/npm_imports.json`;
 
 /**
- * Arguments for `deno check`, `run` and `test` that make imports work: none if JSR answers, otherwise
- * an import map that takes everything from npm. JSR is asked once.
+ * Arguments for `deno check`, `run` and `test` that make imports work: none if JSR is reachable,
+ * otherwise an import map that takes everything from npm. JSR is contacted only once.
  */
 export async function importArgs(): Promise<string[]> {
   const known = Deno.env.get(ARGS);
@@ -44,13 +44,13 @@ async function jsrAnswers(): Promise<boolean> {
 
 function writeNpmImports(): void {
   const text = `${JSON.stringify({ imports: npmImports() }, undefined, 2)}\n`;
-  // Not in place: several tasks may run concurrently and read it.
+  // Not written in place, because other tasks may be reading it concurrently.
   const temp = `${NPM_IMPORTS}.${crypto.randomUUID()}`;
   fs.writeFileSync(temp, text);
   fs.renameSync(temp, NPM_IMPORTS);
 }
 
-/** An import map for the sources in `base`, with the standard library from `std`. */
+/** Returns an import map for the sources in `base` that takes the standard library from `std`. */
 export function npmImports(base = "..", std = "npm:deno-std@^1"): Record<string, string> {
   const imports = ownImports(base);
   for (const [name, target] of Object.entries(denoJson.imports)) {
@@ -63,7 +63,7 @@ export function npmImports(base = "..", std = "npm:deno-std@^1"): Record<string,
   return imports;
 }
 
-/** The package's own specifiers, which lead to the sources in `base`. */
+/** The package's own specifiers, mapped to the sources in `base`. */
 export function ownImports(base: string): Record<string, string> {
   return Object.fromEntries(
     Object.entries(denoJson.exports).map(([name, file]) => {
@@ -87,8 +87,9 @@ function stdSpecifiers(): Set<string> {
 }
 
 /**
- * The file of the npm package `deno-std` that provides a module of the standard library. It lacks
- * `@std/fs/ensure-dir`: there, the path of a substitute from the repository's root.
+ * The file in the npm package `deno-std` that provides a module of the standard library. The
+ * package lacks `@std/fs/ensure-dir`; for that, returns a substitute's path relative to the
+ * repository's root.
  */
 export function stdFile(specifier: string): string {
   if (specifier === "@std/fs/ensure-dir") return "scripts/lib/ensure_dir.ts";
@@ -96,7 +97,7 @@ export function stdFile(specifier: string): string {
   return `${name}/${subpath?.replaceAll("-", "_") ?? "mod"}.js`;
 }
 
-/** Runs this Deno; returns its exit code. */
+/** Runs the current Deno executable; returns the exit code. */
 export async function deno(args: readonly string[]): Promise<number> {
   return (await new Deno.Command(Deno.execPath(), { args: [...args] }).spawn().status).code;
 }

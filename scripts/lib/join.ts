@@ -6,7 +6,7 @@ import { entryPoints } from "./package.ts";
 import { nodeModules, setUp } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
 
-/** The part of rollup that is used, https://rollupjs.org. */
+/** The part of rollup (https://rollupjs.org) that is used here. */
 interface Rollup {
   rollup(options: Record<string, unknown>): Promise<Bundle>;
 }
@@ -20,11 +20,13 @@ interface Bundle {
 interface Chunk {
   readonly fileName: string;
   readonly isEntry: boolean;
-  /** The modules in it, by their paths. */
+  /** The modules that it contains, by path. */
   readonly moduleIds: readonly string[];
 }
 
-/** The names of the files that several entry points share, by a module in each. */
+/**
+ * The names of the files shared by several entry points, keyed by one module that each contains.
+ */
 const SHARED: Readonly<Record<string, string>> = {
   "runtime/mod.js": "common",
   "internal/write/mod.js": "writing",
@@ -33,9 +35,9 @@ const SHARED: Readonly<Record<string, string>> = {
 };
 
 /**
- * Joins the compiled modules into one file for each entry point, and one for each set of modules that
- * the same entry points share: an import pays for a file about as much as for its content. Both
- * kinds are made from the ES modules. The declarations stay as they are.
+ * Bundles the compiled modules into one file per entry point, plus one per set of modules that the
+ * same entry points share, because opening a file costs an import about as much as its content.
+ * Both module kinds are built from the ES modules; the declarations are left unchanged.
  */
 export async function joinModules(outDir: string): Promise<void> {
   setUp();
@@ -61,10 +63,10 @@ export async function joinModules(outDir: string): Promise<void> {
       entryFileNames: "[name].js",
       chunkFileNames: "[name].js",
       manualChunks: (id: string) => names.get(id),
-      // Otherwise esbuild warns of side-effect imports from a package without side effects.
+      // Otherwise esbuild warns about side-effect imports from a package without side effects.
       hoistTransitiveImports: false,
       minifyInternalExports: false,
-      // As TypeScript has it.
+      // As TypeScript writes it.
       generatedCode: { preset: "es2015", symbols: false },
       exports: "named",
       esModule: true,
@@ -81,7 +83,7 @@ export async function joinModules(outDir: string): Promise<void> {
   await bundle.close();
 }
 
-/** The file name of each shared module. */
+/** Returns the file name for each shared module. */
 function sharedNames(chunks: readonly Chunk[], from: string): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const { moduleIds } of chunks.filter(({ isEntry }) => !isEntry)) {

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { filesOf } from "./trees.ts";
 
-/** Reports each broken link of these Markdown files, which are relative to `root`. */
+/** Reports each broken link in these Markdown files, whose paths are relative to `root`. */
 export function brokenLinks(root: string, files: readonly string[]): string[] {
   return files.flatMap((file) => {
     const found = linksOf(fs.readFileSync(path.join(root, file), "utf8"));
@@ -11,7 +11,7 @@ export function brokenLinks(root: string, files: readonly string[]): string[] {
   });
 }
 
-/** The Markdown files in the root, below docs/, in bench/ and in scripts/. */
+/** The Markdown files in the root directory, under docs/, in bench/ and in scripts/. */
 export function markdownFiles(root: string): string[] {
   const inDir = (dir: string) => fs.readdirSync(path.join(root, dir)).map((name) => dir + name);
   const docs = filesOf(path.join(root, "docs")).map((name) => `docs/${name}`);
@@ -19,7 +19,7 @@ export function markdownFiles(root: string): string[] {
     .filter((name) => name.endsWith(".md"));
 }
 
-/** The text without code, which may look like a link. */
+/** Strips code, which may look like a link, from the text. */
 function prose(markdown: string): string {
   return markdown.replace(/^( *)(```+|~~~+)[\s\S]*?^ *\2 *$/gm, "").replace(/`[^`\n]*`/g, "``");
 }
@@ -39,7 +39,7 @@ function leadsSomewhere(root: string, from: string, link: string): boolean {
   return anchorsOf(fs.readFileSync(path.join(root, file), "utf8")).has(anchor);
 }
 
-/** The anchors that GitHub generates for headings. */
+/** Returns the anchors that GitHub generates for headings. */
 function anchorsOf(markdown: string): Set<string> {
   const anchors = new Set<string>();
   const withoutBlocks = markdown.replace(/^( *)(```+|~~~+)[\s\S]*?^ *\2 *$/gm, "");

@@ -2,10 +2,10 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { filesOf } from "./trees.ts";
 
-/** How many files a folder may hold: more hide what belongs together. */
+/** The maximum number of files in a folder; with more, it is hard to see which belong together. */
 const MAX_FILES = 24;
 
-/** Reports the files and folders that a list leaves out, and folders with too many files. */
+/** Reports files and folders that a list omits, and folders with too many files. */
 export function unlistedFiles(root: string): string[] {
   const read = (document: string) => fs.readFileSync(path.join(root, document), "utf8");
   const [architecture, contributing] = [read("ARCHITECTURE.md"), read("CONTRIBUTING.md")];

@@ -1,8 +1,8 @@
 import ts from "typescript";
 
 /**
- * Web globals that the npm build imports from Node's modules instead: Jest 27, jsdom and a bare
- * `node:vm` context lack some of them, or have others of the same name.
+ * Web globals that the npm build imports from Node's modules instead, because Jest 27, jsdom and
+ * bare `node:vm` contexts lack some of them or provide different ones under the same name.
  */
 const NODE_GLOBALS: ReadonlyMap<string, string> = new Map([
   ["ReadableStream", 'import { ReadableStream } from "node:stream/web";'],
@@ -14,7 +14,10 @@ const NODE_GLOBALS: ReadonlyMap<string, string> = new Map([
   ["performance", 'import { performance } from "node:perf_hooks";'],
 ]);
 
-/** A module's text with imports for the globals that it uses, in front of its first line of code. */
+/**
+ * Returns a module's text, with imports for the globals that it uses inserted before its first line
+ * of code.
+ */
 export function importNodeGlobals(fileName: string, text: string): string {
   const source = ts.createSourceFile(fileName, text, ts.ScriptTarget.Latest, true);
   const used = new Set<string>();
@@ -35,7 +38,7 @@ export function importNodeGlobals(fileName: string, text: string): string {
   return text.slice(0, start) + imports.map((line) => `${line}\n`).join("") + text.slice(start);
 }
 
-/** Whether an identifier refers to a variable, and is not the name of a member. */
+/** Whether an identifier refers to a variable rather than naming a member. */
 function isReference(node: ts.Identifier): boolean {
   const { parent } = node;
   if (ts.isPropertyAccessExpression(parent)) return parent.name !== node;

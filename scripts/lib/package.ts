@@ -1,10 +1,10 @@
 import denoJson from "../../deno.json" with { type: "json" };
 
-/** An entry point: its subpath, and its file without `./` and `.ts`. */
+/** An entry point: its subpath and its file name without `./` and `.ts`. */
 export interface EntryPoint {
   readonly name: string;
   readonly file: string;
-  /** A command rather than something to import. */
+  /** Whether it is a command rather than an importable module. */
   readonly isCommand: boolean;
 }
 
@@ -19,24 +19,24 @@ export const entryPoints: readonly EntryPoint[] = Object.entries(denoJson.export
 const modules = entryPoints.filter(({ isCommand }) => !isCommand);
 const commands = entryPoints.filter(({ isCommand }) => isCommand);
 
-/** The files that are published with the code. */
+/** The files that are published alongside the code. */
 export const extraFiles: readonly string[] = ["CHANGELOG.md", "LICENSE", "README.md"];
 
-/** The package.json in the directory of each module kind. */
+/** The package.json for each module kind's directory. */
 export const nestedPackageJson = {
-  // Bundlers read the nearest package.json, and so would not see that of the package.
+  // Bundlers read the nearest package.json, so they would not see the package's own.
   esm: { type: "module", sideEffects: false },
   script: { type: "commonjs", sideEffects: false },
 } as const;
 
-/** A package.json; it has more members than these. */
+/** The parts of a package.json that are used here. */
 interface PackageJson extends Record<string, unknown> {
   name: string;
   version: string;
   exports: Record<string, unknown>;
 }
 
-/** The package.json of the npm package, for both builds. */
+/** The npm package's package.json, for both builds. */
 export const packageJson: PackageJson = {
   name: denoJson.name,
   version: denoJson.version,
@@ -89,7 +89,7 @@ export const packageJson: PackageJson = {
     bin: Object.fromEntries(commands.map(({ file }) => ["aperture-atomic", `esm/${file}.js`])),
   },
   files: ["esm", "script", ...extraFiles],
-  // Writes do without it; a lock that cannot load it says what to install.
+  // Writes do not need it; a lock that cannot load it reports what to install.
   optionalDependencies: { koffi: "^3.3.3" },
   publishConfig: { access: "public", provenance: true },
 };

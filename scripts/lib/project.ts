@@ -17,12 +17,12 @@ export class Project {
     this.files = files;
   }
 
-  /** Packs npm/ and makes an empty project. */
+  /** Packs npm/ and creates an empty project. */
   static async create(): Promise<Project> {
     const dir = fs.realpathSync(Deno.makeTempDirSync({ prefix: "aperture-project-" }));
     const args = ["pack", "--json", "--pack-destination", dir];
     const said = JSON.parse(await output("npm", args, `${root}/npm`));
-    // A list up to npm 11, then an object by package name.
+    // An array up to npm 11; in later versions, an object keyed by package name.
     const { filename, files } = (Array.isArray(said) ? said[0] : said[packageJson.name]) as {
       filename: string;
       files: { path: string }[];
@@ -31,18 +31,18 @@ export class Project {
     return new Project(dir, tarball, files.map(({ path }) => path));
   }
 
-  /** Installs the package, and others. */
+  /** Installs the package, along with others. */
   async install(...others: string[]): Promise<void> {
     this.write("package.json", JSON.stringify({ private: true }));
     await this.run("npm", ["install", "--no-audit", "--no-fund", this.tarball, ...others]);
   }
 
-  /** Runs a command in the project; returns what it prints. */
+  /** Runs a command in the project; returns its output. */
   run(command: string, args: readonly string[]): Promise<string> {
     return output(command, args, this.dir);
   }
 
-  /** Writes a file of the project. */
+  /** Writes a file in the project. */
   write(name: string, text: string): void {
     fs.writeFileSync(`${this.dir}/${name}`, text);
   }
@@ -53,12 +53,12 @@ export class Project {
   }
 }
 
-/** A command of the tool chain. */
+/** Returns the path of one of the tool chain's commands. */
 export function tool(name: string): string {
   return `${nodeModules}/.bin/${name}`;
 }
 
-/** A user's program, as an ES module or as CommonJS; it prints "used". */
+/** A user's program, as an ES module or a CommonJS module; it prints "used". */
 export function useProgram(kind: "esm" | "cjs", specifier: string = packageJson.name): string {
   const imports = [["fs", "node:fs"], ["os", "node:os"], ["lib", specifier]] as const;
   return imports.map(([name, from]) =>
@@ -85,7 +85,7 @@ use().catch((error) => {
 `;
 }
 
-/** A user's program in TypeScript, as an ES module or as CommonJS, to be type-checked only. */
+/** A user's program in TypeScript, as an ES module or a CommonJS module, for type-checking only. */
 export function typesProgram(): string {
   return `import { AtomicFile, atomicUpdate, atomicWrite, type AtomicWriteError, DirLock } from "${packageJson.name}";
 import { LockTimeoutError, type AcquireOptions } from "${packageJson.name}/lock";
@@ -99,7 +99,7 @@ export async function use(options: AcquireOptions): Promise<boolean> {
   await update("a", () => null);
   await using file = await AtomicFile.open(new URL("file:///a"));
   using lock: DirLock = await DirLock.acquire("dir", options);
-  // @ts-expect-error There is no such durability.
+  // @ts-expect-error This durability does not exist.
   await atomicWrite("a", "x", { durability: "fsync" });
   await updateJson<{ a: number }>("x", (value) => ({ a: (value?.a ?? 0) + 1 }));
   if (await readJson("x") === undefined) return false;

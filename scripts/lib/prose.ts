@@ -3,13 +3,13 @@ import * as path from "node:path";
 import ts from "typescript";
 import { filesOf } from "./trees.ts";
 
-/** A phrase that reads like a translation, and what to write instead. */
+/** A phrase that reads like a translation, and its replacement. */
 interface Pattern {
   readonly phrase: RegExp;
   readonly instead: string;
 }
 
-/** Nouns that "who" may follow. "Who holds the lock" names nobody: "the lock's holder" does. */
+/** Nouns that "who" may follow. "Who holds the lock" names no actor; "the lock's holder" does. */
 const PEOPLE =
   "users?|people|persons?|readers?|callers?|developers?|maintainers?|contributors?|reporters?|administrators?|someone|somebody|anyone|anybody|everyone";
 
@@ -59,24 +59,26 @@ export interface Finding {
   readonly instead: string;
 }
 
-/** The patterns in what people read below `root`: Markdown, comments, and strings of several words. */
+/**
+ * Finds the patterns in all prose under `root`: Markdown, comments, and strings of several words.
+ */
 export function proseFindings(root: string): Finding[] {
   return proseFiles(root).flatMap((file) => {
     return findingsIn(file, fs.readFileSync(path.join(root, file), "utf8"));
   });
 }
 
-/** Phrases that mean what they say: a pattern fits, but no other wording is better. */
+/** Phrases that match a pattern although no other wording would be better. */
 const ALLOWED: readonly [file: string, phrase: RegExp][] = [];
 
-/** The patterns in one file's prose. */
+/** Finds the patterns in one file's prose. */
 export function findingsIn(file: string, text: string): Finding[] {
   const prose = file.endsWith(".md")
     ? proseOfMarkdown(text)
     : /\.m?[jt]s$/.test(file)
     ? proseOfScript(file, text)
     : proseOfShell(text);
-  // Lines wrap: what separates two of them becomes spaces, so that phrases join.
+  // Replace line breaks and comment markers with spaces, so that phrases match across lines.
   const joined = prose.replace(
     /\n(?!\n)[ \t]*(?:\*|\/\/|#|>)?/g,
     (mark) => " ".repeat(mark.length),
@@ -91,7 +93,7 @@ export function findingsIn(file: string, text: string): Finding[] {
   ).sort((one, other) => one.line - other.line);
 }
 
-/** The pattern with any number of spaces between words. */
+/** Returns the pattern with any number of spaces allowed between words. */
 function spaced({ source, flags }: RegExp): RegExp {
   return new RegExp(source.replaceAll(" ", " +"), flags);
 }
@@ -104,14 +106,14 @@ function proseFiles(root: string): string[] {
   const files = folders.flatMap((dir) => filesOf(path.join(root, dir)).map((f) => `${dir}/${f}`));
   return [...top.filter((entry) => entry.isFile()).map(({ name }) => name), ...files]
     .filter((file) => /\.(?:md|ts|mjs|js|sh|ya?ml)$|^\.ci\/run$/.test(file))
-    // Generated, as .gitignore says.
+    // Generated; listed in .gitignore.
     .filter((file) => !/^scripts\/site\/(?:api|\.vitepress\/(?:cache|dist|\.temp))\//.test(file))
     // These quote the patterns.
     .filter((file) => !/^scripts\/lib\/prose(?:_test)?\.ts$/.test(file))
     .sort();
 }
 
-/** Counts the findings per folder, most first. */
+/** Counts the findings per folder, in descending order. */
 export function countByFolder(findings: readonly Finding[]): string {
   const counts = new Map<string, number>();
   for (const { file } of findings) {
@@ -123,7 +125,7 @@ export function countByFolder(findings: readonly Finding[]): string {
     .map(({ folder, count }) => `${folder} ${count}`).join(", ");
 }
 
-/** Spaces in the place of a text, so that what follows keeps its position. */
+/** Replaces text with spaces, so that the text after it keeps its position. */
 function blanked(text: string): string {
   return text.replace(/[^\n]/g, " ");
 }
@@ -134,7 +136,7 @@ function proseOfMarkdown(text: string): string {
     .replace(/\]\([^)\n]*\)/g, blanked);
 }
 
-/** The comments, and the strings that have several words. */
+/** Returns the comments and the strings of several words. */
 function proseOfScript(file: string, text: string): string {
   const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest);
   const prose = blanked(text).split("");

@@ -3,13 +3,13 @@ import pinned from "../tools/matrix/package.json" with { type: "json" };
 import { must } from "./commands.ts";
 import { root, setUp } from "./setup.mjs";
 
-/** Where the tools that only the matrix needs are described. */
+/** The directory that specifies the tools that only the matrix needs. */
 const matrix = `${root}/scripts/tools/matrix`;
 
-/** Where {@linkcode setUpMatrix} installs it. */
+/** The directory into which {@linkcode setUpMatrix} installs them. */
 export const matrixModules: string = `${matrix}/node_modules`;
 
-/** The versions of the runtimes that are tested in addition to those of the tool chain. */
+/** The runtime versions that are tested in addition to the tool chain's. */
 export const versions: { readonly node: readonly string[]; readonly deno: readonly string[] } =
   pinned.runtimes;
 
@@ -18,7 +18,7 @@ export function setUpMatrix(): void {
   setUp(matrix);
 }
 
-/** Installs a version of Node from npm; returns its command. */
+/** Installs a version of Node from npm; returns the path of its executable. */
 export async function node(version: string): Promise<string> {
   const windows = Deno.build.os === "windows";
   const os = windows ? "win" : Deno.build.os;
@@ -26,14 +26,16 @@ export async function node(version: string): Promise<string> {
   return `${await installed(name, version)}/${name}/bin/node${windows ? ".exe" : ""}`;
 }
 
-/** Installs a version of Deno from npm; returns its command. */
+/** Installs a version of Deno from npm; returns the path of its executable. */
 export async function deno(version: string): Promise<string> {
   const modules = await installed("deno", version);
   await must("node", [`${modules}/deno/bin.cjs`, "--version"]);
   return `${modules}/deno/deno${Deno.build.os === "windows" ? ".exe" : ""}`;
 }
 
-/** Installs a package from npm on first use; returns the `node_modules` that has it. */
+/**
+ * Installs a package from npm on first use; returns the `node_modules` directory that contains it.
+ */
 export async function installed(name: string, version: string): Promise<string> {
   const prefix = `${matrixModules}/.runtimes/${name.replace("/", "+")}@${version}`;
   if (!fs.existsSync(`${prefix}/node_modules/${name}`)) {

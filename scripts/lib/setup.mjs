@@ -5,29 +5,30 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
-/** The repository's root. */
+/** The repository's root directory. */
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /**
- * The directory that describes the tool chain. Not the root: `deno task` resolves all packages that
- * a package.json there names, and would run the npm package's `deno` command as itself.
+ * The directory that specifies the tool chain. It is not the root, because `deno task` resolves all
+ * packages listed in a package.json there, and would run the npm package's `deno` command instead
+ * of itself.
  */
 const tools = join(root, "scripts", "tools");
 
-/** Where the documentation's site and its tools are described. */
+/** The directory of the documentation site and its tools. */
 export const site = join(root, "scripts", "site");
 
-/** Where npm installs the tool chain. */
+/** The directory into which npm installs the tool chain. */
 export const nodeModules = join(tools, "node_modules");
 
-/** Installs the tool chain from npm, unless it matches package-lock.json already. */
+/** Installs the tool chain from npm, unless it already matches package-lock.json. */
 export function setUp(dir = tools) {
   const lock = createHash("sha256").update(readFileSync(join(dir, "package-lock.json")));
   const wanted = lock.digest("hex");
   const stamp = join(dir, "node_modules", ".installed");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
-  // Not `npm ci`: it refuses a lock file without packages for other platforms, and npm leaves those
-  // out if its registry does not have them.
+  // Not `npm ci`, because it rejects a lock file that lacks packages for other platforms, and npm
+  // omits those if its registry does not have them.
   const { status, error } = spawnSync(
     "npm",
     ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"],

@@ -1,14 +1,17 @@
 import ts from "typescript";
 
-/** A module specifier, and its position in the text. */
+/** A module specifier and its position in the text. */
 export interface Specifier {
   readonly text: string;
-  /** Between the quotes. */
+  /** The text between the quotes. */
   readonly start: number;
   readonly end: number;
 }
 
-/** All specifiers of a module: in imports, exports, import types, `import()` and `require()`. */
+/**
+ * Returns all specifiers in a module: in imports, exports, import types, `import()` and
+ * `require()`.
+ */
 export function specifiersOf(fileName: string, text: string): Specifier[] {
   const found: Specifier[] = [];
   const source = ts.createSourceFile(fileName, text, ts.ScriptTarget.Latest, true);

@@ -2,20 +2,20 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { root } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
 
-/** A run of a test runner, or of a script that checks something. */
+/** One run of a test runner or of a check script. */
 export interface Suite {
   readonly name: string;
-  /** The runtime that it tests; undefined for a script. */
+  /** The runtime under test; undefined for a script. */
   readonly runtime?: string;
   readonly command: string;
   readonly args: readonly string[];
-  /** Variables added to the environment. */
+  /** Additional environment variables. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
 /**
- * What Node before 20.4 needs in the tests and in the processes that they start: the symbols of
- * `using`, and no Sparkplug, whose compiler thread can deadlock with the main thread:
+ * What Node before 20.4 needs in the tests and in the processes that they start: the symbols for
+ * `using`, and Sparkplug disabled, since its compiler thread can deadlock with the main thread:
  * https://github.com/nodejs/node/issues/54918
  */
 const OLD_NODE = "data:text/javascript," + encodeURIComponent(
@@ -24,7 +24,7 @@ const OLD_NODE = "data:text/javascript," + encodeURIComponent(
     "Object.defineProperty(Symbol, name, { value: Symbol(`Symbol.${name}`) });",
 );
 
-/** How many tests had each outcome. */
+/** The number of tests with each outcome. */
 export interface Result {
   passed: number;
   failed: number;
@@ -32,8 +32,9 @@ export interface Result {
 }
 
 /**
- * The test files that the arguments name, as paths below `tests/` without `.ts`: a folder
- * (`lock`), a file (`lock/queue`) or a file name (`queue_test`). All files if there are no arguments.
+ * The test files selected by the arguments, as paths under `tests/` without `.ts`. An argument is a
+ * folder (`lock`), a file (`lock/queue`) or a file name (`queue_test`); without arguments, all
+ * files are selected.
  */
 export function testFiles(args: readonly string[]): string[] {
   const all = filesOf(`${root}/tests`).filter((name) => name.endsWith("_test.ts"))
@@ -52,8 +53,8 @@ export function testFiles(args: readonly string[]): string[] {
 }
 
 /**
- * The tests as Deno runs them; without `files`, all of them and the examples in JSDoc. Types are
- * checked by `deno task check`.
+ * The tests on Deno; without `files`, all tests plus the examples in JSDoc. Types are checked by
+ * `deno task check`.
  */
 export function denoSuite(
   version: string,
@@ -61,7 +62,7 @@ export function denoSuite(
   imports: readonly string[],
   files?: readonly string[],
 ): Suite {
-  // Importing the command would run it.
+  // Importing the command module would run it.
   const modules = Object.values(denoJson.exports).filter((file) =>
     file !== denoJson.exports["./cli"]
   );
@@ -75,7 +76,7 @@ export function denoSuite(
   };
 }
 
-/** The tests as Node runs them, as ES modules or as CommonJS. */
+/** The tests on Node, as ES modules or as CommonJS. */
 export function nodeSuite(
   kind: "ESM" | "CommonJS",
   version: string,
@@ -93,8 +94,8 @@ export function nodeSuite(
 }
 
 /**
- * Writes one module for each folder that imports the test files in it. Node starts a process for
- * each file that it is given, which costs about half a second of processor time.
+ * Writes one module per folder, which imports the folder's test files. Node starts a process for
+ * each file on its command line, which costs about half a second of CPU time.
  */
 function joinedByFolder(dir: string, files: readonly string[]): string[] {
   const folders = Map.groupBy(files, (name) => name.split("/")[0]!);
@@ -108,7 +109,7 @@ function joinedByFolder(dir: string, files: readonly string[]): string[] {
   });
 }
 
-/** The tests as Bun runs them. */
+/** The tests on Bun. */
 export function bunSuite(version: string, command: string, files: readonly string[]): Suite {
   // Each test sets its own timeout; Bun's default of 5 s does not apply.
   const args = [
@@ -119,12 +120,12 @@ export function bunSuite(version: string, command: string, files: readonly strin
   return { name: `Bun ${version}, ESM`, runtime: `Bun ${version}`, command, args };
 }
 
-/** Packs the package in npm/, installs it and uses it. */
+/** Packs npm/, then installs and uses the package. */
 export function packageSuite(imports: readonly string[]): Suite {
   return scriptSuite("The packed package", imports, "scripts/smoke_npm.ts");
 }
 
-/** A script that ends like {@linkcode Checklist}. */
+/** A script that prints its totals as {@linkcode Checklist} does. */
 export function scriptSuite(
   name: string,
   imports: readonly string[],
@@ -137,11 +138,11 @@ export function scriptSuite(
 /** How long a suite may take before it is killed, in milliseconds. */
 const SUITE_TIMEOUT_MS = 20 * 60_000;
 
-/** Runs the suites, a few of them concurrently, and prints a summary; returns the exit code. */
+/** Runs the suites, a few at a time, and prints a summary; returns the exit code. */
 export async function runSuites(suites: readonly Suite[]): Promise<number> {
   const started = performance.now();
   const results: Result[] = [];
-  // One more than there are cores: suites often wait for child processes and timers.
+  // One more than the number of cores, since suites often wait for child processes and timers.
   const concurrency = navigator.hardwareConcurrency + 1;
   const rest = suites.entries();
   await Promise.all(Array.from({ length: concurrency }, async () => {
@@ -159,7 +160,10 @@ export async function runSuites(suites: readonly Suite[]): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-/** Says how many tests there are and on what they ran, so that nobody adds up runtimes. */
+/**
+ * Describes how many tests there are and where they ran, so that nobody adds up the counts of the
+ * runtimes.
+ */
 function summary(suites: readonly Suite[], results: readonly Result[]): string {
   const runtimes = new Set(suites.flatMap(({ runtime }) => runtime ?? []));
   const sizes = results.map(({ passed, failed, skipped }) => passed + failed + skipped);
@@ -179,7 +183,7 @@ async function run({ name, command, args, env = {} }: Suite): Promise<Result> {
   console.log(`${name} begins`);
   const started = performance.now();
   const temp = await Deno.makeTempDir({ prefix: "aperture-suite-" });
-  await Deno.chmod(temp, 0o1777); // Like /tmp: some tests run as other users.
+  await Deno.chmod(temp, 0o1777); // Like /tmp, since some tests run as other users.
   const { success, stdout, stderr } = await new Deno.Command(command, {
     args: [...args],
     cwd: root,
@@ -191,13 +195,13 @@ async function run({ name, command, args, env = {} }: Suite): Promise<Result> {
   const seconds = ((performance.now() - started) / 1_000).toFixed(0);
   console.log(`\n=== ${name} (${seconds} s)\n${errors}${output}`);
   const result = counts(errors! + output!);
-  // A runner that crashed or ran nothing has failed, whatever it counted.
+  // A runner that crashed or ran nothing has failed, regardless of its counts.
   const ran = result.passed + result.skipped > 0;
   if (result.failed === 0 && !(success && ran)) result.failed = 1;
   return result;
 }
 
-/** Reads the counts that Deno, Node, Bun and {@linkcode Checklist} print at their end. */
+/** Parses the counts that Deno, Node, Bun and {@linkcode Checklist} print at the end. */
 export function counts(output: string): Result {
   // deno-lint-ignore no-control-regex
   const plain = output.replace(/\x1b\[[0-9;]*m/g, "");

@@ -10,7 +10,7 @@ import { filesOf } from "./trees.ts";
 
 const STD = path.join(nodeModules, "deno-std");
 
-/** Compiler options, for dnt too, so that both builds give the same files. */
+/** Compiler options, shared with dnt so that both builds produce the same files. */
 export const TARGET = "ES2022";
 export const LIBS = ["ES2022", "ESNext.Disposable", "DOM", "DOM.AsyncIterable"] as const;
 
@@ -26,33 +26,36 @@ export function stdMappings(): Record<string, string> {
   return found;
 }
 
-/** A module of Node, or one of our files. */
+/** One of Node's modules or one of our files. */
 function stdMapping(specifier: string): string | undefined {
   if (specifier.startsWith("@std/path/")) return "node:path";
   if (specifier === "@std/fs/ensure-dir") return `./${stdFile(specifier)}`;
   return undefined;
 }
 
-/** Writes the library as ES modules and as CommonJS, with declarations, as dnt does. */
+/** Like dnt, writes the library as ES modules and as CommonJS, with declarations. */
 export function transpilePackage(outDir: string): void {
   setUp();
   compile(outDir, packageFiles(), true);
   for (const [dir, json] of Object.entries(nestedPackageJson)) writeJson(outDir, dir, json);
 }
 
-/** Writes the library, its tests, and the parts of the standard library that these use. */
+/** Writes the library, its tests, and the parts of the standard library that they use. */
 export function transpileTests(outDir: string): void {
   setUp();
   const tests = filesOf(path.join(root, "tests"))
     .filter((name) => name.endsWith("_test.ts")).map((name) => path.join(root, "tests", name));
-  // The command runs when it is imported, so no test imports it.
+  // No test imports the command, since importing it runs it.
   compile(outDir, [...tests, path.join(root, "cli.ts")], false);
   for (const [dir, json] of Object.entries(nestedPackageJson)) writeJson(outDir, dir, json);
   link(outDir, "koffi");
   link(outDir, "zod");
 }
 
-/** Puts a package where `npm install` would, to run the build in place; npm does not pack it. */
+/**
+ * Puts a package where `npm install` would, so that the build can run in place; npm does not pack
+ * it.
+ */
 export function link(outDir: string, name: string): void {
   fs.mkdirSync(path.join(outDir, "node_modules"), { recursive: true });
   const to = path.join(outDir, "node_modules", name);
@@ -70,7 +73,7 @@ function writeJson(outDir: string, dir: string, json: object): void {
   );
 }
 
-/** Compiles the files and everything they import; a package has declarations. */
+/** Compiles the files and everything they import; packages also get declarations. */
 function compile(outDir: string, files: string[], isPackage: boolean): void {
   const sources = reach(files, isPackage);
   for (const [dir, module] of [["esm", ts.ModuleKind.ESNext], ["script", ts.ModuleKind.CommonJS]]) {
@@ -85,7 +88,10 @@ function compile(outDir: string, files: string[], isPackage: boolean): void {
   }
 }
 
-/** The text of the files and everything they import, with the output's specifiers, by path. */
+/**
+ * Returns the text of the files and everything they import, by path, with specifiers adapted to the
+ * output.
+ */
 function reach(files: string[], isPackage: boolean): Map<string, string> {
   const sources = new Map<string, string>();
   const reached = new Set(files);
@@ -106,8 +112,8 @@ function reach(files: string[], isPackage: boolean): Map<string, string> {
 }
 
 /**
- * dnt inserts polyfills and shims for these, which differ between versions; the one for
- * `import.meta` fails in `node -e` and in bundles.
+ * Features for which dnt inserts polyfills and shims. These differ between versions, and the one
+ * for `import.meta` fails in `node -e` and in bundles.
  */
 const POLYFILLED =
   /\bimport\.meta\b|\bglobalThis\b|\bObject\.hasOwn\b|\bPromise\.withResolvers\b|\bArray\.fromAsync\b/;
@@ -121,7 +127,7 @@ function refuse(file: string, text: string): void {
   }
 }
 
-/** The file that a specifier leads to, or a module that stays external. */
+/** Resolves a specifier to a file, or to a module that stays external. */
 function resolve(
   specifier: string,
   from: string,
@@ -136,7 +142,7 @@ function resolve(
   throw new Error(`${from}: the package carries no copy of ${specifier}`);
 }
 
-/** The place of a file in the output, with its own extension. */
+/** A file's path in the output, with its original extension. */
 function target(file: string): string {
   const inStd = path.relative(STD, file);
   return inStd.startsWith("..") ? path.relative(root, file) : path.join("deps", "std", inStd);
@@ -147,7 +153,10 @@ function relative(from: string, to: string): string {
   return (between.startsWith(".") ? between : `./${between}`).replace(/\.ts$/, ".js");
 }
 
-/** The text of a file of the build with tests: what joinModules() does for the package, and more. */
+/**
+ * Returns the text of a file in the build with tests. Makes the changes that joinModules() makes
+ * for the package, and more.
+ */
 function testText(file: string, text: string, isCommonJs: boolean): string {
   const isLibrary = !/^(tests|deps)[\\/]/.test(target(file));
   if (isLibrary) return importNodeGlobals(file, text);
@@ -167,7 +176,7 @@ function emit(
     target: ts.ScriptTarget[TARGET],
     lib: LIBS.map((name) => `lib.${name.toLowerCase()}.d.ts`),
     module,
-    // As dnt has them.
+    // As dnt writes them.
     moduleResolution: ts.ModuleResolutionKind.Bundler,
     esModuleInterop: isCommonJs,
     allowSyntheticDefaultImports: true,
@@ -177,7 +186,7 @@ function emit(
     allowJs: true,
     types: [],
     declaration,
-    // The types were checked from the sources.
+    // The types have already been checked in the sources.
     noCheck: true,
     rootDir: "/src",
     outDir,

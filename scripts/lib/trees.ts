@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 
-/** The differences between two directories, one line a file; node_modules is ignored. */
+/** Lists the differences between two directories, one line per file; node_modules is ignored. */
 export function differences(one: string, other: string): string[] {
   const [a, b] = [filesOf(one), filesOf(other)];
   return [...new Set([...a, ...b])].sort().flatMap((file) => {
@@ -12,7 +12,7 @@ export function differences(one: string, other: string): string[] {
   });
 }
 
-/** The files below a directory, by relative path; node_modules is ignored. */
+/** Returns the files under a directory, by relative path; node_modules is ignored. */
 export function filesOf(dir: string, below = ""): string[] {
   return fs.readdirSync(path.join(dir, below), { withFileTypes: true }).flatMap((entry) => {
     if (entry.name === "node_modules") return [];

@@ -6,17 +6,17 @@ import process from "node:process";
 
 /** How a program under Wine ended. */
 export interface Ended {
-  /** The exit code; undefined if the program was killed because it took too long. */
+  /** The exit code; undefined if the program timed out and was killed. */
   readonly code: number | undefined;
   readonly output: string;
 }
 
 /**
- * Wine 10 from Debian 13, in a directory that is entered with chroot(8): Wine 8, which Debian 12
- * has, starts neither Deno nor Bun. Needs root and debootstrap.
+ * Wine 10 from Debian 13, run in a chroot because Debian 12's Wine 8 cannot start Deno or Bun.
+ * Requires root and debootstrap.
  */
 export class Wine {
-  /** The directory on this machine that is `Z:\w` in Wine. */
+  /** The directory on this machine that appears as `Z:\w` in Wine. */
   readonly work: string;
   readonly #root: string;
   readonly #isTemporary: boolean;
@@ -24,8 +24,8 @@ export class Wine {
   readonly #env: Record<string, string>;
 
   /**
-   * Prepares Debian with Wine, or takes the one in `root`, where it stays for the next run; `env` is
-   * the environment of the programs.
+   * Installs Debian with Wine in `root`, or reuses an existing installation there; it is kept for
+   * the next run. `env` is the programs' environment.
    */
   constructor(root: string | undefined, env: Record<string, string>) {
     this.#isTemporary = root === undefined;
@@ -55,7 +55,8 @@ export class Wine {
 
   /** Creates Wine's registry and drives. */
   boot(): void {
-    // Two volumes whose files have the same numbers. Wine reads a volume's number from the file.
+    // Two volumes whose files have the same file IDs. Wine reads a volume's serial number from this
+    // file.
     const drives = ["g", "h"] as const;
     for (const drive of drives) {
       fs.mkdirSync(`${this.work}/${drive}`);
@@ -71,28 +72,29 @@ export class Wine {
     this.#keepRunning();
   }
 
-  /** Runs a Windows program, in a directory, for so many seconds at most. */
+  /** Runs a Windows program in a directory, with a timeout in seconds. */
   run(program: string, args: readonly string[], cwd: string, seconds: number): Ended {
     const log = path.join(this.work, "log");
     const shell = ["bash", "-c", 'cd "$0" && exec "$@"', cwd, "wine", program, ...args];
-    // Into a file: node.exe cannot open a Unix pipe as its output.
+    // Redirect to a file, because node.exe cannot open a Unix pipe as its output.
     const output = fs.openSync(log, "w");
     const command = ["timeout", "--kill-after=5", String(seconds), ...shell];
     const { status, signal } = this.#inside(command, output);
     fs.closeSync(output);
-    // timeout(1) ends with 124, or by the signal that it also sent to a program that ignored the first.
+    // On a timeout, timeout(1) exits with 124, or dies from the signal that it sends to a program
+    // that ignored the first one.
     const isLate = status === 124 || status === 137 || signal === "SIGKILL";
-    if (isLate) this.restart(); // What the program started would continue.
+    if (isLate) this.restart(); // The program's child processes would keep running.
     return { code: isLate ? undefined : status ?? 1, output: fs.readFileSync(log, "utf8") };
   }
 
-  /** Ends all Windows programs and starts Wine again. */
+  /** Ends all Windows programs and restarts Wine. */
   restart(): void {
     this.#stop();
     this.#keepRunning();
   }
 
-  /** Ends all programs and removes what is temporary. */
+  /** Ends all programs and removes temporary files. */
   remove(): void {
     this.#stop();
     this.#killRest();
@@ -100,7 +102,7 @@ export class Wine {
       if (spawnSync("umount", [mount]).status !== 0) spawnSync("umount", ["-l", mount]);
     }
     const temporary = this.#isTemporary ? [this.work, this.#root] : [this.work];
-    // Not through a mount that is still there.
+    // Do not delete through a mount that still exists.
     spawnSync("rm", ["-rf", "--one-file-system", ...temporary]);
   }
 
@@ -110,8 +112,8 @@ export class Wine {
   }
 
   /**
-   * Starts a shell that waits for input: Wine's services end with the last program, and starting
-   * them again takes seconds.
+   * Starts a shell that waits for input, because Wine's services exit with the last program and
+   * restarting them takes seconds.
    */
   #keepRunning(): void {
     spawn("chroot", this.#command(["wine", "cmd"]), { stdio: ["pipe", "ignore", "ignore"] });
@@ -131,7 +133,10 @@ export class Wine {
     return [this.#root, "env", "-i", ...env, ...command];
   }
 
-  /** A Wine server that crashed leaves programs, which its root directory identifies. */
+  /**
+   * Kills programs left behind by a crashed Wine server, which are identified by their root
+   * directory.
+   */
   #killRest(): void {
     for (const pid of fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
       try {
@@ -145,7 +150,7 @@ export class Wine {
   }
 }
 
-/** The Debian mirror that this machine uses, if it has one. */
+/** The Debian mirror that this machine is configured to use, if any. */
 function mirror(): string[] {
   const files = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"];
   const texts = files.filter((file) => fs.existsSync(file)).map((file) =>

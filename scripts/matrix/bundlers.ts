@@ -1,6 +1,5 @@
-// Bundles a program that writes and locks, from both kinds of the package, runs the bundles, and traces
-// the entry points as Next.js does:
-// deno run -A scripts/matrix/bundlers.ts
+// Bundles a program that writes and locks, with both module kinds of the package; runs the bundles;
+// and traces the entry points as Next.js does: deno run -A scripts/matrix/bundlers.ts
 
 import * as fs from "node:fs";
 import { entryPoints, packageJson } from "../lib/package.ts";
@@ -19,7 +18,7 @@ const steps = new Checklist();
 const KINDS = ["esm", "cjs"] as const;
 const extension = { esm: "mjs", cjs: "cjs" };
 
-/** For each bundler, a program that bundles `entry` into `output` as `format`. */
+/** For each bundler, a program that bundles `entry` into `output` in `format`. */
 const bundlers: Record<string, (entry: string, output: string, format: Kind) => string> = {
   esbuild: (entry, output, format) => `
     const { buildSync } = require("${matrixModules}/esbuild");
@@ -28,7 +27,7 @@ const bundlers: Record<string, (entry: string, output: string, format: Kind) => 
       format: "${format}", logLevel: "error",
       ${
     entry.endsWith(".cjs") && format === "esm"
-      // As esbuild's documentation says for CommonJS code that requires Node's modules.
+      // As esbuild's documentation recommends for CommonJS code that requires Node's modules.
       ? 'banner: { js: "import { createRequire } from \\"node:module\\"; ' +
         'const require = createRequire(import.meta.url);" },'
       : ""

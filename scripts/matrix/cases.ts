@@ -1,8 +1,7 @@
 /**
- * Cases for test runners that run the library in a realm of their own, where errors, buffers and
- * signals are not of the classes that the library's `instanceof` would know, and where some globals
- * are missing. Each is the body of a function with `lib`, `fs`, `os`, `stream`, `equal` and `dir`,
- * an empty directory.
+ * Cases for test runners that run the library in a separate realm, where `instanceof` does not
+ * recognize errors, buffers and signals, and some globals are missing. Each is the body of a
+ * function with the parameters `lib`, `fs`, `os`, `stream`, `equal` and `dir`, an empty directory.
  */
 export const CASES: Readonly<Record<string, string>> = {
   "a new file": `
@@ -19,7 +18,7 @@ export const CASES: Readonly<Record<string, string>> = {
     if (typeof ReadableStream !== "undefined") {
       data.push(new ReadableStream({ start(c) { c.enqueue(bytes); c.close(); } }));
     }
-    // jsdom offers no way to read its Blob, and Jest 27 has none.
+    // jsdom's Blob cannot be read, and Jest 27 has no Blob.
     if (globalThis.Blob?.prototype.stream !== undefined) data.push(new Blob([bytes]));
     for (const [i, of] of data.entries()) await lib.atomicWrite(dir + "/" + i, of);
     equal(data.map((_, i) => fs.readFileSync(dir + "/" + i, "utf8")), data.map(() => "abc"));`,
@@ -43,7 +42,7 @@ export const CASES: Readonly<Record<string, string>> = {
     controller.abort(new Error("enough"));
     const { signal } = controller;
     const error = await lib.atomicWrite(dir + "/file", "a", { signal }).catch((e) => e);
-    // jsdom 16, Jest 27's, has no reasons.
+    // jsdom 16, which Jest 27 uses, does not support abort reasons.
     equal([error === signal.reason, fs.readdirSync(dir)], [true, []]);`,
   "locks": `
     const lock = await lib.DirLock.acquire(dir);
@@ -77,7 +76,9 @@ export const CASES: Readonly<Record<string, string>> = {
     equal(names.filter((name) => !/^(Type|Range)Error$/.test(name)), []);`,
 };
 
-/** A file with the cases as tests, for a runner with `test` and `expect` as globals. */
+/**
+ * Returns a file with the cases as tests, for runners that provide `test` and `expect` as globals.
+ */
 export function testFile(kind: "esm" | "cjs", specifier: string): string {
   const imports = [["fs", "node:fs"], ["os", "node:os"], ["stream", "node:stream"], [
     "lib",

@@ -1,4 +1,4 @@
-// Runs the cases in Jest 27, 29 and 30, in Node's and jsdom's environment, as CommonJS and as ES
+// Runs the cases in Jest 27, 29 and 30, in the Node and jsdom environments, as CommonJS and as ES
 // modules: deno run -A scripts/matrix/jest.ts
 
 import { packageJson } from "../lib/package.ts";
@@ -33,7 +33,7 @@ for (const version of [27, 29, 30]) {
         ? environment
         : `${matrixModules}/jest-environment-jsdom-${version}`;
       const options = [`--env=${env}`, "--json", `--outputFile=${out}`];
-      // It exits with 1 if a test fails; the report says which.
+      // Jest exits with 1 if a test fails; the report says which one.
       await project.run("node", [...args, ...options]).catch(() => {});
       const title = `Jest ${version}, ${environment}, ${name}`;
       await steps.reported(title, `${project.dir}/${out}`, Object.keys(CASES));

@@ -1,5 +1,5 @@
-// Builds a Next.js application that writes and locks in a request, with Next 15 and 16, and asks its
-// standalone server: deno run -A scripts/matrix/next.ts
+// Builds a Next.js application that writes and locks during a request, with Next 15 and 16, and
+// sends a request to its standalone server: deno run -A scripts/matrix/next.ts
 
 import * as fs from "node:fs";
 import { packageJson } from "../lib/package.ts";
@@ -20,7 +20,7 @@ for (const version of ["15.5.29", "16.4.6"]) {
   output: "standalone",
   outputFileTracingRoot: import.meta.dirname,
   serverExternalPackages: ["${packageJson.name}"],
-  // The trace cannot see that a lock loads koffi.
+  // The trace cannot detect that a lock loads koffi.
   outputFileTracingIncludes: {
     "/**": ["./node_modules/koffi/**", "./node_modules/@koromix/**"],
   },

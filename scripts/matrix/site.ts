@@ -1,5 +1,6 @@
-// Builds the documentation's site and opens it in headless Chromium: deno run -A scripts/matrix/site.ts
-// Chromium is /usr/bin/chromium, or what CHROMIUM names.
+// Builds the documentation site and opens it in headless Chromium:
+// deno run -A scripts/matrix/site.ts
+// Uses /usr/bin/chromium, or the executable that CHROMIUM specifies.
 
 import { must, output } from "../lib/commands.ts";
 import { importArgs } from "../lib/imports.ts";

@@ -1,5 +1,5 @@
-// Checks a program that uses the package with several versions of TypeScript and @types/node, with
-// and without the "dom" library: deno run -A scripts/matrix/types.ts
+// Type-checks a program that uses the package with several versions of TypeScript and @types/node,
+// with and without the "dom" library: deno run -A scripts/matrix/types.ts
 
 import * as fs from "node:fs";
 import { Project, typesProgram } from "../lib/project.ts";
@@ -7,7 +7,7 @@ import { installed } from "../lib/runtimes.ts";
 import { setUp } from "../lib/setup.mjs";
 import { Checklist } from "../lib/checklist.ts";
 
-/** Versions of TypeScript, each with a version of @types/node that supports it. */
+/** TypeScript versions, each with a version of @types/node that supports it. */
 const VERSIONS = [
   ["5.2.2", "20"],
   ["5.5.4", "20"],
@@ -37,7 +37,8 @@ for (const [typescript, typesNode] of VERSIONS) {
         "es2022",
       ];
       options.push("--module", "nodenext", "--types", "node", "--lib", lib);
-      // Stricter than with it: our declarations and those of @types/node are checked themselves.
+      // Stricter than with the option: our declarations and those of @types/node are themselves
+      // checked.
       options.push("--skipLibCheck", "false");
       await project.run("node", [tsc, ...options, "use.mts", "use.cts"]);
     });

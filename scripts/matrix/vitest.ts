@@ -1,4 +1,4 @@
-// Runs the cases in the pools and environments of vitest: deno run -A scripts/matrix/vitest.ts
+// Runs the cases in vitest's pools and environments: deno run -A scripts/matrix/vitest.ts
 
 import * as fs from "node:fs";
 import { packageJson } from "../lib/package.ts";

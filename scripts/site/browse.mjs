@@ -1,5 +1,6 @@
 // Opens the built site in headless Chromium: node scripts/site/browse.mjs [SCREENSHOTS]
-// Prints one line of JSON for each check: { name, error? }. With a directory it also takes screenshots.
+// Prints one line of JSON for each check: { name, error? }. Takes screenshots into the SCREENSHOTS
+// directory if it is specified.
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -104,7 +105,7 @@ await check("the search finds EBUSY", async () => {
   await page.locator(".VPLocalSearchBox input").fill("EBUSY");
   const first = page.locator(".VPLocalSearchBox .result").first();
   await first.waitFor({ timeout: 20_000 });
-  await page.waitForTimeout(500); // Excerpts come after the results.
+  await page.waitForTimeout(500); // Excerpts load after the results.
   await shot("search");
   await first.click();
   await page.waitForURL((url) => url.pathname.length > BASE.length);

@@ -1,12 +1,12 @@
 // Types Ctrl-C for tests/platform/console_test.ts:
 //   console.exe COMMAND ARG...
-// runs the command in a console of its own, sends Ctrl-C to that when the command has printed a line
-// with "ready", and prints the rest of the output and the exit code.
+// runs the command in its own console, sends Ctrl-C to the console once the command has printed a
+// line that contains "ready", and prints the rest of the output and the exit code.
 #include <stdio.h>
 #include <string.h>
 #include <windows.h>
 
-// Quotes for CreateProcess; the arguments of the tests have no backslash before a quote.
+// Quotes an argument for CreateProcess; the tests' arguments have no backslash before a quote.
 static void append(char *line, const char *arg) {
   char *to = line + strlen(line);
   if (to != line) *to++ = ' ';
@@ -49,7 +49,7 @@ static int inner(char **args) {
     text[used] = 0;
     if (typed || strstr(text, "ready") == NULL) continue;
     typed = TRUE;
-    SetConsoleCtrlHandler(NULL, TRUE); // This process takes no notice.
+    SetConsoleCtrlHandler(NULL, TRUE); // This process ignores it.
     GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0);
   }
   WaitForSingleObject(process, INFINITE);

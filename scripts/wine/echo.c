@@ -1,4 +1,4 @@
-// echo, for the tests of the command.
+// echo, for the command's tests.
 #include <stdio.h>
 
 int main(int count, char **args) {

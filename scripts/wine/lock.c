@@ -1,4 +1,5 @@
-// A native program that takes the directory lock with LockFileEx, for tests/lock/runtimes_test.ts:
+// A native program that acquires the directory lock with LockFileEx, for
+// tests/lock/runtimes_test.ts:
 //   lock.exe aperture-worker hold DIR exclusive|shared...   holds the lock until the next line
 //   lock.exe aperture-worker try DIR                        tries for each line, exclusive or shared
 #include <stdio.h>

@@ -12,7 +12,7 @@ export default defineConfig({
   base: process.env.SITE_BASE ?? "/atomic/",
   cleanUrls: true,
   head: [["link", { rel: "icon", type: "image/svg+xml", href: icon("⚛") }]],
-  // The pages of docs/ and the API reference, which scripts/site.ts generates, as one tree.
+  // One tree of the pages in docs/ and the API reference, which scripts/site.ts generates.
   srcDir: root,
   srcExclude: ["!(docs|scripts)/**", "*.md", "scripts/!(site)/**", "scripts/*.md"],
   rewrites: {
@@ -41,7 +41,7 @@ export default defineConfig({
       options: {
         miniSearch: {
           searchOptions: {
-            // A person who searches for an error code wants its explanation before the API.
+            // Someone who searches for an error code wants its explanation before the API.
             boostDocument: (page) =>
               page.includes("troubleshooting") ? 3 : page.includes("/api/") ? 0.3 : 1,
           },
@@ -98,7 +98,7 @@ export default defineConfig({
   },
   vite: {
     plugins: [vueOfThisFolder()],
-    // Mermaid is one large chunk, which only pages with a diagram load.
+    // Mermaid is one large chunk that only pages with diagrams load.
     build: { chunkSizeWarningLimit: 4_000 },
     publicDir: false,
   },
@@ -108,7 +108,7 @@ function section(text, pages) {
   return { text, items: Object.entries(pages).map(([text, link]) => ({ text, link })) };
 }
 
-/** The pages of a folder of the API reference. */
+/** The pages in a folder of the API reference. */
 function apiPages(folder) {
   const dir = `${root}scripts/site/api/${folder}`;
   return readdirSync(dir).sort().map((name) => {
@@ -123,7 +123,7 @@ function icon(character) {
   return `data:image/svg+xml,${encodeURIComponent(svg)}`;
 }
 
-/** The anchors that GitHub gives headings, so that one link works in both places. */
+/** The anchors that GitHub generates for headings, so that links work in both places. */
 function slugify(heading) {
   return heading.trim().toLowerCase().replace(/[^\p{L}\p{N}\p{M}_\- ]/gu, "").replaceAll(" ", "-");
 }
@@ -138,7 +138,7 @@ function renderMermaid(markdown) {
   };
 }
 
-/** Links to files of the repository that are not pages lead to GitHub. */
+/** Points links to repository files that are not pages to GitHub. */
 function linkToRepository(markdown) {
   markdown.core.ruler.push("repository-links", ({ env, tokens }) => {
     const page = `docs/${env.path.slice(root.length)}`;
@@ -153,7 +153,7 @@ function linkToRepository(markdown) {
   });
 }
 
-/** The pages lie outside of this folder, where Vite would not look for Vue. */
+/** The pages are outside this folder, so Vite would not find Vue from there. */
 function vueOfThisFolder() {
   return {
     name: "vue-of-this-folder",
