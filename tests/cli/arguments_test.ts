@@ -7,7 +7,7 @@ import { sweep } from "../../internal/cli/sweep.ts";
 import { write } from "../../internal/cli/write.ts";
 import { test } from "../support/test.ts";
 
-/** The options, the operand and the rest that a command parses. */
+/** The options, the operand and the remaining arguments that a command parses. */
 function parsed(command: Command, line: string): unknown[] | "help" {
   const given = command.read(line.split(" "));
   return given === "help" ? given : [given.options, given.operand, given.rest.join(" ")];
@@ -23,7 +23,7 @@ test("a command parses options before and directly after its operand, and no oth
   assertEquals(parsed(write, "f --"), [{}, "f", "--"]);
 });
 
-test("a command parses --help before COMMAND only", () => {
+test("a command parses --help only before COMMAND", () => {
   assertEquals(parsed(lock, "--help"), "help");
   assertEquals(parsed(sweep, "d -h"), "help");
   assertEquals(parsed(lock, "d -- c --help"), [{}, "d", "-- c --help"]);
@@ -35,7 +35,7 @@ test("a command parses short options, grouped and with a value attached", () => 
   assertEquals(parsed(lock, "-w.5 d c"), [{ timeout: 500 }, "d", "c"]);
 });
 
-test("a command parses long options with their value attached or not", () => {
+test("a command parses long options with and without an attached value", () => {
   const options = { wait: 1_000, "conflict-exit-code": 0, exclusive: true, "lock-file": "l" };
   const line = "--wait=1 --conflict-exit-code 0 --exclusive --lock-file l d c";
   assertEquals(parsed(lock, line), [options, "d", "c"]);

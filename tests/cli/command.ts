@@ -13,14 +13,17 @@ export const withTerminal: TestOptions = {
     "needs script(1) of util-linux to make a terminal",
 };
 
-/** The file of the command. */
+/** The path of the command's module. */
 export const cli: string = fileURLToPath(
   new URL(`../../cli.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url),
 );
 
 export type CommandLine = [string, ...string[]];
 
-/** The command on this runtime, with the permissions that its documentation lists. */
+/**
+ * The command line that runs the command on this runtime, with the permissions that its
+ * documentation lists.
+ */
 export function command(file: string = cli): CommandLine {
   if (!isDeno) return [process.execPath, file];
   const permissions = ["--allow-read", "--allow-write", "--allow-run", "--no-prompt", "--quiet"];
@@ -46,19 +49,19 @@ export class Run {
     endWithTest(this.process);
   }
 
-  /** What it has written to standard error so far. */
+  /** The process's standard error output so far. */
   get err(): string {
     return this.#err;
   }
 
-  /** The next line of its standard output. Throws if there is none. */
+  /** Returns the next line of standard output; throws if there is none. */
   async line(): Promise<string> {
     const { done, value } = await this.#lines.next();
     if (done) throw new Error(`The process exited with ${await this.exit()}: ${this.#err}`);
     return value.trimEnd();
   }
 
-  /** Reads lines up to one that contains `part`, and returns that. */
+  /** Reads lines until one contains `part`, and returns that line. */
   async says(part: string): Promise<string> {
     for (;;) {
       const line = await this.line();
@@ -66,7 +69,7 @@ export class Run {
     }
   }
 
-  /** Waits for a condition. Throws if the process exits before it is met. */
+  /** Waits for a condition; throws if the process exits before it is met. */
   async until(condition: () => boolean): Promise<void> {
     try {
       await until(condition, this.process);
@@ -80,13 +83,13 @@ export class Run {
     process.kill(this.process.pid!, signal);
   }
 
-  /** Waits for the exit: the exit code, or the name of a signal. */
+  /** Waits for the process to exit; returns its exit code or the name of the signal. */
   async exit(): Promise<number | string> {
     const [code, signal] = await this.#exit;
     return (code ?? signal) as number | string;
   }
 
-  /** Waits for the exit, and returns that with everything that it printed. */
+  /** Waits for the process to exit; returns how it ended and everything that it printed. */
   async end(): Promise<End> {
     const lines: string[] = [];
     for (let next; !(next = await this.#lines.next()).done;) lines.push(`${next.value}\n`);
@@ -95,7 +98,7 @@ export class Run {
   }
 }
 
-/** How a process ended, and what it printed. */
+/** How a process ended and what it printed. */
 export interface End {
   code: number | string;
   out: string;
@@ -107,7 +110,7 @@ export function start(cwd: string, ...args: string[]): Run {
   return new Run([...command(), ...args], cwd);
 }
 
-/** Starts the command on a new terminal, from which its output is read, and its input typed. */
+/** Starts the command on a new terminal, through which its output is read and its input typed. */
 export function startOnTerminal(cwd: string, ...args: string[]): Run {
   const shell = `exec ${[...command(), ...args].map(quoted).join(" ")}`;
   return new Run(["script", "-qec", shell, "/dev/null"], cwd);
@@ -124,12 +127,12 @@ export function run(cwd: string, args: string[], input = ""): Promise<End> {
   return running.end();
 }
 
-/** Runs the command in a shell's script, as `"$@"`. */
+/** Runs a shell script in which `"$@"` is the command. */
 export function runInShell(cwd: string, script: string, ...args: string[]): Promise<End> {
   return new Run(["sh", "-c", script, "sh", ...command(), ...args], cwd).end();
 }
 
-/** Whether the lock of a directory is free. */
+/** Whether a directory's lock is free. */
 export function isFree(dir: string): boolean {
   const lock = DirLock.tryAcquireSync(dir);
   lock?.release();

@@ -26,11 +26,14 @@ const withCapabilities = {
     "needs root on Linux and setpriv(1), to run a command as another user",
 };
 
-/** Says that it is ready, and waits for a line. */
+/** A command that prints "ready" and waits for a line. */
 const UNTIL_LINE = ["sh", "-c", "echo ready; read line; echo ended"];
-/** Says that it is ready, and runs until a signal ends it. */
+/** A command that prints "ready" and runs until a signal ends it. */
 const UNTIL_SIGNAL = ["sh", "-c", "echo ready; while :; do sleep 0.02; done"];
-/** The end of a message that names this process. Without --allow-all, Deno cannot find it. */
+/**
+ * The end of a message that names this process. Without --allow-all, Deno cannot identify the
+ * process.
+ */
 const BY_THIS_PROCESS = process.platform !== "linux" || isDeno
   ? ""
   : `, held by process ${process.pid}`;
@@ -58,7 +61,7 @@ test(
   onUnix,
 );
 
-test("`lock` refuses a missing directory, which --parents creates", () =>
+test("`lock` refuses a missing directory unless --parents creates it", () =>
   inTempDir(async (dir) => {
     const [refused, created] = await Promise.all([
       run(dir, ["lock", "typo", "echo", "never"]),
@@ -70,7 +73,7 @@ test("`lock` refuses a missing directory, which --parents creates", () =>
     assertEquals([list(dir), list(path.join(dir, "a"))], [["a"], ["b"]]);
   }));
 
-test("`lock` refuses a file as its directory", () =>
+test("`lock` refuses a path that is a file", () =>
   inTempDir(async (dir) => {
     fs.writeFileSync(path.join(dir, "file"), "");
     const { code, err } = await run(dir, ["lock", "file/", "echo", "never"]);
@@ -91,14 +94,14 @@ test("`lock` exits with the conflict code when the lock is not free in time", ()
     }));
   }));
 
-test("`lock --lock-file` takes another lock of the directory", () =>
+test("`lock --lock-file` acquires a different lock in the directory", () =>
   inTempDir(async (dir) => {
     using _held = await DirLock.acquire(dir);
     const end = await run(dir, ["lock", "-n", "--lock-file", "other", ".", "echo", "in"]);
     assertEquals(end, { code: 0, out: "in\n", err: "" });
   }));
 
-test("`lock --shared` shares the lock with others that share it", () =>
+test("`lock --shared` shares the lock with other shared holders", () =>
   inTempDir(async (dir) => {
     using _held = await DirLock.acquire(dir, { shared: true });
     const [shared, alone] = await Promise.all([
@@ -108,7 +111,7 @@ test("`lock --shared` shares the lock with others that share it", () =>
     assertEquals([shared.out, alone.code], ["shared\n", 75]);
   }));
 
-test("`lock --verbose` says after a second which process it waits for, then gets the lock", () =>
+test("`lock --verbose` reports after a second which process it waits for, then gets the lock", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const waiting = start(dir, "lock", "--verbose", ".", "echo", "served");
@@ -222,7 +225,7 @@ test(
 );
 
 test(
-  "`lock` frees the lock when it is killed, while the command runs on",
+  "`lock` frees the lock when it is killed, although the command keeps running",
   () =>
     inTempDir(async (dir) => {
       const running = start(dir, "lock", ".", ...UNTIL_LINE);
@@ -238,10 +241,10 @@ test(
 );
 
 test(
-  "`lock` on a terminal leaves ^C to the terminal, which signals the command too",
+  "`lock` on a terminal leaves ^C to the terminal, which also signals the command",
   () =>
     inTempDir(async (dir) => {
-      // In its own session, the command gets no ^C from the terminal.
+      // In its own session, the command does not receive ^C from the terminal.
       const script = "trap 'echo interrupted' INT; echo ready; " +
         "until [ -e stop ]; do echo on; sleep 0.02; done; echo ended; exit 5";
       const terminal = startOnTerminal(dir, "lock", ".", "setsid", "sh", "-c", script);

@@ -41,7 +41,7 @@ test("aperture-atomic --version is the version in deno.json", () => {
   assertEquals(JSON.parse(text(path.join(dir, "deno.json"))).version, VERSION);
 });
 
-test("aperture-atomic exits with 64 and points to --help when the arguments are wrong", () =>
+test("aperture-atomic exits with 64 and points to --help when the arguments are invalid", () =>
   inTempDir(async (dir) => {
     const ends = await Promise.all([
       run(dir, ["lock", "--bad", "d", "c"]),
@@ -71,7 +71,7 @@ test("aperture-atomic exits with 74 when it cannot print", () =>
   }), { skip: process.platform !== "linux" && "needs /dev/full" });
 
 test(
-  "aperture-atomic exits silently when the reader of its output has gone",
+  "aperture-atomic exits silently when the reader of its output is gone",
   () =>
     inTempDir(async (dir) => {
       const { err } = await runInShell(dir, '"$@" | true', "--help");
@@ -92,7 +92,7 @@ test(
   { skip: isDeno ? "Deno creates a script instead" : onUnix.skip! },
 );
 
-test("aperture-atomic runs when it is named without its extension", () =>
+test("aperture-atomic runs when its file is named without the extension", () =>
   inTempDir(async (dir) => {
     const program = command(cli.replace(/\.js$/, ""));
     const { code, out } = await new Run([...program, "--version"], dir).end();
@@ -114,7 +114,7 @@ for (const name of ["cli", "aperture-atomic"]) {
         try {
           const { port } = server.address() as AddressInfo;
           const [deno, run, ...more] = command(`http://127.0.0.1:${port}/${name}`);
-          // Deno does not look for the configuration of a program from a URL.
+          // Deno does not look for a configuration file when it runs a program from a URL.
           const args = ["--allow-import", `--config=${path.join(root, "deno.json")}`, ...more];
           const running = new Run([deno, run!, ...args, "--version"], dir);
           assertEquals([await running.line(), await running.exit()], [VERSION, 0]);

@@ -7,7 +7,7 @@ import { inTempDir } from "../support/dir.ts";
 import { isDeno, test } from "../support/test.ts";
 import { cli, command, onUnix, Run } from "./command.ts";
 
-test("start() returns the exit code of the command, 128 + n after signal n", async () => {
+test("start() returns the command's exit code, or 128 + n after signal n", async () => {
   const cases: [script: string, code: number][] = [
     ["exit 3", 3],
     ["kill -TERM $$", 143],
@@ -18,7 +18,7 @@ test("start() returns the exit code of the command, 128 + n after signal n", asy
   }
 }, onUnix);
 
-test("start() returns the output of the command if it is piped", async () => {
+test("start() returns the command's output if it is piped", async () => {
   const { output, ended } = await start(["sh", "-c", "echo one; echo two"], true);
   let text = "";
   for await (const chunk of output!) text += new TextDecoder().decode(chunk);
@@ -26,7 +26,7 @@ test("start() returns the output of the command if it is piped", async () => {
 }, onUnix);
 
 test(
-  "start() says why it cannot run the command, with exit code 126 or 127",
+  "start() reports why it cannot run the command, with exit code 126 or 127",
   () =>
     inTempDir(async (dir) => {
       const at = (name: string) => path.join(dir, name);
@@ -65,7 +65,7 @@ test("runCommand() leaves SIGINT to the console on Windows", () =>
       process.exit(await runCommand(["sh", "-c", script]));`,
     );
     const [file, ...args] = command(program);
-    // The import map may be in the configuration.
+    // The import map may be in the configuration file.
     if (isDeno) args.splice(1, 0, `--config=${path.join(path.dirname(cli), "deno.json")}`);
     const running = new Run([file, ...args], dir);
     await running.says("ready");

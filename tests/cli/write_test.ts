@@ -15,7 +15,7 @@ const withMounts = {
   skip: (process.platform !== "linux" || !isRoot) && "needs root on Linux, to mount a small disk",
 };
 
-/** Calls `fn` with a directory in which `file` has old content. */
+/** Calls `fn` with a directory that contains `file` with old content. */
 function withOldFile(fn: (dir: string, file: string) => Promise<void>): Promise<void> {
   return inTempDir((dir) => {
     const file = path.join(dir, "file");
@@ -24,7 +24,7 @@ function withOldFile(fn: (dir: string, file: string) => Promise<void>): Promise<
   });
 }
 
-test("`write` replaces a file with its standard input", () =>
+test("`write` replaces a file's content with its standard input", () =>
   withOldFile(async (dir, file) => {
     const long = "0123456789abcdef".repeat(1 << 16);
     const end = await run(dir, ["write", "--durability", "none", "file"], long);
@@ -162,7 +162,7 @@ test(
       });
       writing.signal("SIGTERM");
       assertEquals([await writing.exit(), list(dir)], [143, ["up"]]);
-      // They still hold the output open. For a process that has exited, the command line is empty.
+      // They still hold the output open. A process that has exited has an empty command line.
       assert(sleeps.every((pid) => text(`/proc/${pid}/cmdline`).startsWith("sleep")));
       for (const pid of sleeps) process.kill(pid);
     }),
@@ -208,7 +208,7 @@ test(
       await writing.until(() => list(dir).includes("done"));
       writing.signal("SIGTERM");
       const code = await writing.exit();
-      // On a fast disk, the signal is too late.
+      // On a fast disk, the signal comes too late.
       assert(code === 0 || code === 143, `${code}`);
       const size = code === 0 ? 100_000_000 : 3;
       assertEquals([fs.statSync(file).size, list(dir)], [size, ["done", "file"]]);

@@ -9,7 +9,7 @@ import { isWindows, test } from "../support/test.ts";
 const decodeLatin1 = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));
 
 for (const { read, write, update, readName, updateName } of forms) {
-  test(`${readName} returns undefined when there is no file`, () =>
+  test(`${readName} returns undefined when the file does not exist`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       assertStrictEquals(await read(file), undefined);
@@ -19,7 +19,7 @@ for (const { read, write, update, readName, updateName } of forms) {
     }));
 
   test(
-    `${readName} fails when the path is not that of a regular file`,
+    `${readName} fails when the path is not a regular file`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -32,7 +32,7 @@ for (const { read, write, update, readName, updateName } of forms) {
     { skip: isWindows && "other codes on Windows" },
   );
 
-  test(`${readName} reports where a corrupt file stops being JSON`, () =>
+  test(`${readName} reports where a corrupt file stops being valid JSON`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       for (const [content, line, column, reason] of CORRUPT) {

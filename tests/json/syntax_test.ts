@@ -31,7 +31,7 @@ test("findError() finds an error where JSON.parse() does, and only there", () =>
     }
     const error = findError(text);
     assertEquals(error === undefined, valid, text);
-    // What comes before is the beginning of some JSON.
+    // The text before the error is a prefix of valid JSON.
     if (error === undefined) continue;
     const before = findError(text.slice(0, error.offset));
     assertEquals(before?.offset ?? error.offset, error.offset, text);

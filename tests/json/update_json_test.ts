@@ -35,7 +35,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       assertEquals(column, 2);
     }));
 
-  test(`${updateName} keeps indentation and line breaks`, () =>
+  test(`${updateName} preserves indentation and line breaks`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const kept: [before: string, after: string][] = [
@@ -61,7 +61,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
   test(`${updateName} does not treat a long run of white space as indentation`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
-      // Each number would get a line with this indentation: a hundred gigabytes in all.
+      // Each number would get a line with this indentation: a hundred gigabytes in total.
       fs.writeFileSync(file, `[\n${" ".repeat(1_000_000)}${"1,".repeat(100_000)}1]`);
       await update<number[]>(file, (value) => value!.with(0, 2));
       assertStrictEquals(text(file), `[\n  2,\n${"  1,\n".repeat(99_999)}  1\n]`);
@@ -111,7 +111,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
         at: "1970-01-01T00:00:00.000Z",
       });
       assertEquals(await update<object>(file, (value) => value!), await read(file));
-      // Never an object that other code may have a reference to.
+      // Never an object that other code may reference.
       const same = await read<object>(file);
       assert(await update<object>(file, () => same!) !== same);
       const withDate = (value?: { at: unknown }) => Object.assign(value!, { at: new Date(0) });
@@ -124,7 +124,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       assertEquals([date.getTime(), text(file)], [0, '"1970-01-01T00:00:00.000Z"\n']);
     }));
 
-  test(`${updateName} returns nothing that the caller put into the value`, () =>
+  test(`${updateName} never returns an object that the caller put into the value`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       await write(file, ["a"]);
@@ -166,7 +166,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       assertEquals(text(file), "1\n");
     }));
 
-  test(`${updateName} notices a modification in place`, () =>
+  test(`${updateName} detects an in-place modification`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       await write(file, { n: 1 });
@@ -246,7 +246,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
   );
 }
 
-test("updateJson() and updateJsonSync() of several processes lose no update", () =>
+test("updateJson() and updateJsonSync() in several processes lose no update", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const children = ["async", "sync", "async", "sync"].map((form) =>
@@ -275,7 +275,7 @@ test("updateJson() gives up when aborted", () =>
     assertEquals(list(dir), []);
   }));
 
-/** Why no file system can be mounted, if so. */
+/** Why no file system can be mounted, or false if one can. */
 function noMounts(): string | false {
   if (process.platform !== "linux" || !isRoot) return "needs root on Linux, to mount a small disk";
   return spawnSync("mount", ["--version"]).status !== 0 && "there is no mount(8)";

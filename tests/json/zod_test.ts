@@ -1,4 +1,4 @@
-/** The `parse` of a schema as `check` of `json.ts`, with zod itself. */
+/** A schema's `parse` method as the `check` option of json.ts, with the real zod. */
 import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";

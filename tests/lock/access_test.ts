@@ -1,4 +1,4 @@
-/** The mode and the owner of a new lock file. */
+/** The mode and owner of a new lock file. */
 import { assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -10,7 +10,7 @@ import { isRoot, isWindows, test } from "../support/test.ts";
 
 const skip = isWindows && "Windows has no permission bits";
 
-/** Locks a directory of the given mode under a umask; returns the lock file's mode. */
+/** Locks a directory with the given mode under a umask; returns the lock file's mode. */
 function lockFileMode(dir: string, mode: number, umask: number): number {
   fs.chmodSync(dir, mode);
   const previous = process.umask(umask);
@@ -28,8 +28,8 @@ for (const [mode, expected] of [[0o755, 0o644], [0o775, 0o664], [0o700, 0o600], 
     const octal = (bits: number) => `0${bits.toString(8)}`;
 
     test(
-      `DirLock.acquireSync() creates a lock file of mode ${octal(expected!)} in a directory of ` +
-        `mode ${octal(mode!)} when the umask is ${octal(umask)}`,
+      `DirLock.acquireSync() creates a lock file with mode ${octal(expected!)} in a directory ` +
+        `with mode ${octal(mode!)} when the umask is ${octal(umask)}`,
       () => inTempDir((dir) => assertEquals(lockFileMode(dir, mode!, umask), expected)),
       { skip },
     );

@@ -18,7 +18,7 @@ const isLinux = process.platform === "linux";
 const skip = !isLinux && "only Linux reports the holders of a lock";
 const skipUtilities = !isLinux && "needs flock(1)";
 
-/** Calls `fn` with the id of a process that holds the lock. */
+/** Calls `fn` with the ID of a process that holds the lock. */
 async function whileHeld(
   dir: string,
   how: "exclusive" | "shared",
@@ -219,7 +219,7 @@ test(
       const command = [process.execPath, "run", "--quiet", "--no-check", "--config", config];
       command.push(...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]"));
       command.push(`--allow-read=${own}`, `--allow-write=${own}`, program);
-      // On a terminal, because Deno prompts nowhere else.
+      // On a terminal, because Deno prompts only there.
       const { stdout } = spawnSync("script", ["-qec", command.join(" "), "/dev/null"], {
         encoding: "utf8",
         env: { ...process.env, NO_COLOR: "1", SHELL: "/bin/sh" },

@@ -12,13 +12,16 @@ import { assertBlocks } from "../support/blocks.ts";
 import { inTempDir } from "../support/dir.ts";
 import { endWithTest, isDeno, test } from "../support/test.ts";
 
-/** A program that locks a file: while it reads its input, and once without waiting. */
+/**
+ * Two commands of a program that locks a file: one holds the lock, the other tries it without
+ * waiting.
+ */
 interface Locker {
   readonly name: string;
   readonly command: string;
-  /** Locks the file, says "held" and holds the lock until its input ends. */
+  /** Locks the file, prints "held" and holds the lock until its input ends. */
   hold(file: string, shared: boolean): string[];
-  /** Exits with 0 if the lock was free, with 1 if not. */
+  /** Exits with 0 if the lock was free, otherwise with 1. */
   try(file: string, shared: boolean): string[];
 }
 
@@ -28,7 +31,10 @@ try: fcntl.flock(f, ${flags})
 except BlockingIOError: sys.exit(1)
 if sys.argv[2] == "hold": print("held", flush=True); sys.stdin.read()`;
 
-/** Python itself: `python3` may be a script that takes a second to find it. */
+/**
+ * The Python executable itself, because `python3` may be a wrapper script that takes a second to
+ * find it.
+ */
 const interpreter = spawnSync("python3", ["-c", "import sys; print(sys.executable)"], {
   encoding: "utf8",
 }).stdout?.trim() || "python3";
@@ -72,7 +78,10 @@ if (fs2 !== undefined) {
   });
 }
 
-/** Builds the program in support/fs2, where Cargo and the crate are installed, not fetched. */
+/**
+ * Builds the program in support/fs2 if Cargo and the crate are already installed; downloads
+ * nothing.
+ */
 function buildFs2Locker(): string | undefined {
   const crates = "/usr/share/cargo/registry";
   if (!fs.existsSync(crates) || !fs.readdirSync(crates).some((name) => name.startsWith("fs2-"))) {
@@ -80,7 +89,8 @@ function buildFs2Locker(): string | undefined {
   }
   const source = [`source.crates-io.replace-with="debian"`, `source.debian.directory="${crates}"`];
   const project = fileURLToPath(
-    // From the built package to the sources: Cargo's files are not built.
+    // Resolves to the sources from the built package too, since the build does not copy Cargo's
+    // files.
     new URL(isDeno ? "../support/fs2" : "../../../../tests/support/fs2", import.meta.url),
   );
   const target = path.join(tmpdir(), "aperture-fs2-locker");

@@ -12,7 +12,10 @@ import { isBun, isDeno, test } from "../support/test.ts";
 
 const built = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Runs a program that writes and locks, with a copy of the library and this koffi; its output. */
+/**
+ * Runs a program that writes and locks, with a copy of the library and this koffi; returns its
+ * output.
+ */
 function withKoffi(dir: string, koffi: string | undefined, ...flags: string[]): string[] {
   const packed = path.join(dir, "package");
   const tests = path.join(built, "tests");
@@ -40,7 +43,7 @@ function withKoffi(dir: string, koffi: string | undefined, ...flags: string[]): 
     }
   `,
   );
-  // NODE_PATH can lead to a koffi, and Bun installs missing packages.
+  // NODE_PATH may lead to a copy of koffi, and Bun installs missing packages.
   const args = isBun ? ["--no-install", program] : [...flags, program];
   const env = { ...process.env, NODE_PATH: "" };
   const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: dir, env, encoding: "utf8" });
@@ -52,7 +55,7 @@ const broken = `throw Object.assign(new Error("koffi.node: invalid ELF header"),
   code: "ERR_DLOPEN_FAILED",
 });`;
 
-/** Whether the runtime itself is an npm package in a node_modules that has koffi. */
+/** Whether the runtime itself is an npm package in a node_modules directory that contains koffi. */
 function isBesideKoffi(): boolean {
   try {
     return createRequire(process.execPath).resolve("koffi") !== "";
@@ -61,7 +64,7 @@ function isBesideKoffi(): boolean {
   }
 }
 
-/** Whether the runtime has an FFI of its own: Bun, and Node 26 and newer. */
+/** Whether the runtime has a built-in FFI: Bun, and Node 26 and later. */
 const hasFfi = !isDeno && builtinFlock() !== undefined;
 
 test("DirLock.acquire() says to install koffi when it is missing", () =>

@@ -20,7 +20,7 @@ import { isDeno, isRoot, isWindows, test, testWithLinks } from "../support/test.
 import { assertBlocks } from "../support/blocks.ts";
 import { within } from "../support/within.ts";
 
-/** The four calls that take a lock. */
+/** The four calls that acquire a lock. */
 const FORMS = [
   { form: "acquire", acquire: DirLock.acquire.bind(DirLock) },
   {
@@ -88,7 +88,7 @@ for (const { form, acquire } of FORMS) {
       assertEquals(fs.readdirSync(dir).sort(), ["one", "two"]);
     }));
 
-  test(`DirLock.${form}() does not change a lock file with content`, () =>
+  test(`DirLock.${form}() does not change a lock file that has content`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, LOCK_FILE_NAME);
       fs.writeFileSync(file, "somebody's");
@@ -260,7 +260,7 @@ test("DirLock.acquire() serves the calls of a thread in order", () =>
     assertEquals(served, Array.from({ length: 50 }, (_, i) => i));
   }));
 
-test("DirLock.acquire() serves shared waiters together, in turn with exclusive ones", () =>
+test("DirLock.acquire() serves shared waiters together, alternating with exclusive ones", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const held: string[] = [];
@@ -313,7 +313,7 @@ testWithLinks(
     }),
 );
 
-test("DirLock.acquire() has no descriptor open when it waits for its own process", () =>
+test("DirLock.acquire() keeps no descriptor open while it waits for its own process", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const descriptors = openDescriptors();
@@ -350,7 +350,7 @@ async function withClock(
   }
 }
 
-test("DirLock.acquire() yields to other processes after a streak, and calls onWait then", () =>
+test("DirLock.acquire() yields to other processes after a streak, and then calls onWait", () =>
   inTempDir(async (dir) => {
     const lock = await DirLock.acquire(dir);
     const other = runtime.openLock(lock.path, "read-write");
@@ -360,7 +360,7 @@ test("DirLock.acquire() yields to other processes after a streak, and calls onWa
       goOn(25);
       lock.release();
       again.push(DirLock.acquire(dir, { onWait: () => void waits++ }));
-      // Another process gets it, although this one asked first.
+      // Another process gets the lock, although this one asked first.
       assert(other.tryLock(true));
     });
     const next = await assertBlocks(again[0]!, () => other.close());
@@ -562,7 +562,7 @@ test(
   { skip: !mayProtect() && "cannot protect a file from this user" },
 );
 
-/** Protects a file from being opened for writing, by root too. */
+/** Protects a file from being opened for writing, even by root. */
 function protect(file: string, on: boolean): void {
   if (!isRoot) fs.chmodSync(file, on ? 0o444 : 0o644);
   else if (spawnSync("chattr", [on ? "+i" : "-i", file]).status !== 0) throw new Error("chattr");
@@ -587,7 +587,7 @@ function mayProtect(): boolean {
 test("DirLock.acquire() has at most four calls waiting in the kernel", () =>
   inTempDir(async (dir) => {
     const dirs = Array.from({ length: 8 }, (_, i) => path.join(dir, String(i)));
-    // With descriptors that the queues do not know, as another process would.
+    // With descriptors unknown to the queues, as another process would.
     const held = dirs.map((dir) => {
       DirLock.acquireSync(dir).release();
       const file = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");

@@ -40,7 +40,7 @@ test("DirLock.verify() returns when the lock file has no identity", () =>
   ));
 
 test(
-  "DirLock.verify() throws a LockLostError when a file takes the directory's place",
+  "DirLock.verify() throws a LockLostError when a file replaces the directory",
   () =>
     inTempDir((root) => {
       const lock = DirLock.acquireSync(path.join(root, "dir"));

@@ -1,4 +1,4 @@
-/** What the errors of locks say, and which line their stacks show. */
+/** The messages of lock errors and the line that their stacks show. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -62,7 +62,7 @@ test("new DirLock() throws a TypeError that names DirLock.acquire()", () => {
   }
 });
 
-/** The message of the error that `fn` throws. */
+/** Returns the message of the error that `fn` throws. */
 async function messageOf(fn: () => unknown): Promise<string> {
   try {
     await fn();

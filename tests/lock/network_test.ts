@@ -1,4 +1,4 @@
-/** What a lock does on network file systems, as far as one machine can show it. */
+/** How locks behave on network file systems, as far as a single machine can show. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -8,7 +8,7 @@ import { onPlatform } from "../support/fake.ts";
 import { intercepted, systemError } from "../support/runtime.ts";
 import { isWindows, test } from "../support/test.ts";
 
-/** The calls of the runtime's refreshDir() while `fn` runs. */
+/** Returns the calls to the runtime's refreshDir() while `fn` runs. */
 async function refreshed(fn: () => unknown): Promise<[dir: string, fileId: string][]> {
   const calls: [string, string][] = [];
   await onPlatform(() => ({ refreshDir: (...call) => void calls.push(call) }), async () => {

@@ -1,4 +1,4 @@
-/** In which order the calls of one process get a lock, and how they give up. */
+/** The order in which one process's calls get a lock, and how they give up. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -14,7 +14,7 @@ import { isBun, isDeno, isWindows, test, testWithLinks } from "../support/test.t
 import { within } from "../support/within.ts";
 import "../support/worker.ts";
 
-/** So many that a queue which searches its waiters would take minutes. Wine takes 5 ms for each. */
+/** So many that a queue that searches its waiters would take minutes. Wine takes 5 ms for each. */
 const WAITERS = Number(process.env.APERTURE_WAITERS ?? 20_000);
 
 /** Lets everything in flight in this process continue. */
@@ -22,7 +22,7 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 10));
 }
 
-/** Takes a lock as another process would: with a descriptor that no queue knows. */
+/** Acquires a lock as another process would, with a descriptor unknown to the queues. */
 function lockOutside(dir: string): { release(): void } {
   DirLock.acquireSync(dir).release();
   const file = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");

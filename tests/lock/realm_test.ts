@@ -81,7 +81,7 @@ for (const buffers of [false, true]) {
   );
 }
 
-/** The error of a failed call in another realm. */
+/** Creates the error of a failed call in another realm. */
 function foreignError(code: string): Error {
   const error = foreign<Error>(`new Error(${JSON.stringify(`${code}: injected`)})`);
   assert(!(error instanceof Error));
@@ -126,7 +126,7 @@ test("DirLock.acquire() waits for a descriptor when an EMFILE is from another re
     assertEquals(failures, -1);
   }));
 
-/** An AbortSignal as in jsdom: not an instance of a class of this realm. */
+/** An AbortSignal like jsdom's, which is not an instance of any class in this realm. */
 class ForeignSignal {
   aborted = false;
   reason: unknown = undefined;

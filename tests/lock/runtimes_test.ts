@@ -1,7 +1,7 @@
 /**
- * Locks of Deno, Node, Bun and a native program exclude each other. The tests run on Deno; the
- * others take part if they and the compiled tests exist. The native program is for Windows:
- * scripts/wine/lock.c.
+ * Locks held by Deno, Node, Bun and a native program exclude each other. The tests run on Deno; the
+ * other programs take part if they and the compiled tests exist. The native program,
+ * scripts/wine/lock.c, is for Windows.
  */
 import { assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
@@ -46,10 +46,10 @@ const programs = native === undefined
 
 const WAYS = ["exclusive", "shared"];
 
-/** What each program found when another one held the lock, in each combination of ways. */
+/** What each program found while another one held the lock, for each combination of lock modes. */
 type Findings = Map<string, string[]>;
 
-/** Has each program hold the lock while all programs try it: started once for all tests. */
+/** Has each program hold the lock while all programs try to acquire it; runs once for all tests. */
 async function findings(): Promise<Findings> {
   const found: Findings = new Map();
   const there = programs.filter((program) => !missing(program));

@@ -11,7 +11,7 @@ import "../support/worker.ts";
 
 type Held = Map<string, { exclusive: boolean; shared: number }>;
 
-/** The registry that all versions write: its name and shape must never change. */
+/** The registry to which all versions write; its name and shape must never change. */
 function heldByThread(): Held {
   return (globalThis as unknown as Record<symbol, Held>)[Symbol.for("@aperture/atomic/held/1")]!;
 }
@@ -46,14 +46,14 @@ test("DirLock.acquireSync() records how its thread holds a lock until it is rele
     assertEquals(held(), []);
   }));
 
-test("DirLock.acquire() warns once when another version is in the program", () =>
+test("DirLock.acquire() warns once when the program contains another version", () =>
   inTempDir(async (dir) => {
     const child = new Child("besideOtherVersion", [dir]);
     await child.says("warnings: 1");
     assertEquals(await child.exit(), 0);
   }));
 
-test("atomicUpdateSync() throws a TypeError when it is passed a lock of another version", () =>
+test("atomicUpdateSync() throws a TypeError when it is passed another version's lock", () =>
   inTempDir((dir) => {
     const held = DirLock.acquireSync(dir);
     const lock = { dir, path: held.path, shared: false, release() {} } as unknown as DirLock;

@@ -11,8 +11,8 @@ import { isDeno, test } from "../support/test.ts";
 const library = new URL(isDeno ? "../../mod.ts" : "../../mod.js", import.meta.url).href;
 
 /**
- * Runs a program that has acquired `lock` of the directory `dir`; returns its output and exit code.
- * `later` calls a function by a timer that does not keep the process alive.
+ * Runs a program that holds `lock` on the directory `dir`; returns its output and exit code.
+ * `later` calls a function with a timer that does not keep the process alive.
  */
 async function run(dir: string, code: string): Promise<[output: string, exitCode: number]> {
   const program = path.join(dir, "program.mjs");
@@ -75,7 +75,7 @@ const WAITS: [where: string, code: string, output: string][] = [
 ];
 
 for (const [where, code, output] of WAITS) {
-  test(`DirLock.acquire() ${where} keeps the process alive when its own thread has the lock`, () =>
+  test(`DirLock.acquire() ${where} keeps the process alive when its own thread holds the lock`, () =>
     inTempDir(async (dir) => assertEquals(await run(dir, code), [output, 0])));
 }
 
@@ -98,7 +98,7 @@ test("DirLock.acquire() keeps a worker alive when its own thread holds the lock"
     assertEquals(output, "acquired");
   }));
 
-test("DirLock.acquire() does not keep the process alive when no call waits any longer", () =>
+test("DirLock.acquire() does not keep the process alive once no call is waiting", () =>
   inTempDir(async (dir) => {
     const outcome = await run(
       dir,
@@ -117,7 +117,7 @@ test("DirLock.acquire() gets a free lock repeatedly when the program's timers ar
       globalThis.setTimeout = globalThis.setInterval = () => 0;
       let held = lock;
       for (let i = 0; i < 20; i++) {
-        // So long that the next call yields to other processes.
+        // Long enough that the next call yields to other processes.
         for (const end = performance.now() + 25; performance.now() < end;);
         held.release();
         held = await DirLock.acquire(dir);

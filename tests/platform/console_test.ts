@@ -1,4 +1,4 @@
-/** Ctrl-C in a console of Windows, which scripts/wine/console.c types. */
+/** Ctrl-C in a Windows console, sent by scripts/wine/console.c. */
 import { assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import process from "node:process";
@@ -12,14 +12,14 @@ const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
 const cli = fileURLToPath(new URL(`../../cli.${extension}`, import.meta.url));
 const more: string[] = JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]");
 
-/** What the command runs: it answers Ctrl-C in its own time. */
+/** The program that the command runs; it handles Ctrl-C after a delay. */
 const PROGRAM = `import process from "node:process";
   process.on("SIGINT", () => setTimeout(() => { console.log("ended"); process.exit(5); }, 200));
   setInterval(() => {}, 1000);
   console.log("ready");`;
 
 test(
-  "aperture-atomic lock lets its command end in its own way after Ctrl-C in a console",
+  "`lock` lets its command handle Ctrl-C in a console",
   () =>
     inTempDir(async (dir) => {
       const self = isDeno

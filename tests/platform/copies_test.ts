@@ -1,4 +1,4 @@
-/** Two copies of the module in one program: an application's and that of a package it uses. */
+/** Two copies of the module in one program: the application's and that of a package it uses. */
 import {
   assert,
   assertEquals,
@@ -30,7 +30,7 @@ function withCopies(
 }
 
 test(
-  "atomicWrite() of two copies takes effect in call order",
+  "atomicWrite() calls of two copies take effect in call order",
   () =>
     withCopies(async (dir, copies) => {
       for (let round = 0; round < 20; round++) {
@@ -97,7 +97,7 @@ test(
 );
 
 test(
-  "atomicUpdate() of two copies loses no update and keeps call order",
+  "atomicUpdate() calls of two copies lose no update and keep call order",
   () =>
     withCopies(async (dir, copies) => {
       const file = path.join(dir, "file");
@@ -130,7 +130,7 @@ test(
 );
 
 test(
-  "DirLock.acquire() of two copies serves callers in call order",
+  "DirLock.acquire() calls of two copies are served in call order",
   () =>
     withCopies(async (dir, copies) => {
       const held = await copies[1].DirLock.acquire(dir);

@@ -1,4 +1,4 @@
-/** flock(2) through FFI, and a missing F_FULLFSYNC of macOS, checked on every OS. */
+/** flock(2) through FFI, and a missing F_FULLFSYNC on macOS; checked on every OS. */
 import { assertEquals, assertThrows } from "@std/assert";
 import { constants } from "node:os";
 import process from "node:process";
@@ -8,7 +8,7 @@ import { test } from "../support/test.ts";
 
 const hasFfi = builtinFlock() !== undefined;
 
-test("isNoFullSync() is true only on macOS, and only for the codes of a missing F_FULLFSYNC", () => {
+test("isNoFullSync() is true only on macOS, and only for codes that mean a missing F_FULLFSYNC", () => {
   for (const code of ["ENOTSUP", "ENOTTY", "EINVAL"]) {
     assertEquals(isNoFullSync(code, "darwin"), true);
     assertEquals(isNoFullSync(code, "linux"), false);

@@ -1,6 +1,6 @@
 /**
- * The library under Node's permission model, which forbids fsync, fchmod, fchown and addons. Node 20
- * to 24 allow the fsync of a FileHandle.
+ * The library under Node's permission model, which forbids fsync, fchmod, fchown and addons. Node
+ * 20 to 24 allow fsync on a FileHandle.
  */
 import { assert, assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
@@ -18,7 +18,7 @@ const skipAddons = skip ||
   (!process.allowedNodeEnvironmentFlags.has("--allow-addons") && "there is no --allow-addons");
 const library = fileURLToPath(new URL("../../mod.js", import.meta.url));
 
-/** Runs a program that may read everything and write in `dir`; returns what it prints. */
+/** Runs a program that may read everything and write in `dir`; returns its output. */
 function output(dir: string, flags: string[], program: string): string {
   const file = path.join(dir, "program.mjs");
   const specifier = JSON.stringify(library);

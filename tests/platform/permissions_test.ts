@@ -1,4 +1,6 @@
-/** The library under Deno's permissions: access to one directory is enough, and nothing prompts. */
+/**
+ * The library under Deno's permissions: access to one directory is sufficient, and nothing prompts.
+ */
 import { assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -9,7 +11,7 @@ import { isDeno, test } from "../support/test.ts";
 
 const skip = !isDeno && "only Deno has permissions";
 
-/** Runs a program with these permissions, in `dir`; returns what it prints. */
+/** Runs a program in `dir` with these permissions; returns its output. */
 async function output(dir: string, permissions: string[], program: string): Promise<string> {
   const mod = new URL("../../mod.ts", import.meta.url).href;
   const file = path.join(dir, "program.ts");
@@ -48,7 +50,7 @@ const everything = (dir: string) => `
 `;
 
 test(
-  "every call works with read and write permission for only the directory",
+  "every call works with read and write permission only for the directory",
   () =>
     inTempDir(async (dir) => {
       const own = path.join(dir, "own");
@@ -81,13 +83,13 @@ const CALLS = [
   'sweepTempFiles("DIR")',
 ];
 
-/** How a call ended, and what it left in its directory. */
+/** How a call ended and what it left in its directory. */
 interface Outcome {
   readonly printed: string;
   readonly left: string[];
 }
 
-/** Makes each call in a directory of its own, all in one process with these permissions. */
+/** Makes each call in its own directory, all in one process with these permissions. */
 function outcomes(permissions: string[]): Promise<Outcome[]> {
   return inTempDir(async (dir) => {
     const program = CALLS.map((call, i) => {

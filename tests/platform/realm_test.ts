@@ -1,6 +1,6 @@
 /**
- * The library in a node:vm context, as test runners load it, where errors, signals and bytes are of
- * another realm than those of Node's modules; and the library when it receives such values.
+ * The library in a node:vm context, as test runners load it, where errors, signals and bytes belong
+ * to a different realm than those of Node's modules; and the library when it receives such values.
  */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
@@ -17,7 +17,7 @@ const skip = !built
   ? "runs on the built package"
   : (isDeno || isBun) && "contexts as Node has them";
 
-/** The code of the error of a call. */
+/** Returns the code of a call's error. */
 async function codeOf(call: () => unknown): Promise<string> {
   try {
     await call();
@@ -36,7 +36,7 @@ test(
       for (const durability of ["none", "consistent", "durable"] as const) {
         for (const mode of [undefined, 0o600]) {
           const options = { durability, ...mode && { mode } };
-          // New, then replaced.
+          // First created, then replaced.
           for (const data of ["one", "two"]) {
             await lib.atomicWrite(file, data, options);
             assertEquals(text(file), data);
@@ -142,7 +142,7 @@ test(
 );
 
 test(
-  "every export works in a context with no globals but timers, AbortController and process",
+  "every export works in a context whose only globals are timers, AbortController and process",
   () =>
     inTempDir(async (dir) => {
       const { lib, json } = inBareContext();
@@ -282,7 +282,7 @@ test("atomicWrite() rethrows an error from another realm unchanged", () =>
     assertEquals(list(dir), []);
   }));
 
-/** A signal as jsdom has it: an AbortSignal by what it can do, not by its class. */
+/** A signal like jsdom's, which behaves like an AbortSignal but does not have its class. */
 class OtherSignal extends EventTarget {
   aborted = false;
   reason: unknown;

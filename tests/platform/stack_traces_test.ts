@@ -42,7 +42,7 @@ test("errors keep their code and context when Error.prepareStackTrace returns ca
     })
   ));
 
-test("stackFiles() finds this file, and restores what the program has set", async () => {
+test("stackFiles() finds this file, and restores the program's settings", async () => {
   const limit = traces.stackTraceLimit;
   await withStackTraces(callSites, () => {
     const files = stackFiles();
@@ -64,7 +64,7 @@ test("stackFiles() is empty when Error.prepareStackTrace cannot be set", () => {
   } finally {
     const plain = { configurable: true, writable: true, value: undefined };
     Object.defineProperty(Error, "prepareStackTrace", plain);
-    // Bun notices an assignment only, and runs all test files in one process.
+    // Bun detects only assignments, and runs all test files in one process.
     traces.prepareStackTrace = before;
   }
 });

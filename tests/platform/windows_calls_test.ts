@@ -1,4 +1,7 @@
-/** The FFI calls on Windows and their errors, with calls that behave as Windows does, on every OS. */
+/**
+ * The FFI calls on Windows and their errors, tested on every OS with fakes that behave like
+ * Windows.
+ */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Koffi } from "../../runtime/native/koffi.ts";
 import { type WindowsCalls, windowsCalls } from "../../runtime/native/calls_windows.ts";
@@ -9,7 +12,7 @@ import { retryLookup } from "../../runtime/shared/windows_refusal.ts";
 import { systemError } from "../support/runtime.ts";
 import { test } from "../support/test.ts";
 
-/** Calls of a Windows on which everything succeeds, except for `changes`. */
+/** Fake Windows calls that all succeed, except for `changes`. */
 function windows(changes: Partial<WindowsCalls> = {}): WindowsCalls {
   return {
     open: () => 4,

@@ -11,7 +11,10 @@ import { noIdentity, onPlatform } from "../support/fake.ts";
 import { systemError } from "../support/runtime.ts";
 import { test, testWithLinks } from "../support/test.ts";
 
-/** Calls `fn` on a Windows where a scanner has lock files open without sharing, for some opens. */
+/**
+ * Calls `fn` on a simulated Windows where, for the first `opens` attempts to open a lock file, a
+ * scanner has it open without sharing.
+ */
 async function whileScanned(opens: number, fn: () => unknown): Promise<void> {
   const real = runtime;
   const openLock: Runtime["openLock"] = (file, access) => {

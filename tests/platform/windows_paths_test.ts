@@ -1,4 +1,4 @@
-/** Path rules of Windows and of file systems that fold names, checked on every OS. */
+/** The path rules of Windows and of file systems that fold names, checked on every OS. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as path from "node:path";
 import { absolutePath, pathKey, resolveFrom } from "../../internal/base/paths.ts";
@@ -50,7 +50,7 @@ test("absolutePath() accepts and rejects the same URLs as fileURLToPath()", () =
   }
 });
 
-test("pathKey() is the same for all spellings of a path, and for case and accents where those fold", () => {
+test("pathKey() is the same for all spellings of a path, including case and accents where those are folded", () => {
   const real = runtime;
   const keys = (foldsNames: boolean, ...paths: string[]) => {
     useRuntime({ ...real, foldsNames });

@@ -1,4 +1,4 @@
-/** Renames and removals that Windows refuses for a while, with injected refusals on every OS. */
+/** Renames and removals that Windows refuses for a while, simulated on every OS. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -10,7 +10,10 @@ import { onPlatform } from "../support/fake.ts";
 import { systemError } from "../support/runtime.ts";
 import { test } from "../support/test.ts";
 
-/** Calls `fn` on a Windows that refuses renames while `isOpen`; returns the number of tries. */
+/**
+ * Calls `fn` on a simulated Windows that refuses renames while `isOpen` is true; returns the number
+ * of tries.
+ */
 async function whileOpen(
   isOpen: (tries: number) => boolean,
   fn: () => unknown,
@@ -98,7 +101,7 @@ test("atomicWrite() does not retry its rename on Windows if the target is read-o
     assertEquals([tries, text(file), list(dir)], [1, "old", ["file"]]);
   }));
 
-/** A Windows that fails every rename, and refuses the first removals. */
+/** A simulated Windows on which every rename fails and the first removals are refused. */
 function removeRefused(real: Runtime, refusals: number): Partial<Runtime> {
   const rename = () => {
     throw systemError("EIO");

@@ -71,7 +71,7 @@ test(
 );
 
 test(
-  "DirLock.acquire() waits for a reader that shares nothing of the lock file",
+  "DirLock.acquire() waits for a reader that opened the lock file without sharing",
   () =>
     inTempDir(async (dir) => {
       DirLock.acquireSync(dir).release();

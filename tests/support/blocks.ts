@@ -1,6 +1,6 @@
 /**
  * Checks that a promise stays pending until `release` is called, then waits for it and returns its
- * value. A slow machine cannot make it fail, only a promise that settles too early.
+ * value. Only a promise that settles too early makes it fail, never a slow machine.
  */
 export async function assertBlocks<T>(promise: Promise<T>, release: () => void): Promise<T> {
   let settled = false;

@@ -9,15 +9,17 @@ import { endWithTest, isDeno } from "./test.ts";
 export interface ChildOptions {
   /** Shell commands that run first, in the same process. */
   shell?: string;
-  /** More arguments for the runtime. */
+  /** Additional arguments for the runtime. */
   runtimeArgs?: string[];
-  /** Variables added to the environment. */
+  /** Additional environment variables. */
   env?: Record<string, string>;
   /** The command that runs a worker on another runtime. */
   worker?: string[];
 }
 
-/** A process that runs one of the jobs of worker.ts: on this runtime, unless `worker` names another. */
+/**
+ * A process that runs one of the jobs in worker.ts, on this runtime unless `worker` names another.
+ */
 export class Child {
   readonly process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
@@ -39,7 +41,7 @@ export class Child {
       env: { ...process.env, ...options.env },
     });
     endWithTest(this.process);
-    // Writing to a process that has ended must not fail the test: exit() reports how it ended.
+    // Writing to a process that has ended must not fail the test; exit() reports how it ended.
     this.process.stdin!.on("error", () => {});
     this.#exit = once(this.process, "close");
     this.#exit.catch(() => {}); // Reported by exit().
@@ -59,26 +61,29 @@ export class Child {
     if (line !== expected) throw new Error(`Expected "${expected}": the child said "${line}"`);
   }
 
-  /** Sends the job a line, which lets it continue where it waits for one. */
+  /** Sends the job a line, which lets it continue if it is waiting for one. */
   tell(line = ""): void {
     this.process.stdin!.write(`${line}\n`);
   }
 
-  /** Closes the job's input and waits for its end: the exit code, or the name of the signal. */
+  /**
+   * Closes the job's input and waits for it to end; returns the exit code or the name of the
+   * signal.
+   */
   async exit(): Promise<number | string> {
     this.process.stdin!.end();
     const [code, signal] = await this.#exit;
     return (code ?? signal) as number | string;
   }
 
-  /** Kills the process and waits for its end. */
+  /** Kills the process and waits for it to end. */
   async kill(): Promise<void> {
     this.process.kill("SIGKILL");
     await this.exit();
   }
 }
 
-/** Waits until the condition holds, which the process brings about; throws if that ends first. */
+/** Waits until the process has brought about a condition; throws if the process ends first. */
 export async function until(condition: () => boolean, child: ChildProcess): Promise<void> {
   while (!condition()) {
     if ((child.exitCode ?? child.signalCode) !== null && !condition()) {
@@ -88,7 +93,7 @@ export async function until(condition: () => boolean, child: ChildProcess): Prom
   }
 }
 
-/** The command that runs a worker of this runtime, from the same sources. */
+/** The command that runs a worker on this runtime, from the same sources. */
 function ownWorker(runtimeArgs: string[]): string[] {
   const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
   const worker = fileURLToPath(new URL(`./worker.${extension}`, import.meta.url));

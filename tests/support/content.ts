@@ -1,6 +1,6 @@
 /**
- * Content that reveals whether it is whole: a header with its length and a number, then bytes that
- * follow from both.
+ * Content that reveals whether it is complete: a header with its length and a number, followed by
+ * bytes derived from both.
  */
 export function content(number: number, length: number): Uint8Array {
   const bytes = new Uint8Array(8 + length);
@@ -14,7 +14,7 @@ export function content(number: number, length: number): Uint8Array {
   return bytes;
 }
 
-/** The number of whole content; throws if the content is torn. */
+/** Returns the number in complete content; throws if the content is torn. */
 export function numberOf(bytes: Uint8Array): number {
   if (bytes.byteLength < 8) throw new Error(`Torn: ${bytes.byteLength} bytes`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

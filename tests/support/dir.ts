@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import * as path from "node:path";
 import process from "node:process";
 
-/** Calls `fn` with a new directory below `parent`, which is removed afterwards. */
+/** Calls `fn` with a new directory under `parent`, which is removed afterwards. */
 export async function inTempDir<T>(
   fn: (dir: string) => T | Promise<T>,
   parent: string = tmpdir(),
@@ -17,7 +17,7 @@ export async function inTempDir<T>(
   }
 }
 
-/** Removes a directory; on Windows with retries, since Deno and Bun ignore `maxRetries`. */
+/** Removes a directory; retries on Windows, since Deno and Bun ignore `maxRetries`. */
 async function removeDir(dir: string): Promise<void> {
   for (let tries = 1;; tries++) {
     try {
@@ -40,8 +40,9 @@ export function text(file: string): string {
 }
 
 /**
- * How many descriptors this process has open below a directory, by default the one for temporary
- * files. 0 except on Linux. The runtime opens other descriptors at any time.
+ * Returns how many descriptors this process has open inside a directory, by default the system's
+ * directory for temporary files; always 0 except on Linux. Other descriptors are not counted,
+ * because the runtime may open them at any time.
  */
 export function openDescriptors(dir: string = fs.realpathSync(tmpdir())): number {
   if (process.platform !== "linux") return 0;

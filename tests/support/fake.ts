@@ -2,7 +2,7 @@ import { runtime, useRuntime } from "../../runtime/mod.ts";
 import type { FileInfo, LockFile, Runtime } from "../../runtime/types.ts";
 import { LOCK_FILE_NAME } from "../../mod.ts";
 
-/** Calls `fn` with a runtime that differs from this one in some parts. */
+/** Calls `fn` with a runtime that differs from the current one in some parts. */
 export async function onPlatform<T>(
   differences: (real: Runtime) => Partial<Runtime>,
   fn: () => T | Promise<T>,
@@ -17,8 +17,8 @@ export async function onPlatform<T>(
 }
 
 /**
- * Locks with the rules of `LockFileEx`: a handle with an exclusive lock cannot get a second one, and
- * waiting for it never ends.
+ * Locks that follow the rules of `LockFileEx`: a handle with an exclusive lock cannot get a second
+ * lock, and waiting for one never ends.
  */
 export function windowsLocks(real: Runtime): Partial<Runtime> {
   const openLock = (path: string, access: "read-write" | "read"): LockFile => {

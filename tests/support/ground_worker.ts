@@ -9,12 +9,12 @@ import { content, numberOf } from "./content.ts";
 
 const { atomicUpdate, AtomicFile, atomicWrite, atomicWriteSync, DirLock, withDirLock } = library;
 
-/** Jobs of the proof for other processes; `Child` starts them. */
+/** Jobs that the proof runs in other processes; `Child` starts them. */
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   /**
-   * Writes versions of several files in every way until killed. It notes what it begins and what it
-   * completes in `journal`, on another file system that keeps every note. `root` must contain the
-   * directories `{durability}-{name}` and `shared-{durability}`.
+   * Writes versions of several files in every way until killed. It records each write that it
+   * begins or completes in `journal`, which is on another file system that loses nothing. `root`
+   * must contain the directories `{durability}-{name}` and `shared-{durability}`.
    */
   async writeUntilCut(root, journal, durability, name, variant) {
     if (variant !== undefined) breakOnPurpose(variant);
@@ -59,7 +59,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       versions(own("sync"), (target, n) => {
         atomicWriteSync(target, content(n, someSize() >> 4), options);
       }),
-      // Every second version is empty.
+      // Every other version is empty.
       versions(own("zero"), (target, n) => {
         return atomicWrite(target, n % 2 === 0 ? "" : content(n, someSize()), options);
       }),
@@ -128,9 +128,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Acquires and releases the lock for `time` ms; if `shared` is not 0, only every `shared`th time
-   * exclusively. Reports any other holder that it must exclude. `how` can name a broken lock: the
-   * existence of a file.
+   * Acquires and releases the lock for `time` ms; if `shared` is not 0, only every `shared`th lock
+   * is exclusive. Reports any other holder that the lock should have excluded. `how` can select a
+   * broken lock that relies on the existence of a file.
    */
   async contend(dir, time, shared, name, how) {
     const locked = { flock: lockByKernel, existence: lockByExistence }[how!]!;
@@ -152,7 +152,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`turns ${turns} ${Math.round(longest)}`);
   },
 
-  /** Increments a counter `times` times with atomicUpdate; prints how many calls failed, and how. */
+  /** Increments a counter `times` times with atomicUpdate; prints how many calls failed and why. */
   async update(file, times) {
     const failed: string[] = [];
     for (let i = 0; i < Number(times); i++) {
@@ -181,8 +181,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Reads until the next line. Prints how many reads there were, all of them whole, and how many
-   * failed because the file was replaced after it was opened.
+   * Reads until the next line, checking that the content is never torn. Prints the number of reads
+   * and how many failed because the file was replaced after it was opened.
    */
   async read(file) {
     let [reads, stale, last, stop] = [0, 0, 0, false];
@@ -284,10 +284,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Uses every feature of the library until the next line: in `root`, on a disk that may be full,
-   * with descriptors that run out, a clock that is set back, and locks in `locks`. On the line
-   * "usage" it pauses and prints the number of descriptors, threads, KiB of objects and MiB of
-   * memory. Failures are lines that start with "bad".
+   * Uses every feature of the library in `root` until the next line, with locks in `locks`, while
+   * the disk may be full, descriptors run out and the clock is set back. On the line "usage", it
+   * pauses and prints the number of descriptors, threads, KiB of objects and MiB of memory. It
+   * reports failures in lines that start with "bad".
    */
   async soak(root, journal, locks, name) {
     const note = noteIn(journal!);
@@ -315,7 +315,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         }
       })());
     };
-    /** Reads like any reader; undefined if no descriptor is free. */
+    /** Reads as any other reader would; returns undefined if no descriptor is free. */
     const look = (file: string): number | undefined => {
       try {
         return numberOf(fs.readFileSync(file));
@@ -378,7 +378,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         50,
       );
     }
-    // A killed process of this name may have left one.
+    // A killed process with this name may have left one.
     fs.rmSync(path.join(root!, `${name}-new`), { force: true });
     repeat(
       async () => {
@@ -477,7 +477,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       if (await line() !== "usage") break;
       resting = true;
       while (active > 0) await new Promise((go) => setTimeout(go, 10));
-      // Idle threads of a pool end after a while.
+      // Idle threads in a pool exit after a while.
       await new Promise((go) => setTimeout(go, 12_000));
       (globalThis as { gc?: () => void }).gc?.();
       giveBack();
@@ -493,7 +493,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 };
 
-/** Returns free memory to the system, which glibc keeps: 70 of Deno's 195 MiB. */
+/** Returns free memory that glibc holds to the system: 70 of Deno's 195 MiB. */
 function giveBack(): void {
   if (!("Deno" in globalThis)) {
     loadKoffi().load("libc.so.6").func("int malloc_trim(size_t)")(0);
@@ -509,11 +509,11 @@ function giveBack(): void {
 const ESTALE = 116;
 
 /**
- * Whether a mark's process is alive and removes it. The kernel frees a killed process's locks a moment
- * before it reports the process as dead; the mark of such a process stays.
+ * Whether a mark belongs to a live process, which eventually removes it. The kernel frees a killed
+ * process's locks a moment before it reports the process as dead; the mark of such a process stays.
  */
 async function isLeftByTheLiving(mark: string): Promise<boolean> {
-  // Two that see each other both wait.
+  // If two processes see each other's marks, both wait.
   for (let tries = 0; tries < 1_000 && fs.existsSync(mark); tries++) {
     if (!isAlive(Number(path.basename(mark).split("-")[1]))) return false;
     await new Promise((go) => setTimeout(go, 1));
@@ -535,7 +535,7 @@ async function lockByKernel(dir: string, shared: boolean): Promise<() => void> {
   return () => lock.release();
 }
 
-/** Locks as many programs do: if there is no lock file, create one. */
+/** Locks as many programs do, by creating a lock file if none exists. */
 async function lockByExistence(dir: string): Promise<() => void> {
   const file = path.join(dir, "lock");
   while (fs.existsSync(file)) await new Promise((go) => setTimeout(go, 1));
@@ -551,13 +551,13 @@ function codeOf(error: unknown): string {
   return (error as { code?: string }).code ?? (error as Error).name;
 }
 
-/** Opens a journal to which other processes append too. */
+/** Opens a journal to which other processes also append. */
 function noteIn(journal: string): (what: "begun" | "done", file: string, n: number) => void {
   const descriptor = fs.openSync(journal, "a");
   return (what, file, n) => void fs.writeSync(descriptor, `${what} ${file} ${n}\n`);
 }
 
-/** A size up to 4 MB, usually small. */
+/** Returns a random size up to 4 MB, usually small. */
 function someSize(): number {
   return Math.floor(Math.random() ** 6 * 4_000_000);
 }
@@ -570,7 +570,7 @@ async function* inPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** Breaks a promise by replacing calls of Deno, to show that the proof notices. */
+/** Breaks a promise by replacing some of Deno's functions, to show that the proof detects it. */
 function breakOnPurpose(variant: string): void {
   const { sync, syncSync } = Deno.FsFile.prototype;
   const { link, linkSync, rename, renameSync } = Deno;

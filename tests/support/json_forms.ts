@@ -7,7 +7,7 @@ import {
   writeJsonSync,
 } from "../../json.ts";
 
-/** Turns an exception that a synchronous form throws into a rejection. */
+/** Turns an exception thrown by a synchronous form into a rejection. */
 function later<A extends unknown[], R>(fn: (...args: A) => R): (...args: A) => Promise<R> {
   return (...args) => new Promise((resolve) => resolve(fn(...args)));
 }
@@ -36,7 +36,7 @@ export const forms: {
   updateName: `updateJson${form.suffix}()`,
 }));
 
-/** Texts that are not JSON, and the place and reason that an error names. */
+/** Texts that are not valid JSON, with the position and reason that the error must report. */
 export const CORRUPT: [text: string, line: number, column: number, reason: string][] = [
   ["", 1, 1, "the file is empty"],
   [" \n\t", 2, 2, "the file is empty"],

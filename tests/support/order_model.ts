@@ -1,6 +1,6 @@
 /**
- * Random programs of calls on one path, and a sequential model. It checks whether each call's result
- * could come from running the calls one after another in some allowed order.
+ * Random programs that make calls on one path, and a sequential model of them. The model checks
+ * whether running the calls one at a time in some allowed order could produce each call's result.
  */
 import { Buffer } from "node:buffer";
 import * as fs from "node:fs";
@@ -21,7 +21,7 @@ import { isWindows, isWine } from "./test.ts";
 export interface Calls {
   write(path: string, data: AtomicData, options: AtomicWriteOptions): Promise<void>;
   writeSync(path: string, data: AtomicDataSync, options: AtomicWriteSyncOptions): void;
-  /** Opens an AtomicFile, writes to it, and commits once `told` is resolved. */
+  /** Opens an AtomicFile, writes to it, and commits it once `told` resolves. */
   draft(
     path: string,
     data: string,
@@ -49,22 +49,22 @@ export type Step =
     readonly options: AtomicWriteOptions;
     readonly failure: Failure;
   }
-  /** Waits for `turns` of the event loop. */
+  /** Waits for `turns` turns of the event loop. */
   | { readonly do: "pass"; readonly turns: number }
-  /** Waits for all calls, and may put something else at the path. */
+  /** Waits for all calls, then may put something else at the path. */
   | { readonly do: "wait"; readonly put: Put };
 
 type CallStep = Extract<Step, { readonly id: number }>;
 
 type Put = "nothing" | "file" | "link" | "dangling" | undefined;
 
-/** A program: what is at the path at first, and the steps. */
+/** A program: what the path contains initially, and the steps. */
 export interface Program {
   readonly start: Put;
   readonly steps: readonly Step[];
 }
 
-/** Pseudo-random numbers from 0 to 1 (mulberry32). */
+/** Returns a generator of pseudo-random numbers from 0 to 1 (mulberry32). */
 export function random(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -76,7 +76,7 @@ export function random(seed: number): () => number {
   };
 }
 
-/** The program for a seed. */
+/** Returns the program for a seed. */
 export function programOf(seed: number, links: boolean): Program {
   const next = random(seed);
   const one = <T>(...choices: T[]): T => choices[Math.floor(next() * choices.length)]!;
@@ -84,7 +84,7 @@ export function programOf(seed: number, links: boolean): Program {
   const length = 3 + Math.floor(next() * 10);
   // Some programs repeat one kind of call, others mix them.
   const alike = next() < 0.4;
-  // An update keeps to the file that it has read, whatever happens to the link.
+  // An update keeps using the file that it has read, no matter what happens to the link.
   const replaces = next() < 0.5;
   const steps: Step[] = [];
   let flexible = 0;
@@ -100,7 +100,7 @@ export function programOf(seed: number, links: boolean): Program {
       continue;
     }
     let kind: Kind = one("write", "write", "write", "write", "sync", "stream", "draft", "update");
-    // To bound the search for an order, few calls between two waits can move.
+    // To bound the search for an order, only a few calls between two waits can be reordered.
     if (kind !== "write" && kind !== "sync" && ++flexible > 3) kind = "write";
     // Under Wine, a synchronous call cannot replace a file that an update in the same thread is reading.
     if (kind === "update" && (replaces || isWine)) kind = "write";
@@ -127,17 +127,22 @@ export function programOf(seed: number, links: boolean): Program {
 interface Done {
   readonly step: CallStep;
   readonly called: number;
-  /** When its content was complete: a stream ended, a draft was committed, a function returned. */
+  /**
+   * When its content was complete: when its stream ended, its draft was committed, or its function
+   * returned.
+   */
   complete?: number;
   settled: number;
   outcome: "ok" | "EEXIST" | "injected" | "pending" | string;
-  /** For an update: the number that it read, 0 for a file that was put there, null for no file. */
+  /**
+   * For an update, the number that it read: 0 for a file that a step put there, null for no file.
+   */
   read?: number | null;
 }
 
-/** What is at the path, and where it leads if it is a link. */
+/** What is at the path, and at the target if the path is a link. */
 interface World {
-  /** Undefined if nothing is there, "link" for a link to the target. */
+  /** Undefined if nothing is there; "link" for a link to the target. */
   readonly entry: Content | "link" | undefined;
   readonly target: Content | undefined;
 }
@@ -184,7 +189,7 @@ export async function runProgram(dir: string, program: Program, calls: Calls): P
     await Promise.all(running);
     const expected = ["file", "target", "sub", ".aperture.lock"];
     const left = () => fs.readdirSync(dir).filter((name) => !expected.includes(name));
-    // A call that was taken over may end before the work that it had begun.
+    // A call that was taken over may settle before the work that it had begun is finished.
     const patience = performance.now() + 2_000;
     while (left().length + openDescriptors(dir) > 0 && performance.now() < patience) {
       await new Promise((resolve) => setTimeout(resolve, 1));
@@ -301,7 +306,7 @@ function contentOf(file: string, info: fs.Stats | undefined): Content | undefine
   return info && { id: idOf(fs.readFileSync(file)), mode: info.mode & 0o777 };
 }
 
-/** The number at the start of a call's content. */
+/** Returns the number at the start of a call's content. */
 function idOf(bytes: Uint8Array): number {
   const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(8, bytes.byteLength));
   return parseInt(start.toString("latin1"), 10);
@@ -313,13 +318,13 @@ function outcomeOf(error: unknown): string {
   return code ?? String(error);
 }
 
-/** One moment of a call: an update has one for reading and one for writing. */
+/** The moment at which a call takes effect; an update has one for reading and one for writing. */
 interface Moment {
   readonly call: Done;
   readonly reads: boolean;
 }
 
-/** Throws unless the model gives the same results for some order of the calls. */
+/** Throws unless the model produces the same results for some order of the calls. */
 function check(done: readonly Done[], before: World, after: World, plainMode: number): void {
   for (const { outcome, step } of done) {
     if (!["ok", "EEXIST", INJECTED].includes(outcome)) {
@@ -372,19 +377,19 @@ function check(done: readonly Done[], before: World, after: World, plainMode: nu
 
 /** Whether a remaining moment can come next. */
 function isDue({ call, reads }: Moment, rows: Moment[][], at: number[]): boolean {
-  // A refused call may have been refused from its beginning.
+  // A refused call may have been refused as soon as it was made.
   const earliest = !reads && call.outcome === "ok" ? call.complete ?? call.called : call.called;
   return rows.every((row, i) =>
     row.slice(at[i]).every(({ call: other }) => {
       if (other === call) return true;
       if (other.settled < earliest) return false;
-      // An update reads after the calls before it have completed.
+      // An update reads only after all earlier calls have completed.
       return !(reads && i === 0 && other.called < call.called);
     })
   );
 }
 
-/** The world after a moment; undefined if the moment was impossible. */
+/** Returns the world after a moment; undefined if the moment is impossible. */
 function effect(
   { call, reads }: Moment,
   world: World,
@@ -402,7 +407,7 @@ function effect(
   if (outcome === INJECTED) return createNew && entry !== undefined ? undefined : world;
   if (outcome === "EEXIST") return createNew && entry !== undefined ? world : undefined;
   if (createNew && entry !== undefined) return undefined;
-  // Only a call that was merged with an equal one after it may hide its failure.
+  // Only a call that was coalesced with a later equal one may hide its failure.
   if (step.failure !== undefined && !isHidden(call, inMemory)) return undefined;
   const follows = entry === "link" && symlinks !== "replace";
   const found = follows ? target : entry === "link" ? undefined : entry;
@@ -416,7 +421,7 @@ function isHidden(call: Done, inMemory: readonly Done[]): boolean {
   for (const { step: other, outcome } of inMemory.slice(inMemory.indexOf(call) + 1)) {
     const { spelling, options, do: kind } = other;
     if (kind !== "write") return false;
-    // On Windows, all spellings are one path.
+    // On Windows, all spellings refer to the same path.
     if (!isWindows && spelling !== step.spelling) return false;
     if (JSON.stringify(options) !== JSON.stringify(step.options)) return false;
     if (outcome === "ok" && other.failure === undefined) return true;
@@ -430,7 +435,7 @@ function same(a: World, b: World): boolean {
   return equal(a.entry, b.entry) && equal(a.target, b.target);
 }
 
-/** The calls of the library. */
+/** The library's calls. */
 export const library: Calls = {
   write: atomicWrite,
   writeSync: atomicWriteSync,
@@ -448,7 +453,7 @@ export const library: Calls = {
   update: atomicUpdate,
 };
 
-/** The first seed whose program has a result that the model does not allow. */
+/** Returns the first seed whose program has a result that the model does not allow. */
 export async function findWrong(
   calls: Calls,
   seeds: Iterable<number>,

@@ -27,7 +27,7 @@ const GIVEN = [
   "setTimeout",
 ];
 
-/** The globals that the library needs besides ECMAScript's. */
+/** The globals that the library needs in addition to ECMAScript's. */
 const NEEDED = ["AbortController", "AbortSignal", "clearTimeout", "process", "setTimeout"];
 
 type Module = { exports: unknown };

@@ -40,7 +40,7 @@ export function recorded(fn: () => unknown): Promise<SeamCall[]> {
   return intercepted(() => {}, fn);
 }
 
-/** Calls that are synchronous in both forms. */
+/** Calls that are synchronous even in asynchronous functions. */
 const SYNC_CALLS = new Set(["lstat", "stat", "readLink", "chown", "chmod"]);
 
 type Hook = (call: SeamCall) => readonly unknown[] | void;
@@ -92,7 +92,10 @@ function wrapLock(real: LockFile, hook: Hook): LockFile {
   };
 }
 
-/** Wraps `target` so that each method calls `before` first. Its errors look like the method's. */
+/**
+ * Wraps `target` so that each method calls `before` first. Errors thrown by `before` look like the
+ * method's own.
+ */
 function wrapMethods<T extends object>(
   target: T,
   before: (name: string, args: unknown[]) => readonly unknown[] | void,
@@ -109,7 +112,7 @@ function wrapMethods<T extends object>(
       try {
         changed = before(name, args) ?? args;
       } catch (error) {
-        // A close(2) that fails has closed the descriptor nevertheless.
+        // A failed close(2) has closed the descriptor nevertheless.
         const closed = name === "close" ? method.apply(target, args) : undefined;
         if (isSync) throw error;
         return Promise.resolve(closed).then(() => Promise.reject(error));
@@ -120,7 +123,7 @@ function wrapMethods<T extends object>(
   return wrapped as T;
 }
 
-/** Names of the object's methods, inherited ones included. */
+/** Returns the names of the object's methods, including inherited ones. */
 function methodNames(target: object): Set<string> {
   const names = new Set(Object.keys(target));
   for (let proto = Object.getPrototypeOf(target); proto !== Object.prototype;) {
@@ -131,7 +134,7 @@ function methodNames(target: object): Set<string> {
   return names;
 }
 
-/** Creates an error like the runtime's for a failed call. */
+/** Creates an error like the one that the runtime throws for a failed call. */
 export function systemError(code: string): Error {
   return Object.assign(new Error(`${code}: injected`), { code });
 }

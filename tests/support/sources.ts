@@ -1,4 +1,4 @@
-/** A stream of the chunks that then closes, or fails. */
+/** Returns a stream of the chunks that then closes or fails. */
 export function streamOf(
   chunks: Iterable<Uint8Array>,
   failure?: Error,
@@ -14,7 +14,7 @@ export function streamOf(
   });
 }
 
-/** Splits bytes into pieces of a size; the last may be smaller. */
+/** Splits bytes into pieces of the given size; the last piece may be smaller. */
 export function* pieces(bytes: Uint8Array, size: number): Generator<Uint8Array> {
   for (let i = 0; i < bytes.byteLength; i += size) yield bytes.subarray(i, i + size);
 }

@@ -3,7 +3,7 @@ import * as path from "node:path";
 import { isTempName } from "../../mod.ts";
 import { intercepted, type SeamCall } from "./runtime.ts";
 
-/** The temporary files in a directory. */
+/** Returns the temporary files in a directory. */
 export function temps(dir: string): string[] {
   return fs.readdirSync(dir).filter(isTempName);
 }
@@ -37,7 +37,7 @@ export async function seenTemps(dir: string, fn: () => unknown): Promise<Sight[]
   return seen;
 }
 
-/** The bytes that a call to the runtime writes; undefined for other calls. */
+/** Returns the bytes that a call to the runtime writes; undefined for other calls. */
 export function bytesOf({ name, args }: SeamCall): Uint8Array | undefined {
   if (name !== "file.write" && name !== "writeNew") return undefined;
   return args.find((arg) => ArrayBuffer.isView(arg)) as Uint8Array | undefined;

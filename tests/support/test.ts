@@ -7,7 +7,7 @@ import { after, test as nodeTest } from "node:test";
 
 /** Options for {@linkcode test}. */
 export interface TestOptions {
-  /** Why a test does not apply here; it is then reported as ignored. */
+  /** Why a test does not apply here; the test is then reported as ignored. */
   skip?: string | false;
   /** How long the test may take, in milliseconds; a minute if omitted. */
   timeout?: number;
@@ -27,25 +27,28 @@ export const isBun: boolean = "Bun" in globalThis;
 /** Whether the tests run on Windows. */
 export const isWindows: boolean = process.platform === "win32";
 
-/** Whether the tests run under Wine: scripts/test_wine.ts says so. */
+/** Whether the tests run under Wine, as set by scripts/test_wine.ts. */
 export const isWine: boolean = process.env.APERTURE_WINE !== undefined;
 
-/** Whether the tests run as root, whom permission bits do not stop. */
+/** Whether the tests run as root, who is not restricted by permission bits. */
 export const isRoot: boolean = process.getuid?.() === 0;
 
-/** How long a test may take if it does not say otherwise, in milliseconds. Wine is slow. */
+/** The default test timeout in milliseconds. Wine is slow. */
 const DEFAULT_TIMEOUT_MS = isWine ? 240_000 : 60_000;
 
-/** How much later the runner's own timeout strikes: it also ends loops that never yield. */
+/**
+ * How many milliseconds later the runner's own timeout expires, which also ends loops that never
+ * yield.
+ */
 const RUNNER_GRACE_MS = 10_000;
 
 /** The processes that the current test started. */
 const children = new Set<ChildProcess>();
 
 /**
- * Defines one test on any runtime: with `Deno.test` on Deno, because it finds files, timers and
- * promises that are left open, with `node:test` elsewhere. A test that takes longer than its
- * timeout fails, and the processes that it started are killed; the next test runs all the same.
+ * Defines a test on any runtime: with `Deno.test` on Deno, because it detects leaked files, timers
+ * and promises, and with `node:test` elsewhere. A test that exceeds its timeout fails, and the
+ * processes that it started are killed, so that the next test can run.
  */
 export function test(
   name: string,
@@ -55,7 +58,7 @@ export function test(
   const title = skip ? `${name} (${skip})` : name;
   const limited = () => withTimeout(fn, timeout);
   if (isDeno) {
-    // The sanitizers are off by default since Deno 2.8, and deno.json of 2.7 has no setting for
+    // The sanitizers are off by default since Deno 2.8, and in 2.7, deno.json has no setting for
     // them. On 2.7 they do not work: its node:child_process and streams leave reads pending.
     const sanitize = { sanitizeOps: !isDeno27, sanitizeResources: !isDeno27 };
     const definition = { name: title, ignore: skip !== false, fn: limited, ...sanitize };
@@ -66,7 +69,7 @@ export function test(
   nodeTest(title, { skip, timeout: timeout + RUNNER_GRACE_MS }, limited);
 }
 
-/** Kills the process, and what it started, if the current test fails before the process ends. */
+/** Kills the process and its children if the current test fails before the process ends. */
 export function endWithTest(child: ChildProcess): void {
   children.add(child);
   child.once("exit", () => children.delete(child));
@@ -100,7 +103,7 @@ function killTree(pid: number): void {
       for (const child of list.split(" ").filter(Boolean)) killTree(Number(child));
     }
   } catch {
-    // Only Linux says which processes it started.
+    // Only Linux reports which processes it started.
   }
   try {
     process.kill(pid, "SIGKILL");
@@ -109,26 +112,26 @@ function killTree(pid: number): void {
   }
 }
 
-/** Whether a test was given up, which may still wait for something. */
+/** Whether an abandoned test may still be waiting for something. */
 let givenUp = false;
 
 let hooked = false;
 
-/** Lets Node end after the last test although one that was given up still waits for something. */
+/** Lets Node exit after the last test, even if an abandoned test is still waiting for something. */
 function exitAfterLast(): void {
   if (isDeno || isBun || hooked) return;
   hooked = true;
   after(() => void (givenUp && setTimeout(() => process.exit(1), 1_000).unref()));
 }
 
-/** A {@linkcode test} that needs symbolic links. */
+/** Defines a {@linkcode test} that needs symbolic links. */
 export function testWithLinks(name: string, fn: () => void | Promise<void>): void {
   test(name, fn, { skip: !linksWork() && "symbolic links do not work here" });
 }
 
 let links: boolean | undefined;
 
-/** Whether symbolic links work: Windows may refuse, and Wine pretends to create them. */
+/** Whether symbolic links work: Windows may refuse to create them, and Wine only pretends to. */
 export function linksWork(): boolean {
   if (links !== undefined) return links;
   const dir = fs.mkdtempSync(path.join(tmpdir(), "aperture-links-"));

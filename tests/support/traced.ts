@@ -1,6 +1,6 @@
 /**
- * Operations whose system calls are counted, as a program that runs under strace. Each begins and ends
- * with a call that the trace shows.
+ * A program that runs under strace, so that the system calls of its operations can be counted. Each
+ * operation begins and ends with a call that marks it in the trace.
  *
  * @module
  */
@@ -45,7 +45,7 @@ export const operations: Record<string, (file: string) => unknown> = {
 
 let hops = 0;
 
-/** Counts hand-overs to other threads: libuv's requests, and calls that have a `Sync` twin on Deno. */
+/** Counts thread hops: libuv requests on Node, and calls that have a `Sync` variant on Deno. */
 function countHops(): void {
   if (!isDeno) {
     createHook({ init: (_id, type) => void (type.startsWith("FSREQ") && hops++) }).enable();
@@ -71,10 +71,10 @@ async function main(dir: string): Promise<void> {
     fs.mkdirSync(path.dirname(file));
     fs.writeFileSync(file, "old");
     fs.chmodSync(file, 0o644);
-    // Once before, so that first-time work is not counted.
+    // Run each once first, so that one-time work is not counted.
     await operation(file);
     fs.rmSync(`${file}-new`, { force: true });
-    fs.utimesSync(file, 0, 0); // Of a file that was just written, the bytes would be compared too.
+    fs.utimesSync(file, 0, 0); // The bytes of a recently written file would also be compared.
     fs.existsSync(beginning(index));
     const before = hops;
     await operation(file);
@@ -84,7 +84,7 @@ async function main(dir: string): Promise<void> {
   console.log(JSON.stringify(counted));
 }
 
-// A test imports this file too; it does nothing then.
+// When a test imports this file, it does nothing.
 if (process.argv[2] === "aperture-traced") {
   main(process.argv[3]!).catch((error) => {
     console.error(error);

@@ -6,13 +6,13 @@ import {
   atomicWriteSync,
 } from "../../mod.ts";
 
-/** A way to write a file: its name in titles, and the function. */
+/** A way to write a file: its name in test titles, and the function. */
 export type Way = readonly [
   name: string,
   write: (file: string, options?: AtomicWriteOptions) => unknown,
 ];
 
-/** Every way to write these data, in two pieces where possible. */
+/** Returns every way to write the given data, in two pieces where possible. */
 export function waysToWrite(data: string | Uint8Array): Way[] {
   const half = Math.ceil(data.length / 2);
   const pieces = [data.slice(0, half), data.slice(half)];

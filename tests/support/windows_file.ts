@@ -1,14 +1,17 @@
 import { loadKoffi } from "../../runtime/native/koffi.ts";
 import { isDeno } from "./test.ts";
 
-/** Share modes of Windows, `FILE_SHARE_…`: what others can do with an open file. 0 allows nothing. */
+/** Windows share modes (`FILE_SHARE_…`): what others can do with an open file. 0 allows nothing. */
 export const SHARE = { read: 1, write: 2, delete: 4 } as const;
 
 const GENERIC_READ = 0x8000_0000, OPEN_EXISTING = 3;
 
 type CreateFile = (...args: (bigint | number | null | string | Uint8Array)[]) => bigint | number;
 
-/** Opens a file for reading with a share mode, which the runtimes cannot: they always share everything. */
+/**
+ * Opens a file for reading with a share mode. The runtimes cannot do this, because they always
+ * share everything.
+ */
 export function openShared(file: string, share: number): { close(): void } {
   const { createFile, closeHandle, unload } = isDeno ? callsOfDeno() : callsOfKoffi();
   const handle = createFile(file, GENERIC_READ, share, null, OPEN_EXISTING, 0, null);

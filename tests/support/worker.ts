@@ -21,7 +21,10 @@ import { openDescriptors } from "./dir.ts";
 
 /** Jobs for another process; {@linkcode Child} starts them. */
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
-  /** Holds the lock until the next line; with several ways to hold it, one after the other. */
+  /**
+   * Holds the lock until the next line; if several modes are given, holds it in each of them in
+   * turn.
+   */
   async hold(dir, ...ways) {
     for (const way of ways.length > 0 ? ways : ["exclusive"]) {
       using _lock = await DirLock.acquire(dir!, { shared: way === "shared" });
@@ -30,7 +33,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** For each line, which says in which way to lock, prints whether the lock is free. */
+  /** For each line, which names a lock mode, prints whether the lock is free. */
   async try(dir) {
     for (let way; (way = await line()) !== undefined;) {
       const lock = await DirLock.tryAcquire(dir!, { shared: way === "shared" });
@@ -39,7 +42,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Waits for the locks of `count` directories while it writes and reads files, then for a line. */
+  /**
+   * Waits for the locks of `count` directories while writing and reading files, then for a line.
+   */
   async waitAndWrite(dir, count) {
     const waits = Array.from({ length: Number(count) }, async (_, i) => {
       (await DirLock.acquire(path.join(dir!, String(i)))).release();
@@ -64,7 +69,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     for (const lock of locks) lock.release();
   },
 
-  /** Holds the lock, starts a process that outlives the lock, and releases. */
+  /** Acquires the lock, starts a process that outlives it, and releases the lock. */
   async spawnWhileHolding(dir) {
     const lock = await DirLock.acquire(dir!);
     const child = spawn("sleep", ["60"], { stdio: "ignore" });
@@ -120,7 +125,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }));
   },
 
-  /** Writes version after version until killed; several files concurrently. */
+  /** Writes successive versions of several files concurrently until killed. */
   async write(durability, form, ...files) {
     const options = { durability: durability as "none" | "consistent" | "durable" };
     console.log("writing");
@@ -144,7 +149,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Increments a counter until killed. The file `told` next to it grows by a byte after each time. */
+  /**
+   * Increments a counter until killed. After each increment, the file `told` next to it grows by a
+   * byte.
+   */
   async countForEver(file) {
     const told = path.join(path.dirname(file!), "told");
     fs.writeFileSync(told, "");
@@ -157,7 +165,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Reads until the next line; prints how many reads there were, all of them whole. */
+  /**
+   * Reads until the next line, checking that the content is never torn; prints the number of reads.
+   */
   async read(file) {
     let reads = 0;
     let stop = false;
@@ -170,7 +180,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(reads);
   },
 
-  /** Acquires the lock within `timeout` ms and prints the outcome; nothing must keep it alive then. */
+  /**
+   * Tries to acquire the lock within `timeout` ms and prints the outcome; after that, nothing may
+   * keep the process alive.
+   */
   async giveUp(dir, how, timeout) {
     const options = how === "signal"
       ? { signal: AbortSignal.timeout(Number(timeout)) }
@@ -185,7 +198,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Blocks its thread until it has the lock. */
+  /** Blocks its thread until it acquires the lock. */
   acquireSync(dir) {
     console.log("blocking");
     using lock = DirLock.acquireSync(dir!);
@@ -193,7 +206,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     return Promise.resolve();
   },
 
-  /** Waits `count` times concurrently; prints how many threads there are, and waits for a line. */
+  /** Starts `count` concurrent waits; prints the number of threads, and waits for a line. */
   async crowd(dir, count) {
     const waits = Array.from({ length: Number(count) }, async () => {
       (await DirLock.acquire(dir!)).release();
@@ -233,7 +246,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
 
   /**
    * Writes once with a known temporary name: `.{name}.{16 ones}.tmp`. Prints the error's code and
-   * `replaced`, and how many descriptors are open below the directory.
+   * `replaced`, and how many descriptors are open inside the directory.
    */
   async writeOnce(file, form, options) {
     const parsed = JSON.parse(options!);
@@ -253,7 +266,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
 
   /**
    * Acquires and releases the lock for `time` ms, every `shared`th time shared, and logs each turn
-   * in `log`. Reports any other holder that it must exclude.
+   * in `log`. Reports any other holder that the lock should have excluded.
    */
   async contend(dir, time, shared, name) {
     const [log, mark] = [path.join(dir!, "log"), path.join(dir!, `mark-${name}`)];
@@ -277,8 +290,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Locks and writes `count` times. Prints, halfway and at the end, the number of descriptors and
-   * threads, KiB of objects and MiB of memory.
+   * Locks and writes `count` times. Halfway through and at the end, prints the number of
+   * descriptors and threads, KiB of objects and MiB of memory.
    */
   async wear(dir, count) {
     const usage = () => {
@@ -301,7 +314,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Writes `count` files concurrently, and reads them. */
+  /** Writes `count` files concurrently, then reads them. */
   async manyAtOnce(dir, count) {
     await Promise.all(Array.from({ length: Number(count) }, (_, i) => {
       return atomicWrite(path.join(dir!, String(i)), content(i, 100), { durability: "none" });
@@ -335,7 +348,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(fs.readFileSync(path.join(dir!, "counter"), "utf8"));
   },
 
-  /** Drops its reference to a lock and collects all garbage. */
+  /** Drops its reference to a lock and triggers garbage collection. */
   async dropLock(dir) {
     await DirLock.acquire(dir!);
     const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(force: boolean): void } };
@@ -348,7 +361,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     await line();
   },
 
-  /** Acquires the lock in a thread, and ends without releasing it. */
+  /** Acquires the lock in a thread that ends without releasing it. */
   async keep(dir, how) {
     await DirLock.acquire(dir!);
     parentPort!.postMessage("held");
@@ -356,7 +369,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     if (how === "terminate") setInterval(() => {}, 1_000);
   },
 
-  /** Holds the lock until its thread ends, and writes to `told` what it can still do with it. */
+  /**
+   * Holds the lock until its thread ends, and records in `told` what it can still do with the lock.
+   */
   async useAtExit(dir) {
     const lock = await DirLock.acquire(dir!);
     process.on("exit", () => {
@@ -368,29 +383,32 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         is = (error as Error).name;
       }
       lock.release();
-      // It is still the file's descriptor, whatever its number is.
+      // The descriptor still refers to the file, whatever its number is.
       fs.writeSync(told, is);
       fs.closeSync(told);
     });
     process.exit(0);
   },
 
-  /** Runs a job in a thread, and ends with it. */
+  /** Runs a job in a thread and ends when the thread does. */
   async inThread(job, dir) {
     const worker = new Worker(new URL(import.meta.url), { argv: ["aperture-worker", job!, dir!] });
     await new Promise((resolve, reject) => worker.once("error", reject).once("exit", resolve));
   },
 
-  /** Runs {@linkcode jobs.keep} in a thread; prints when that has ended and whether the lock is free. */
+  /**
+   * Runs {@linkcode jobs.keep} in a thread; prints when the thread has ended and whether the lock
+   * is free.
+   */
   async threadThatKeeps(dir, how) {
     const argv = ["aperture-worker", "keep", dir!, how!];
-    // Node does not close this thread's descriptors at its end.
+    // Node does not close this thread's descriptors when it ends.
     const options = { argv, trackUnmanagedFds: how !== "untracked" };
     const worker = new Worker(new URL(import.meta.url), options);
     if (how === "terminate") worker.once("message", () => void worker.terminate());
     await new Promise((resolve, reject) => worker.once("error", reject).once("exit", resolve));
     console.log("ended");
-    // A thread of Deno continues for a moment.
+    // On Deno, a thread keeps running for a moment.
     // dnt-shim-ignore
     const timeout = "Deno" in globalThis ? 4_000 : 0;
     const lock = await DirLock.acquire(dir!, { timeout }).catch(() => null);
@@ -400,8 +418,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
 
   /**
    * Waits for locks that it holds itself, in two ways, or that another process holds, with a clock
-   * that runs ten times as fast. Prints each warning and when it came by that clock, and the end
-   * after 25 s of it.
+   * that runs ten times as fast. Prints each warning with its time on that clock, and ends after
+   * 25 s on that clock.
    */
   async nest(dir, way) {
     hurryTime(10);
@@ -421,7 +439,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       },
       timeout: (dir) => withDirLock(dir, () => DirLock.acquire(dir, { timeout: 60_000 })),
       signal: (dir) => withDirLock(dir, () => DirLock.acquire(dir, { signal })),
-      // Warns, but about the update that waits for itself.
+      // This does warn, but about the update that waits for itself.
       handed: (dir) =>
         withDirLock(dir, (lock) => {
           const file = path.join(dir, "file");
@@ -446,7 +464,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     process.exit(0);
   },
 
-  /** Acquires locks in a program with another version's state; prints how many warnings came. */
+  /** Acquires locks in a program with another version's state; prints the number of warnings. */
   async besideOtherVersion(dir) {
     Object.assign(globalThis, {
       [Symbol.for("@aperture/atomic/locks/0")]: {},
@@ -462,18 +480,18 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`warnings: ${warnings}`);
   },
 
-  /** Replaces a link to an idle FIFO by an update; prints that the call has ended. */
+  /** Replaces a link to an idle FIFO with an update; prints when the call has ended. */
   async updateFifo(file, form) {
     try {
       if (form === "sync") atomicUpdateSync(file!, () => "x", { symlinks: "replace" });
       else await atomicUpdate(file!, () => "x", { symlinks: "replace" });
     } catch {
-      // It may also fail.
+      // The call may also fail.
     }
     console.log("ended");
   },
 
-  /** Locks, updates and writes without Symbol.dispose; prints which of the locks are free then. */
+  /** Locks, updates and writes without Symbol.dispose; then prints which of the locks are free. */
   async withoutDispose(dir) {
     console.log(String(Symbol.dispose), String(Symbol.asyncDispose));
     const file = path.join(dir!, "file");
@@ -504,7 +522,7 @@ function hurryTime(times: number): void {
 
 let lines: AsyncIterator<string> | undefined;
 
-/** Waits for a line from the test; undefined at the end of the input. */
+/** Waits for a line from the test; returns undefined at the end of the input. */
 async function line(): Promise<string | undefined> {
   lines ??= createInterface({ input: process.stdin })[Symbol.asyncIterator]();
   const { done, value } = await lines.next();
@@ -515,7 +533,7 @@ async function main(job: string, args: string[]): Promise<void> {
   await jobs[job]!(...args);
 }
 
-// Tests import this file to have it compiled; it does nothing then.
+// Tests import this file only to have it compiled; it does nothing then.
 if (process.argv[2] === "aperture-worker") {
   main(process.argv[3]!, process.argv.slice(4)).catch((error) => {
     console.error(error);

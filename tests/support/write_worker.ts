@@ -9,7 +9,7 @@ import { isDeno } from "./test.ts";
 import { temps } from "./temps.ts";
 import { become } from "./users.ts";
 
-/** Starts one of the jobs of this file in another process. */
+/** Starts one of this file's jobs in another process. */
 export function writer(job: string, args: (string | number)[], runtimeArgs: string[] = []): Child {
   const deno = ["run", "-A", "--quiet", ...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]")];
   return new Child(job, args, {
@@ -41,7 +41,7 @@ async function untilTemp(dir: string): Promise<void> {
 }
 
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
-  /** Writes with each durability and mode as another user, and prints the results. */
+  /** Writes with each durability level and mode as another user, and prints the results. */
   async writeAs(dir, uid, gid, groups, modes) {
     become(Number(uid), Number(gid), groups === "" ? [] : groups!.split(",").map(Number));
     for (const mode of modes!.split(",").map((octal) => parseInt(octal, 8))) {
@@ -108,9 +108,11 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     finish(how as Ending);
   },
 
-  /** Prints how many exit listeners the process has, before the first write and after some. */
+  /**
+   * Prints how many exit listeners the process has before the first write and after several writes.
+   */
   async exitListeners(dir) {
-    // Node has its own listener while it loads the program.
+    // Node has its own listener while it is loading the program.
     await new Promise((resolve) => setImmediate(resolve));
     const counts = [process.listenerCount("exit")];
     for (let i = 0; i < 3; i++) {
@@ -120,7 +122,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(counts.map((count) => count - counts[0]!).join(" "));
   },
 
-  /** Writes the content of a missing file; prints the errors' codes. */
+  /** Tries to write the content of a missing file; prints the errors' codes. */
   async readMissing(dir) {
     for (const name of ["file", "link0"]) {
       const source = fs.createReadStream(path.join(dir!, "missing"));
@@ -161,7 +163,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 };
 
-// Tests import this file to have it compiled; it does nothing then.
+// Tests import this file only to have it compiled; it does nothing then.
 if (process.argv[2] === "aperture-worker" && process.argv[1] === fileURLToPath(import.meta.url)) {
   jobs[process.argv[3]!]!(...process.argv.slice(4)).catch((error) => {
     console.error(error);

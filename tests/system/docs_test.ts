@@ -1,7 +1,7 @@
 /**
- * The code of the README and of docs/ runs: JavaScript on every runtime, TypeScript on Deno, and
- * shell commands. `deno task check` checks the types. A block whose info string says `ignore`
- * cannot run here; the page says why.
+ * The code in the README and docs/ runs: JavaScript on every runtime, TypeScript on Deno, and shell
+ * commands. `deno task check` checks the types. A block with `ignore` in its info string cannot run
+ * here; the page says why.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -33,7 +33,7 @@ function blocksOf(page: string): CodeBlock[] {
   return codeBlocks(fs.readFileSync(path.join(root, page), "utf8"));
 }
 
-/** The programs of a page that this runtime can run. */
+/** Returns the programs on a page that this runtime can run. */
 function programsOf(page: string): CodeBlock[] {
   return blocksOf(page).filter(({ language }) => {
     return language === "js" || (language === "ts" && isDeno);
@@ -42,7 +42,10 @@ function programsOf(page: string): CodeBlock[] {
 
 let ran: Promise<string> | undefined;
 
-/** Runs the programs of all pages in one process, whose start takes longer than most of them. */
+/**
+ * Runs the programs from all pages in one process, because starting a process takes longer than
+ * most programs.
+ */
 function runPrograms(): Promise<string> {
   return inTempDir((dir) => {
     const lines = ['import process from "node:process";'];
@@ -98,7 +101,7 @@ for (const page of pages) {
   }
 }
 
-/** The program with imports of the library under test instead of the package. */
+/** Returns the program with imports of the library under test instead of the package. */
 function withUrls(code: string): string {
   return code.replaceAll(
     /(?<=["'])@aperture\/atomic(?:\/(\w+))?(?=["'])/g,
@@ -141,7 +144,7 @@ function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** The repository's root: compiled tests are below npm_test/. */
+/** The repository's root; compiled tests are under npm_test/. */
 function repository(directory: string): string {
   while (
     !fs.existsSync(path.join(directory, "docs")) || !fs.existsSync(path.join(directory, "cli.ts"))

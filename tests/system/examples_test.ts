@@ -1,4 +1,4 @@
-/** The programs of examples/, which are written for Deno. */
+/** The programs in examples/, which are written for Deno. */
 import { assert, assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
@@ -24,7 +24,7 @@ function run(name: string, ...args: string[]): { code: number | null; out: strin
 test("examples/shared_settings.ts loses no change", () => {
   const { code, out, err } = run("shared_settings");
   assertEquals(code, 0, err);
-  // Either of its two processes may come first.
+  // Either of its two processes may finish first.
   assertEquals(JSON.parse(out), { changes: { editor: 50, service: 50 } });
 }, onDeno);
 
@@ -63,7 +63,7 @@ test(
 );
 
 test(
-  "examples/whole_download.ts keeps the old file unless the whole download arrives",
+  "examples/whole_download.ts keeps the old file unless the download is complete",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");

@@ -1,6 +1,7 @@
 /**
- * A failure at every call of the seam between policy and operating system: the target is
- * then whole, nothing is left behind, and the error is the one that the call failed with.
+ * Fails each call across the seam between policy and operating system in turn. Afterwards the
+ * target must be complete, nothing may be left behind, and the error must be the one with which the
+ * call failed.
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
@@ -21,7 +22,7 @@ import { isRoot, isWindows, test } from "../support/test.ts";
 
 const OLD = content(1, 5_000);
 const NEW = content(2, 70_000);
-/** When the old file was modified: a fixed age, so that an update always makes the same calls. */
+/** When the old file was modified: a fixed time, so that an update always makes the same calls. */
 const MODIFIED_S = 1_000_000_000;
 
 type Write = (file: string, options: AtomicWriteOptions) => unknown;
@@ -51,15 +52,15 @@ const writers: Record<string, Write> = {
 
 const settings: [string, AtomicWriteOptions][] = [
   ["none", { durability: "none" }],
-  // It makes the calls of "consistent", and one more.
+  // It makes the same calls as "consistent", plus one.
   ["durable", { durability: "durable" }],
   ["an explicit mode", { mode: 0o640, durability: "none" }],
 ];
 
-/** Whether a call may succeed although this call of the seam failed. */
+/** Whether an operation may succeed although this call across the seam failed. */
 function isTolerated({ name, form }: SeamCall, code: string): boolean {
-  // The lock's release, the clean-up, what a file system may refuse, and the check for other
-  // writers, which then reads again.
+  // The lock's release, the clean-up, calls that a file system may refuse, and the check for other
+  // writers, which then reads the file again.
   return name === "stat" || (name === "readFile" && form === "sync") || name === "lock.unlock" ||
     name === "lock.close" || name === "directory.close" || name === "remove" ||
     (["file.chown", "file.chmod"].includes(name) && code === "EPERM") ||
@@ -83,13 +84,13 @@ for (const [what, write] of Object.entries(writers)) {
             fs.utimesSync(file, MODIFIED_S, MODIFIED_S);
           };
           reset();
-          await write(file, options); // There is a lock file from now on.
+          await write(file, options); // From now on, the lock file exists.
           reset();
           const calls = await recorded(() => write(file, options));
           assert(calls.length > 2);
           const descriptors = openDescriptors();
           for (let at = 0; at < calls.length; at++) {
-            // `prove/faults.ts` has the kernel fail with more errors.
+            // `prove/faults.ts` makes the kernel return more kinds of errors.
             for (const code of ["EIO", "EPERM"]) {
               reset();
               const injected = systemError(code);
@@ -115,7 +116,7 @@ for (const [what, write] of Object.entries(writers)) {
               const synced = ["openDir", "directory.sync"].includes(failed!.name);
               assertEquals(now, error === undefined || synced ? 2 : existing ? 1 : 0, where);
               if (error?.replaced !== undefined) assertEquals(error.replaced, synced, where);
-              // A clean-up that fails cannot be made good; the sweep is there for that.
+              // A failed clean-up cannot be recovered here; that is what the sweep is for.
               const left = list(dir).filter((name) => name !== "file");
               if (failed!.name !== "remove") assertEquals(left, [], where);
               for (const name of left) fs.rmSync(path.join(dir, name));
@@ -127,7 +128,7 @@ for (const [what, write] of Object.entries(writers)) {
   }
 }
 
-test("atomicWrite() keeps the first error when the clean-up fails too", () =>
+test("atomicWrite() keeps the first error when the clean-up also fails", () =>
   inTempDir(async (dir) => {
     const first = systemError("EIO");
     let error: unknown;
@@ -140,7 +141,7 @@ test("atomicWrite() keeps the first error when the clean-up fails too", () =>
     assertEquals(error, first);
   }));
 
-test("atomicWrite() never syncs again what failed to sync", () =>
+test("atomicWrite() never retries a failed sync", () =>
   inTempDir(async (dir) => {
     const calls = await intercepted(({ name }) => {
       if (name === "file.sync") throw systemError("EIO");
@@ -157,7 +158,7 @@ test("atomicWrite() succeeds when directories cannot be synced", () =>
     }
   }));
 
-test("atomicWrite() succeeds when changes of owner and mode are refused", () =>
+test("atomicWrite() succeeds when changes to owner and mode are refused", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     for (const code of ["EPERM", "EACCES", "EINVAL", "ENOSYS", "ENOTSUP"]) {
@@ -175,7 +176,7 @@ test("atomicWrite() succeeds when changes of owner and mode are refused", () =>
   }));
 
 test(
-  "atomicWrite() lets no set-id bit and no group right pass to another owner",
+  "atomicWrite() passes no set-id bit and no group permission to another owner",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -200,7 +201,7 @@ test(
 );
 
 test(
-  "atomicWrite() keeps the group when it may not keep the owner",
+  "atomicWrite() keeps the group when it is not permitted to keep the owner",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -272,7 +273,7 @@ test("atomicWrite() names the target and the step in its error", () =>
     });
   }));
 
-test("atomicWrite() rejects with the runtime's own class", () =>
+test("atomicWrite() rejects with an error of the runtime's own class", () =>
   inTempDir(async (dir) => {
     const error = await atomicWrite(path.join(dir, "no", "file"), "x").catch((error) => error);
     const own = assertThrows(() => runtime.sync.readFile(path.join(dir, "no", "file")), Error);
@@ -304,9 +305,10 @@ for (const form of ["acquire", "tryAcquire", "acquireSync", "tryAcquireSync"] as
           }
         });
         const { name } = calls[at]!;
-        // A new lock file gets the directory's mode where that is possible.
+        // A new lock file gets the directory's mode where possible.
         const isTolerated = /unlock|lock.close|^stat|file.stat|chmod|chown/.test(name) ||
-          // Where links are refused, the lock file is opened first and inspected only if that fails.
+          // Where opening a link is refused, the lock file is opened first and inspected only if
+          // that fails.
           runtime.refusesLinkedLocks && at === calls.findIndex(({ name }) => name === "openLock");
         if (!isTolerated || error !== undefined) assertEquals(error, injected, name);
         assertEquals(openDescriptors(), descriptors, name);

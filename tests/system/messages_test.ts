@@ -1,4 +1,6 @@
-/** The messages of frequent mistakes: each says what is wrong, and most what to do instead. */
+/**
+ * The error messages for common mistakes: each says what is wrong, and most say what to do instead.
+ */
 import { assertStringIncludes } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -29,7 +31,7 @@ import {
 import { inTempDir } from "../support/dir.ts";
 import { isWindows, test } from "../support/test.ts";
 
-/** A function without its types, since a mistake has the wrong ones. */
+/** A function without its types, since mistakes include wrong types. */
 // deno-lint-ignore no-explicit-any
 type Untyped = any;
 
@@ -42,8 +44,8 @@ const acquire: Untyped = DirLock.acquire;
 const sweep: Untyped = sweepTempFiles;
 
 /**
- * A mistake, the call that makes it, with a file that is missing and its directory, and what the
- * message of the error includes. There "DIR" stands for the directory.
+ * A mistake; the call that makes it, which is passed a missing file and its directory; and what the
+ * error message must include. In the message, "DIR" stands for the directory.
  */
 type Mistake = [what: string, call: (file: string, dir: string) => unknown, ...messages: string[]];
 
@@ -341,7 +343,7 @@ const updates: Mistake[] = [
   }, "'lock' must not use 'DIR/.aperture.lock' as its lock file: that is the file to update"],
 ];
 
-/** Reads JSON from a file with this content. */
+/** Reads a JSON file with this content. */
 const reads = (content: string | Uint8Array) => (file: string) => {
   fs.writeFileSync(file, content);
   return readJson(file);

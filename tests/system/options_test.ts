@@ -86,10 +86,10 @@ const badPaths: [Any, Failure][] = [
 const badData: Any[] = [undefined, null, 1, true, {}, [1, 2], new Date(0), Symbol("s"), () => "x"];
 const asyncOnlyData: Any[] = [new Blob(["x"]), new ReadableStream(), (async function* () {})()];
 
-/** A call whose arguments are valid except for one. */
+/** A call with one invalid argument. */
 interface Case {
   readonly title: string;
-  /** Checks that the call with `bad` in it fails with `failure`. */
+  /** Checks that the call fails with `failure` when it is passed `bad`. */
   fails(bad: Any, good: string, failure: Failure): void | Promise<unknown>;
   readonly bad: [Any, Failure][];
 }
@@ -233,7 +233,7 @@ for (const { title, bad, fails } of all) {
     }));
 }
 
-test("an unknown option is reported together with the known ones", () => {
+test("the error for an unknown option lists the known ones", () => {
   assertThrows(
     () => DirLock.tryAcquireSync("missing", { retries: 5 } as Any),
     TypeError,
@@ -292,7 +292,7 @@ test("options are read once", () =>
     assertEquals(reads, 1);
   }));
 
-test("options are read if inherited, not enumerable, or of a Proxy", () =>
+test("options are read if they are inherited, not enumerable, or come from a Proxy", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, "old");

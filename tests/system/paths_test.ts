@@ -1,4 +1,7 @@
-/** Paths, `file:` URLs by the rules of Node's fileURLToPath(), and bytes. */
+/**
+ * Paths given as strings, as bytes, and as `file:` URLs that follow the rules of Node's
+ * fileURLToPath().
+ */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
 import * as fs from "node:fs";
@@ -83,7 +86,7 @@ for (const [what, call] of calls) {
   }
 }
 
-/** Paths that would lead elsewhere, or nowhere; `dir` is a directory that exists. */
+/** Paths that would lead elsewhere or nowhere; `dir` is an existing directory. */
 const wrongPaths: [string, (dir: string) => unknown, string][] = [
   ["with a lone surrogate", (dir) => `${dir}/${"💻notes".slice(1)}`, "must be well-formed text"],
   ["that ends in half a surrogate pair", (dir) => `${dir}/a\ud83d`, "must be well-formed text"],
@@ -167,7 +170,7 @@ for (const [what, write] of writes) {
   );
 }
 
-test("options that are an array are rejected", () =>
+test("an array passed as options is rejected", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     // deno-lint-ignore no-explicit-any
@@ -206,7 +209,7 @@ test(
 );
 
 test(
-  "relative paths lead into the working directory after it was renamed and its name reused",
+  "relative paths lead to the working directory even after it was renamed and its name reused",
   () =>
     inTempDir(async (dir) => {
       const before = process.cwd();

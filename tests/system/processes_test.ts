@@ -20,7 +20,7 @@ async function finished(children: Child[]): Promise<void> {
   assertEquals(await Promise.all(children.map((child) => child.exit())), children.map(() => 0));
 }
 
-test("atomicWrite() leaves one whole version when its process is killed", () =>
+test("atomicWrite() leaves one complete version when its process is killed", () =>
   inTempDir(async (dir) => {
     let leftovers = 0;
     const setups = (["none", "consistent", "durable"] as const)
@@ -29,7 +29,7 @@ test("atomicWrite() leaves one whole version when its process is killed", () =>
       const [durability, form] = setups[round % setups.length]!;
       const own = path.join(dir, String(round));
       fs.mkdirSync(own);
-      // With many concurrent writes, a kill hits some of them at a bad moment.
+      // With many concurrent writes, some are at a critical point when the process is killed.
       const names = form === "sync" ? ["file"] : [..."abcdefgh"];
       const files = names.map((name) => path.join(own, name));
       for (const file of files) fs.writeFileSync(file, content(0, 10));
@@ -47,7 +47,7 @@ test("atomicWrite() leaves one whole version when its process is killed", () =>
     for (let round = 0; round < KILLS; round += 4) {
       await Promise.all([0, 1, 2, 3].map((i) => kill(round + i)));
     }
-    // Otherwise the moments were not random.
+    // Otherwise the kills did not happen at random moments.
     assert(leftovers > 0, "no process was killed while it wrote");
   }));
 
@@ -111,7 +111,7 @@ for (const how of ["timeout", "signal"]) {
       const ended = performance.now();
       await finished([child]);
       assert(took >= 95 && took < 2_000, `${took} ms`);
-      // The lock is still held: a process that waited for it would never end.
+      // The lock is still held, so a process that waited for it would never end.
       assert(performance.now() - ended < 5_000);
       lock.release();
     }));
@@ -140,7 +140,7 @@ test("atomicUpdate() loses none of 32 concurrent updates in each of 4 processes"
     assertEquals([text(file), list(dir)], ["128", ["counter"]]);
   }));
 
-test("atomicWrite() shows readers in other processes only whole versions", () =>
+test("atomicWrite() shows readers in other processes only complete versions", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, content(0, 10));
@@ -158,7 +158,7 @@ test("atomicWrite() shows readers in other processes only whole versions", () =>
   }));
 
 test(
-  "DirLock.acquire() needs a handful of threads and descriptors for 3,000 waiters",
+  "DirLock.acquire() needs only a handful of threads and descriptors for 3,000 waiters",
   () =>
     inTempDir(async (dir) => {
       const lock = await DirLock.acquire(dir);
@@ -174,7 +174,7 @@ test(
 );
 
 test(
-  "DirLock.release() frees the lock although a child process goes on",
+  "DirLock.release() frees the lock even if a child process keeps running",
   () =>
     inTempDir(async (dir) => {
       const child = new Child("spawnWhileHolding", [dir]);
@@ -202,7 +202,7 @@ test(
 );
 
 for (const poolSize of ["4", "1"]) {
-  test(`DirLock.acquire() keeps no file call waiting, with a thread pool of ${poolSize}`, () =>
+  test(`DirLock.acquire() does not block file operations, with a thread pool size of ${poolSize}`, () =>
     inTempDir(async (dir) => {
       const holder = new Child("holdMany", [dir, 8]);
       await holder.says("held");
@@ -214,7 +214,7 @@ for (const poolSize of ["4", "1"]) {
     }));
 }
 
-test("DirLock is not freed by a garbage collection", () =>
+test("DirLock is not freed by garbage collection", () =>
   inTempDir(async (dir) => {
     const runtimeArgs = isBun ? [] : [isDeno ? "--v8-flags=--expose-gc" : "--expose-gc"];
     const child = new Child("dropLock", [dir], { runtimeArgs });
@@ -225,7 +225,7 @@ test("DirLock is not freed by a garbage collection", () =>
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-/** Checks what a job prints about writes that must fail: a line for each. */
+/** Checks the lines that a job prints, one for each write that must fail. */
 async function refused(child: Child, dir: string, code: string): Promise<void> {
   const file = path.join(dir, "file");
   for (let line; (line = await child.line()) !== "done";) {

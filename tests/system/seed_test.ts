@@ -1,5 +1,6 @@
 /**
- * The tests of the Rust module that this library started from, under their own names.
+ * The tests of the Rust module on which this library was originally based, under their original
+ * names.
  */
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import * as fs from "node:fs";

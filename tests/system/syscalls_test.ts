@@ -1,4 +1,7 @@
-/** Which system calls each operation makes, in order, and on which thread: that none creeps in. */
+/**
+ * The system calls that each operation makes, in order and by thread, so that none are added
+ * unnoticed.
+ */
 import { assert, assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
@@ -10,7 +13,10 @@ import { inTempDir } from "../support/dir.ts";
 import { isBun, isDeno, isDeno27, test } from "../support/test.ts";
 import { beginning, END, operations } from "../support/traced.ts";
 
-/** Of a runtime: the calls, with a star for those of another thread, and how often one was asked. */
+/**
+ * For one runtime: the calls, with an asterisk for those on another thread, and the number of
+ * thread hops.
+ */
 type Expected = readonly [calls: string, hops: number];
 
 const EXPECTED: Record<string, { deno: Expected; node: Expected }> = {
@@ -65,7 +71,7 @@ const EXPECTED: Record<string, { deno: Expected; node: Expected }> = {
   },
 };
 
-/** What the names of strace have in common. */
+/** A common name for equivalent system calls in strace's output. */
 const NAMES: Record<string, string> = {
   open: "open",
   openat: "open",
@@ -84,7 +90,7 @@ const NAMES: Record<string, string> = {
   faccessat2: "access",
 };
 
-/** The name of a call: a line of strace, without the thread. */
+/** Returns the name of the call in a line of strace's output, without the thread. */
 function nameOf(line: string): string {
   const name = line.slice(0, line.indexOf("("));
   if (name === "statx" || name === "newfstatat") {
@@ -95,12 +101,12 @@ function nameOf(line: string): string {
   return NAMES[name] ?? name;
 }
 
-/** A directory of a file system without a disk, on which a lock refreshes its directory. */
+/** A directory on an in-memory file system, where a lock refreshes its directory. */
 const SHARED_MEMORY = "/dev/shm";
 
 const outcomes = new Map<string, Promise<Expected[]>>();
 
-/** Runs all operations under strace, in a new directory below `parent`. */
+/** Runs all operations under strace, in a new directory under `parent`. */
 function traced(parent: string): Promise<Expected[]> {
   let outcome = outcomes.get(parent);
   if (outcome === undefined) outcomes.set(parent, outcome = traceIn(parent));
@@ -131,7 +137,7 @@ function traceIn(parent: string): Promise<Expected[]> {
   }, parent);
 }
 
-/** The calls of an operation on what is in its directory. */
+/** Returns the calls that an operation made on files in its directory. */
 function callsOf(lines: readonly string[], index: number, dir: string): string {
   const begin = lines.findIndex((line) => line.includes(`"${beginning(index)}"`));
   const end = lines.findIndex((line, i) => i > begin && line.includes(`"${END}"`));
@@ -151,7 +157,7 @@ function skipped(): string | false {
   return status !== 0 && "strace is missing";
 }
 
-/** Whether locks in a directory refresh it: its device has the major number 0. */
+/** Whether locks in a directory refresh it, because its device has the major number 0. */
 function isRefreshed(dir: string): boolean {
   return (fs.statSync(dir).dev >>> 8 & 0xfff) === 0;
 }

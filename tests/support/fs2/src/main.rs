@@ -1,7 +1,6 @@
-//! Locks a file as the module does that this library started from: with fs2.
-//!
-//! `hold KIND FILE` says "held" and holds the lock until its input ends; `try KIND FILE` exits
-//! with 0 if it could take the lock at once, with 1 if not. KIND is exclusive or shared.
+// ! Locks a file with fs2, like the Rust module on which this library was originally based. ! !
+// `hold KIND FILE` prints "held" and holds the lock until its input ends; `try KIND FILE` exits !
+// with 0 if the lock was free, otherwise with 1. KIND is exclusive or shared.
 
 use fs2::FileExt;
 use std::io::{Read, Write};
@@ -16,7 +15,7 @@ fn main() -> std::io::Result<()> {
         .truncate(false)
         .write(true)
         .open(&args[3])?;
-    // By the trait's name: Rust's own File has methods of the same names since 1.89.
+    // Calls are qualified with the trait, since Rust 1.89 added File methods with the same names.
     match (args[1].as_str(), args[2].as_str()) {
         ("hold", "shared") => FileExt::lock_shared(&file)?,
         ("hold", _) => FileExt::lock_exclusive(&file)?,
