@@ -92,12 +92,16 @@ test(
   { skip: isDeno ? "Deno creates a script instead" : onUnix.skip! },
 );
 
-test("aperture-atomic runs when its file is named without the extension", () =>
-  inTempDir(async (dir) => {
-    const program = command(cli.replace(/\.js$/, ""));
-    const { code, out } = await new Run([...program, "--version"], dir).end();
-    assertEquals([code, out], [0, `${VERSION}\n`]);
-  }), { skip: isDeno && "Deno requires the extension" });
+test(
+  "aperture-atomic runs when its file is named without the extension",
+  () =>
+    inTempDir(async (dir) => {
+      const program = command(cli.replace(/\.js$/, ""));
+      const { code, out } = await new Run([...program, "--version"], dir).end();
+      assertEquals([code, out], [0, `${VERSION}\n`]);
+    }),
+  { skip: isDeno && "Deno requires the extension" },
+);
 
 for (const name of ["cli", "aperture-atomic"]) {
   test(

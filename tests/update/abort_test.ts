@@ -29,7 +29,7 @@ for (
     ["a timeout", { timeout: 60_000 }],
   ] as [string, { signal: AbortSignal }][]
 ) {
-  test(`atomicUpdate() obeys its signal when the lock has ${what}`, () =>
+  test(`atomicUpdate() respects its signal when the lock has ${what}`, () =>
     inTempDir(async (dir) => {
       const held = await DirLock.acquire(dir);
       const controller = new AbortController();
@@ -46,7 +46,7 @@ for (
     }));
 }
 
-test("atomicUpdate() obeys the signal of its lock's options", () =>
+test("atomicUpdate() respects the signal in its lock options", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const controller = new AbortController();
@@ -68,7 +68,7 @@ test("atomicUpdate() does not write when aborted while its function runs", () =>
       return "x";
     }, { signal });
     await assertRejects(() => update, Error, "enough");
-    // The call has rejected, and still has to release the lock.
+    // The call has rejected, but still has to release the lock.
     (await DirLock.acquire(dir)).release();
     assertEquals(list(dir), []);
   }));

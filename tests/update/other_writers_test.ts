@@ -18,7 +18,7 @@ type Stale = Error & { code?: string; tries?: number };
 
 const decode = (bytes: Uint8Array | null) => bytes && new TextDecoder().decode(bytes);
 
-/** Both forms, the synchronous one as a promise. */
+/** Both forms; the synchronous one is wrapped in a promise. */
 const FORMS: {
   form: string;
   update: (...args: Parameters<typeof atomicUpdateSync>) => Promise<void>;
@@ -30,7 +30,10 @@ const FORMS: {
   },
 ];
 
-/** What other writers do to a file "old" while `fn` runs, and the content that they leave. */
+/**
+ * What other writers do to a file with the content "old" while `fn` runs, and the content that they
+ * leave.
+ */
 const CHANGES: {
   what: string;
   change: (file: string) => void;
@@ -183,7 +186,7 @@ for (const { form, update } of FORMS) {
       assertEquals(list(dir), ["file"]);
     }));
 
-  test(`${form} calls its function once when nothing else changes the file`, () =>
+  test(`${form} calls its function only once when nothing else changes the file`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "counter");
       let calls = 0;
@@ -213,7 +216,7 @@ async function* pieces(): AsyncGenerator<string> {
   yield "ne";
 }
 
-/** Data that may not be readable twice, made once. */
+/** Data that may only be readable once; it is created only once. */
 const SOURCES: [what: string, make: () => Parameters<typeof atomicWrite>[1]][] = [
   ["a ReadableStream", () => blobOf("mine").stream()],
   ["a generator", pieces],
@@ -243,7 +246,7 @@ for (const [what, make] of SOURCES) {
       const { code, tries } = await stale();
       assertEquals([code, tries, calls], ["ESTALE", 1, 1]);
       assertEquals([text(file), list(dir)], ["older", ["file"]]);
-      // The same data again: what was read of it is gone, and must not become an empty file.
+      // Pass the same data again: it has already been consumed, and must not produce an empty file.
       assert((await stale()).message !== "");
       assertEquals([text(file), list(dir)], ["olderer", ["file"]]);
     }));

@@ -13,7 +13,7 @@ import { atomicUpdate, atomicUpdateSync, atomicWrite } from "../../mod.ts";
 import { inTempDir } from "../support/dir.ts";
 import { test } from "../support/test.ts";
 
-/** Calls that fail for a corrupt JSON file, or for the directory that it is in. */
+/** Calls that fail on a corrupt JSON file or on its directory. */
 const CALLS: Record<string, (file: string) => unknown> = {
   "readJson()": (file) => readJson(file),
   "readJsonSync()": (file) => readJsonSync(file),
@@ -41,7 +41,7 @@ for (const [name, call] of Object.entries(CALLS)) {
     }));
 }
 
-test("atomicUpdate() leaves the stack of an error of its function as it is", () =>
+test("atomicUpdate() does not change the stack of an error that its function throws", () =>
   inTempDir(async (dir) => {
     let stack: string | undefined;
     async function theFunction(): Promise<string> {

@@ -24,10 +24,10 @@ import "../support/worker.ts";
 const decode = (bytes: Uint8Array | null) => bytes && new TextDecoder().decode(bytes);
 const increment = (bytes: Uint8Array | null) => String(Number(decode(bytes) ?? 0) + 1);
 
-/** An error with its code. */
+/** An error with a code. */
 type Coded = Error & { code?: string };
 
-/** Both forms, the synchronous one as a promise. */
+/** Both forms; the synchronous one is wrapped in a promise. */
 const FORMS: {
   form: "atomicUpdate" | "atomicUpdateSync";
   update: (...args: Parameters<typeof atomicUpdateSync>) => Promise<void>;
@@ -40,7 +40,7 @@ const FORMS: {
 ];
 
 for (const { form, update } of FORMS) {
-  test(`${form}() passes the content to its function and writes what that returns`, () =>
+  test(`${form}() passes the content to its function and writes the result`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       await update(file, (bytes) => {
@@ -65,7 +65,7 @@ for (const { form, update } of FORMS) {
       assertStrictEquals(prototype, Uint8Array.prototype);
     }));
 
-  test(`${form}() leaves the file as it is when its function returns null`, () =>
+  test(`${form}() leaves the file unchanged when its function returns null`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       await update(file, () => null);
@@ -126,7 +126,7 @@ for (const { form, update } of FORMS) {
     }));
 
   testWithLinks(
-    `${form}() accepts a held lock that was acquired by another path`,
+    `${form}() accepts a held lock that was acquired through another path`,
     () =>
       inTempDir(async (root) => {
         fs.mkdirSync(path.join(root, "dir"));
@@ -138,11 +138,11 @@ for (const { form, update } of FORMS) {
       }),
   );
 
-  test(`${form}() passes on the options for acquiring the lock`, () =>
+  test(`${form}() passes on the options for the lock`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       DirLock.acquireSync(dir).release();
-      // With a descriptor that no queue knows, as if another process held it.
+      // With a descriptor unknown to the queues, as if another process held the lock.
       const held = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");
       assert(held.tryLock(true));
       await assertRejects(
@@ -277,7 +277,7 @@ for (const { form, update } of FORMS) {
       assertEquals(text(file), "0");
     }));
 
-  test(`${form}() rejects a path that ends like a directory's and creates none`, () =>
+  test(`${form}() rejects a path that ends with a separator and creates no directory`, () =>
     inTempDir(async (dir) => {
       // Windows removes trailing dots.
       for (const end of isWindows ? [""] : ["", ".", ".."]) {
@@ -363,7 +363,7 @@ test("atomicUpdate() does not block writes of its path while its function runs",
   }));
 
 testWithLinks(
-  "atomicUpdate() follows a link to another directory when it has the lock",
+  "atomicUpdate() follows a link to another directory once it holds the lock",
   () =>
     inTempDir(async (root) => {
       const [one, two] = ["one", "two"].map((name) => path.join(root, name)) as [string, string];
@@ -396,7 +396,7 @@ testWithLinks(
 );
 
 testWithLinks(
-  "atomicUpdate() follows a link within a directory when it has the lock",
+  "atomicUpdate() follows a link within a directory once it holds the lock",
   () =>
     inTempDir(async (dir) => {
       for (const name of ["one", "two"]) fs.writeFileSync(path.join(dir, name), name);

@@ -1,4 +1,4 @@
-/** AtomicFile: content that is written in chunks and published as a whole. */
+/** AtomicFile: content that is written in chunks and published all at once. */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as childProcess from "node:child_process";
 import * as fs from "node:fs";
@@ -34,7 +34,7 @@ test("AtomicFile.write() keeps the order of calls that are not awaited", () =>
     assertEquals(text(file.path).replace(/(.)\1+/g, "$1"), "atomic");
   }));
 
-test("AtomicFile.writable does not commit when a pipe into it ends", () =>
+test("AtomicFile.writable does not commit when a stream piped into it ends", () =>
   inTempDir(async (dir) => {
     await using file = await AtomicFile.open(path.join(dir, "file"));
     await streamOf(pieces(whole, 10_000)).pipeTo(file.writable);
@@ -43,7 +43,7 @@ test("AtomicFile.writable does not commit when a pipe into it ends", () =>
     assertEquals(numberOf(fs.readFileSync(file.path)), 7);
   }));
 
-test("AtomicFile.writable discards when the pipe fails", () =>
+test("AtomicFile.writable discards when the piped stream fails", () =>
   unchanged(async (target) => {
     const reason = new Error("source");
     const file = await AtomicFile.open(target);
@@ -131,7 +131,7 @@ test("AtomicFile.commit() rejects when it is called right after a chunk of the w
     }
   }));
 
-test("AtomicFile.commit() rejects after a pipe with a chunk of the wrong type", () =>
+test("AtomicFile.commit() rejects after a piped chunk of the wrong type", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     const chunks = [whole, 1, whole] as Uint8Array[];
@@ -175,7 +175,7 @@ test("AtomicFile.commit() waits for large chunks and the close() of a writer", (
     assertEquals(numberOf(fs.readFileSync(target)), 7);
   }));
 
-test("AtomicFile.commit() ignores a chunk that a writer refused after its close()", () =>
+test("AtomicFile.commit() ignores a chunk that a writer rejected after its close()", () =>
   inTempDir(async (dir) => {
     const file = await AtomicFile.open(path.join(dir, "file"));
     const writer = file.writable.getWriter();
@@ -187,7 +187,7 @@ test("AtomicFile.commit() ignores a chunk that a writer refused after its close(
     assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 7);
   }));
 
-test("AtomicFile.commit() publishes chunks of write() and of a writer", () =>
+test("AtomicFile.commit() publishes chunks from both write() and a writer", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     await using file = await AtomicFile.open(target);
@@ -275,7 +275,7 @@ test("AtomicFile cannot be constructed without open()", () => {
   assertThrows(() => new Constructor("file"), TypeError, "use await AtomicFile.open(path)");
 });
 
-test("AtomicFile.write() gathers small chunks into few system calls", () =>
+test("AtomicFile.write() combines small chunks into few system calls", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     const calls = await recorded(async () => {
@@ -285,7 +285,7 @@ test("AtomicFile.write() gathers small chunks into few system calls", () =>
     });
     const writes = calls.filter(({ name }) => name === "file.write");
     for (const { args: [bytes] } of writes) assert((bytes as Uint8Array).byteLength <= 64 << 10);
-    // 200,008 bytes are four times 64 KiB.
+    // 200,008 bytes need four buffers of 64 KiB.
     assert(writes.length <= 5, `${writes.length} writes`);
     assertEquals(numberOf(fs.readFileSync(target)), 7);
   }));
@@ -303,7 +303,7 @@ test("AtomicFile.write() keeps the order of small and large chunks", () =>
     assertEquals(numberOf(fs.readFileSync(target)), 7);
   }));
 
-test("AtomicFile.commit() rejects when gathered chunks cannot be written", () =>
+test("AtomicFile.commit() rejects when buffered chunks cannot be written", () =>
   unchanged(async (target) => {
     const enospc = systemError("ENOSPC");
     await intercepted(({ name }) => {
@@ -348,7 +348,7 @@ test("AtomicFile.write() replaces a lone surrogate", () =>
   }));
 
 test(
-  "AtomicFile.commit() keeps the mode that its target has at the commit",
+  "AtomicFile.commit() keeps the mode that its target has when it commits",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -365,7 +365,7 @@ test(
 );
 
 test(
-  "AtomicFile.commit() keeps the owner that its target has at the commit",
+  "AtomicFile.commit() keeps the owner that its target has when it commits",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");

@@ -38,7 +38,7 @@ function modeOf(file: string): number {
   return fs.statSync(file).mode & 0o7777;
 }
 
-/** The umask; Deno's node:process does not set it before 2.9. */
+/** The umask; Deno's node:process cannot set it before 2.9. */
 function umask(mask?: number): number {
   return isDeno ? Deno.umask(mask) : mask === undefined ? process.umask() : process.umask(mask);
 }
@@ -114,7 +114,7 @@ for (const { form, write } of FORMS) {
     );
 
     test(
-      `${form}() keeps owner and group with durability "${durability}"`,
+      `${form}() keeps the owner and group with durability "${durability}"`,
       () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "file");
@@ -181,7 +181,7 @@ for (const { form, write } of FORMS) {
   );
 
   testWithLinks(
-    `${form}() follows a relative link in a directory that a link leads to`,
+    `${form}() follows a relative link in a directory reached through a link`,
     () =>
       inTempDir(async (dir) => {
         fs.mkdirSync(path.join(dir, "a", "b"), { recursive: true });
@@ -381,7 +381,7 @@ for (const { form, write } of FORMS) {
   );
 }
 
-test("atomicWrite() resolves a relative path at the time of the call", () =>
+test("atomicWrite() resolves a relative path when it is called", () =>
   inTempDir(async (dir) => {
     fs.mkdirSync(path.join(dir, "elsewhere"));
     const before = process.cwd();
@@ -509,7 +509,7 @@ test("atomicWriteSync() throws a TypeError for a Blob", () =>
     assertEquals(list(dir), []);
   }));
 
-/** What is below a directory, with kinds, modes and contents. */
+/** Returns everything under a directory, with types, modes and contents. */
 function snapshot(dir: string): string[] {
   return fs.readdirSync(dir).sort().flatMap((name) => {
     const file = path.join(dir, name);

@@ -1,4 +1,4 @@
-/** Mode, owner and group of the new file, and of the temporary file before. */
+/** The mode, owner and group of the new file and of its temporary file. */
 import { assert, assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -17,7 +17,7 @@ const notRoot = !isRoot && "only root may give files away";
 
 const ways = waysToWrite("new");
 
-/** Owner, group and permission bits. */
+/** The owner, group and permission bits. */
 function attributes(file: string): [number, number, string] {
   const { uid, gid, mode } = fs.statSync(file);
   return [uid, gid, (mode & 0o7777).toString(8)];
@@ -33,7 +33,7 @@ function make(file: string, uid: number, gid: number, mode: number): void {
 for (const [what, write] of ways) {
   for (const durability of DURABILITIES) {
     test(
-      `${what} with a mode keeps owner and group, with durability "${durability}"`,
+      `${what} with a mode keeps the owner and group, with durability "${durability}"`,
       () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "file");
@@ -48,7 +48,7 @@ for (const [what, write] of ways) {
     );
 
     test(
-      `${what} creates a file with the rights that group and others both have, with durability "${durability}"`,
+      `${what} creates a file with the permissions that group and others share, with durability "${durability}"`,
       () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "file");
@@ -77,7 +77,7 @@ for (const [what, write] of ways) {
     );
 
     test(
-      `${what} grants nothing to the group of a set-gid directory, with durability "${durability}"`,
+      `${what} grants nothing to the group of a setgid directory, with durability "${durability}"`,
       () =>
         inTempDir(async (dir) => {
           fs.chownSync(dir, 0, 2001);
@@ -100,7 +100,7 @@ for (const [what, write] of ways) {
 }
 
 test(
-  "atomicWrite() without a target and a mode creates the file as open(2) does",
+  "atomicWrite() without a target or a mode creates the file as open(2) does",
   () =>
     inTempDir(async (dir) => {
       fs.writeFileSync(path.join(dir, "other"), "");
@@ -114,7 +114,7 @@ test(
 );
 
 test(
-  "atomicWrite() drops set-id bits and group rights when owner and group cannot be kept",
+  "atomicWrite() drops set-id bits and group permissions when owner and group cannot be kept",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -132,7 +132,7 @@ test(
 );
 
 test(
-  "atomicWrite() by another user than root keeps one of the user's groups, with and without a mode",
+  "atomicWrite() by a user other than root keeps one of the user's groups, with and without a mode",
   () =>
     inTempDir(async (dir) => {
       for (const mode of ["", "600", "664"]) {
@@ -157,7 +157,7 @@ test(
 );
 
 test(
-  "atomicWrite() by another user than root can set a mode that forbids its owner to read",
+  "atomicWrite() by a user other than root can set a mode that denies the owner read access",
   () =>
     inTempDir(async (dir) => {
       fs.chownSync(dir, 1234, 1234);
@@ -177,7 +177,7 @@ test(
 
 for (const [from, to] of [["200", "220"], ["400", "440"]] as const) {
   test(
-    `AtomicFile.commit() by another user than root follows a mode that changes from ${from} to ${to}`,
+    `AtomicFile.commit() by a user other than root adopts a mode that changes from ${from} to ${to}`,
     () =>
       inTempDir(async (dir) => {
         fs.chownSync(dir, 1234, 1234);
@@ -191,7 +191,7 @@ for (const [from, to] of [["200", "220"], ["400", "440"]] as const) {
 }
 
 test(
-  "atomicWrite() can set a mode that forbids its owner to read",
+  "atomicWrite() can set a mode that denies the owner read access",
   () =>
     inTempDir(async (dir) => {
       for (const mode of [0o222, 0o000, 0o333]) {

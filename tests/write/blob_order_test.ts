@@ -97,7 +97,7 @@ test("atomicWrite() of a Blob that stalls rejects when its signal is aborted", (
     assertEquals([text(file), list(dir)], ["2", ["file"]]);
   }));
 
-/** A Blob that can only be read once `read` is called. */
+/** A Blob that cannot be read until `read` is called. */
 function heldBlob(content: string): { blob: Blob; read: () => void } {
   let read!: () => void;
   const released = new Promise<void>((resolve) => read = resolve);

@@ -1,4 +1,4 @@
-/** Data in memory: bytes that change after the call are an error, never a shorter file. */
+/** Data in memory: if bytes go missing after the call, it fails and never writes a shorter file. */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -30,7 +30,7 @@ function resizable(length: number): ArrayBuffer & { resize(length: number): void
   return new Resizable(length, { maxByteLength: 2 * length });
 }
 
-/** Data, and what removes its bytes after the call. */
+/** Data, and a function that removes its bytes after the call. */
 const takings: [string, () => { data: ArrayBuffer | Uint8Array; take: () => void }][] = [
   ["a view whose buffer is transferred", () => {
     const data = content(2, 5_000);
@@ -129,7 +129,8 @@ test("atomicWrite() stops between two slices when aborted", () =>
 
 test("atomicWrite() writes more than 2 GiB from memory", () =>
   unchanged(async (file) => {
-    // The pages are never touched, and the second slice fails: this needs no memory and no disk.
+    // The pages are never touched, and the second slice fails, so this needs neither memory nor
+    // disk space.
     const data = new Uint8Array(2 ** 31 + 10);
     const enospc = systemError("ENOSPC");
     let slices = 0;
@@ -170,7 +171,7 @@ test("AtomicFile.commit() never publishes fewer bytes than a BYOB reader returne
         calls.push(file.write(value!));
         buffer = value!.buffer as ArrayBuffer;
       }
-      // The last buffer is transferred too.
+      // The last buffer is also transferred.
       structuredClone(buffer, { transfer: [buffer] });
       calls.push(file.commit());
       const results = await Promise.allSettled(calls);
@@ -195,7 +196,7 @@ test("AtomicFile.write() rejects when a large chunk is transferred", () =>
     await assertRejects(() => file.commit(), TypeError);
   }));
 
-test("AtomicFile.write() has copied a small chunk when it resolves", () =>
+test("AtomicFile.write() has copied a small chunk by the time it resolves", () =>
   inTempDir(async (dir) => {
     await using file = await AtomicFile.open(path.join(dir, "file"));
     const chunk = new TextEncoder().encode("one\n");
@@ -207,7 +208,7 @@ test("AtomicFile.write() has copied a small chunk when it resolves", () =>
     assertEquals(text(file.path), "one\ntwo\n");
   }));
 
-/** Data that is not what it seems to be. */
+/** Objects that only look like data. */
 const imitations: [string, () => unknown][] = [
   ["a Proxy of an ArrayBuffer", () => new Proxy(new ArrayBuffer(8), {})],
   ["a Proxy of a Uint8Array", () => new Proxy(new Uint8Array(8), {})],
@@ -281,7 +282,7 @@ for (const [what, make] of iterables) {
     }));
 }
 
-test("atomicWrite() reads a synchronous iterable in the call", () =>
+test("atomicWrite() reads a synchronous iterable during the call", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const chunks = ["o", "ld"];
@@ -296,7 +297,7 @@ test("atomicWrite() reads a synchronous iterable in the call", () =>
     assertEquals(text(file), "");
   }));
 
-/** Iterables of something else than chunks, with what the error calls them. */
+/** Iterables of something other than chunks, with the error message for each. */
 const wrongIterables: [string, () => unknown, string][] = [
   ["a Map", () => new Map([["a", "b"]]), "Each chunk of a Map must be"],
   ["an array of numbers", () => [1, 2], "Each chunk of an array must be"],
@@ -316,14 +317,15 @@ for (const [what, make, message] of wrongIterables) {
 
 test("atomicWriteSync() rejects an object that is also asynchronously iterable", () =>
   unchanged((file) => {
-    // As streams of minipass are: their synchronous iterator ends with what has arrived so far.
+    // Minipass streams are like this: their synchronous iterator ends after the data that has
+    // arrived so far.
     const data = { [Symbol.iterator]: () => ["part"].values(), [Symbol.asyncIterator]() {} };
     // deno-lint-ignore no-explicit-any
     assertThrows(() => atomicWriteSync(file, data as any), TypeError, "Data must be");
     return Promise.resolve();
   }));
 
-/** Data that has lost its bytes, and seems to be empty. */
+/** Data that has lost its bytes and appears to be empty. */
 const goners: [string, () => Uint8Array | Uint16Array | DataView | ArrayBuffer][] = [
   ["a buffer", () => transferred(new ArrayBuffer(8))],
   ["a Uint8Array", () => viewOfTransferred(Uint8Array)],
@@ -370,7 +372,7 @@ for (const [what, make] of goners) {
     }));
 }
 
-/** A class whose constructor takes other arguments than `subarray` would pass. */
+/** A class whose constructor takes different arguments from those that `subarray` would pass. */
 class Text extends Uint8Array {
   constructor(text: string) {
     super(new TextEncoder().encode(String(text)));

@@ -1,29 +1,32 @@
-/** Helpers for tests of several calls on one path. */
+/** Helpers for tests that make several calls on one path. */
 import * as fs from "node:fs";
 import { content, numberOf } from "../support/content.ts";
 import { intercepted } from "../support/runtime.ts";
 
-/** Content that takes so long to write that a later call would win if nothing kept the order. */
+/**
+ * Content that takes so long to write that a later call would finish first if nothing kept the
+ * order.
+ */
 export const slow = (number: number): Uint8Array => content(number, 3_000_000);
 /** Content that is written quickly. */
 export const quick = (number: number): Uint8Array => content(number, 10);
-/** The number of the content in a file. */
+/** Returns the number in a file's content. */
 export const numberIn = (file: string): number => numberOf(fs.readFileSync(file));
 
-/** `"ok"`, or the code of the error, of each call. */
+/** Returns `"ok"` or the error code for each call. */
 export async function outcomes(calls: Promise<unknown>[]): Promise<string[]> {
   return (await Promise.allSettled(calls)).map((result) =>
     result.status === "fulfilled" ? "ok" : result.reason.code ?? result.reason.name
   );
 }
 
-/** A call that is awaited later, unless something fails before. */
+/** Marks a call that is awaited later, so that it causes no unhandled rejection until then. */
 export function begun<T>(call: Promise<T>): Promise<T> {
   call.catch(() => {});
   return call;
 }
 
-/** A stream that ends when `finish` is called. */
+/** Returns a stream that ends when `finish` is called. */
 export function held(text: string): { source: AsyncIterable<string>; finish: () => void } {
   let finish!: () => void;
   const finished = new Promise<void>((resolve) => finish = resolve);
@@ -37,8 +40,8 @@ export function held(text: string): { source: AsyncIterable<string>; finish: () 
 }
 
 /**
- * Calls `write`, and `sync` in the middle of it: before its call number `at`, or once that call is
- * in flight. Returns the number of calls.
+ * Calls `write` and, partway through it, `sync`: before the asynchronous call with the index `at`,
+ * or once that call is in flight. Returns the number of asynchronous calls.
  */
 export async function during(
   at: number,

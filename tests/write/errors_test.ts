@@ -1,4 +1,4 @@
-/** The errors of writes: the step, the target, whether it was replaced, and what to do. */
+/** Errors of failed writes: the step, the target, whether it was replaced, and what to do. */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -16,7 +16,7 @@ import { waysToWrite } from "../support/ways.ts";
 
 const ways = waysToWrite("new");
 
-/** The error of a write, which must be an AtomicWriteError. */
+/** Returns the error of a write, which must be an AtomicWriteError. */
 async function failureOf(write: () => unknown): Promise<AtomicWriteError> {
   const error = await assertRejects(() => Promise.resolve().then(write));
   assert(isAtomicWriteError(error));
@@ -66,9 +66,9 @@ for (const [what, write] of ways) {
     }
   }
 
-  // What an update refuses, it refuses before it writes.
+  // Updates refuse these targets before they write.
   if (what === "atomicUpdate()") continue;
-  test(`${what} reports a step of their own for refusals`, () =>
+  test(`${what} reports a separate step for refused targets`, () =>
     inTempDir(async (dir) => {
       const taken = path.join(dir, "taken");
       fs.writeFileSync(taken, "");
@@ -103,7 +103,7 @@ for (const durability of ["none", "consistent"] as const) {
 }
 
 testWithLinks(
-  "atomicWrite() refuses a circular link with a step of its own",
+  "atomicWrite() reports a separate step for a circular link",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -116,7 +116,7 @@ testWithLinks(
     }),
 );
 
-test("isAtomicWriteError() recognizes the errors of writes by their properties", () =>
+test("isAtomicWriteError() recognizes write errors by their properties", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "no", "file");
     const error = await assertRejects(() => atomicWrite(file, "x"));
@@ -146,13 +146,13 @@ test("isAtomicWriteError() is false for other values", () =>
       { name: "Error", message: "", step: 1, target: 2, replaced: 3, code: 4 },
       await assertRejects(() => atomicWrite(file, "x", { signal: AbortSignal.abort(reason) })),
       await assertRejects(() => atomicWrite(file, source)),
-      // @ts-expect-error A number is no data.
+      // @ts-expect-error A number is not valid data.
       await assertRejects(() => atomicWrite(file, 1)),
     ];
     for (const other of others) assertEquals(isAtomicWriteError(other), false, String(other));
   }));
 
-/** What the message of a failed call says to do. */
+/** What a failed call's message says to do. */
 const hints: [call: string, code: string, options: AtomicWriteOptions, hint: string][] = [
   ["create", "ENOENT", {}, "pass 'parents: true' to create it"],
   ["create", "EACCES", {}, "must be writable, not only the file"],
@@ -185,7 +185,7 @@ for (const [call, code, options, hint] of hints) {
 
 test("atomicWrite() with createNew rejects with ENOTSUP where there are no hard links", () =>
   inTempDir(async (dir) => {
-    // As exFAT and FAT on Linux do.
+    // As on exFAT and FAT on Linux.
     await intercepted(({ name }) => {
       if (name === "link") throw systemError("EPERM");
     }, async () => {
@@ -198,7 +198,7 @@ test("atomicWrite() with createNew rejects with ENOTSUP where there are no hard 
 
 test("atomicWriteSync() has a stack that shows the line of the call", () =>
   inTempDir((dir) => {
-    // In a block, since Bun drops the frame of a call in tail position.
+    // In a block, since Bun drops the stack frame of a tail call.
     const error = assertThrows(() => {
       atomicWriteSync(path.join(dir, "no", "file"), "x");
     }, Error);

@@ -1,4 +1,4 @@
-/** A program that exits during its writes leaves no temporary file, unless it is killed. */
+/** A program that exits during a write leaves no temporary file unless it is killed. */
 import { assert, assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -25,7 +25,7 @@ for (const [job, what] of jobs) {
       await child.says("1");
       const code = await child.exit();
       assert(typeof code === "number" && code !== 0, `${code}`);
-      // The write of bytes may be complete before the error occurs.
+      // A write of bytes may be complete before the error occurs.
       assertEquals(list(dir).filter((name) => name !== "file"), []);
     }), { skip: isDeno && "Deno emits no event for such an exit" });
 }
@@ -49,7 +49,7 @@ test("process.exit() keeps the temporary files of other programs", () =>
   }));
 
 test(
-  "a program gets one listener for its end with the first write, and none before",
+  "a program gets one exit listener with its first write, and none before",
   () =>
     inTempDir(async (dir) => {
       const child = writer("exitListeners", [dir]);

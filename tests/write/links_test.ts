@@ -27,7 +27,9 @@ const ways: [string, (file: string, options?: AtomicWriteOptions) => Promise<unk
   }],
 ];
 
-/** Why the kernel's protection of links in sticky directories cannot be tested; false if it can. */
+/**
+ * Why the kernel's protection for links in sticky directories cannot be tested; false if it can.
+ */
 function unprotected(): string | false {
   if (process.platform !== "linux") return "known for Linux";
   if (!isRoot) return "needs root to make another user's link";
@@ -64,7 +66,7 @@ for (const [what, write] of ways) {
   }
 
   testWithLinks(
-    `${what} lets the kernel follow a link before it follows it itself`,
+    `${what} has the kernel follow a link before following the link itself`,
     () =>
       inTempDir(async (dir) => {
         const link = path.join(dir, "link");
@@ -101,7 +103,7 @@ for (const [what, write] of ways) {
   );
 
   testWithLinks(
-    `${what} starts over when a link is re-pointed while it is followed`,
+    `${what} starts over when a link is changed while it is followed`,
     () =>
       inTempDir(async (dir) => {
         const link = path.join(dir, "link");
@@ -121,7 +123,7 @@ for (const [what, write] of ways) {
   );
 
   test(
-    `${what} creates nothing for a descriptor of a file that was deleted`,
+    `${what} creates nothing for a descriptor of a deleted file`,
     () =>
       inTempDir(async (dir) => {
         const gone = path.join(dir, "gone");
@@ -158,7 +160,7 @@ for (const [what, write] of ways) {
 }
 
 test(
-  "atomicWrite() stats no file that is no link",
+  "atomicWrite() does not call stat() on a file that is not a link",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -171,7 +173,7 @@ test(
 );
 
 testWithLinks(
-  "AtomicFile.commit() publishes nothing when the link to its directory was re-pointed",
+  "AtomicFile.commit() publishes nothing when the link to its directory was changed",
   () =>
     inTempDir(async (dir) => {
       const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));

@@ -1,4 +1,4 @@
-/** Streams of `node:stream` as sources: all of their content is written, and they are destroyed. */
+/** `node:stream` streams as sources: all of their content is written, and they are destroyed. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -16,13 +16,13 @@ import { pieces } from "../support/sources.ts";
 import { isDeno27, linksWork, test as anyTest, type TestOptions } from "../support/test.ts";
 import { writer } from "../support/write_worker.ts";
 
-/** A read that destroy() interrupts is an uncaught error in node:fs of Deno 2.7. */
+/** In Deno 2.7's node:fs, a read that destroy() interrupts causes an uncaught error. */
 function test(name: string, fn: () => void | Promise<void>, options: TestOptions = {}): void {
   const skip = options.skip ||
     (isDeno27 && "destroy() of its node:fs streams is an uncaught error");
   anyTest(name, fn, { ...options, skip });
 }
-/** Waits until a stream has closed what it holds. */
+/** Waits until a stream has released its resources. */
 async function closed(stream: Readable): Promise<void> {
   assert(stream.destroyed, "The stream is not destroyed");
   if (!stream.closed) await new Promise((resolve) => stream.once("close", resolve));
@@ -36,10 +36,10 @@ function stalled(): PassThrough {
 }
 
 test(
-  "atomicWrite() rejects for a stream of a missing file, and the process goes on",
+  "atomicWrite() rejects for a stream of a missing file, and the process keeps running",
   () =>
     inTempDir(async (dir) => {
-      // Following them takes a while, so the stream's error comes first.
+      // Following the links takes a while, so the stream's error comes first.
       for (let i = 0; i < 30; i++) fs.symlinkSync(`link${i + 1}`, path.join(dir, `link${i}`));
       const child = writer("readMissing", [dir]);
       await child.says("ENOENT true");
@@ -194,17 +194,17 @@ test("atomicWrite() leaves no descriptor open when it copies a file through a st
 const whole = content(6, 300_000);
 const digest = createHash("sha256").update(whole).digest("hex");
 
-/** A stream of the whole content. */
+/** Returns a stream of the complete content. */
 const readable = () => Readable.from(pieces(whole, 50_000));
 
-/** A stream that something else feeds. */
+/** Returns a stream that is fed by another source. */
 function fed(): PassThrough {
   const stream = new PassThrough();
   readable().pipe(stream);
   return stream;
 }
 
-/** Calls `fn` with a response of the whole content. */
+/** Calls `fn` with a response that contains the complete content. */
 async function withResponse(fn: (response: Readable) => Promise<void>): Promise<void> {
   const server = http.createServer((_, response) => void readable().pipe(response));
   server.listen(0, "127.0.0.1");
@@ -220,7 +220,7 @@ async function withResponse(fn: (response: Readable) => Promise<void>): Promise<
   }
 }
 
-/** Ways in which other code watches a stream; each returns the hash of what it has seen. */
+/** Ways in which other code also reads a stream; each returns the hash of the data that it read. */
 const watchers: [string, (stream: Readable) => () => Promise<string>][] = [
   ["a 'data' listener", (stream) => {
     const hash = createHash("sha256");
@@ -237,7 +237,7 @@ const watchers: [string, (stream: Readable) => () => Promise<string>][] = [
 ];
 for (const [how, watch] of watchers) {
   for (const [what, make] of [["Readable", readable], ["PassThrough", fed]] as const) {
-    test(`atomicWrite() writes all of a ${what} that ${how} reads too`, () =>
+    test(`atomicWrite() writes all of a ${what} that ${how} also reads`, () =>
       inTempDir(async (dir) => {
         for (const delay of [false, true]) {
           const source = make();
@@ -250,7 +250,7 @@ for (const [how, watch] of watchers) {
       }));
   }
 
-  test(`atomicWrite() writes all of a response that ${how} reads too`, () =>
+  test(`atomicWrite() writes all of a response that ${how} also reads`, () =>
     inTempDir((dir) =>
       withResponse(async (response) => {
         const seen = watch(response);
@@ -260,7 +260,7 @@ for (const [how, watch] of watchers) {
       })
     ));
 
-  test(`atomicUpdate() writes all of a stream that ${how} reads too`, () =>
+  test(`atomicUpdate() writes all of a stream that ${how} also reads`, () =>
     inTempDir(async (dir) => {
       let seen!: () => Promise<string>;
       await atomicUpdate(path.join(dir, "file"), () => {
@@ -273,7 +273,7 @@ for (const [how, watch] of watchers) {
     }));
 }
 
-test("atomicWrite() writes all of a stream that is read when the call has returned", () =>
+test("atomicWrite() writes all of a stream that is also read after the call has returned", () =>
   inTempDir(async (dir) => {
     const source = readable();
     const written = atomicWrite(path.join(dir, "file"), source);
@@ -283,14 +283,14 @@ test("atomicWrite() writes all of a stream that is read when the call has return
     assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 6);
   }));
 
-/** Streams that have lost a part of their content. */
+/** Streams that have lost part of their content. */
 const incomplete: [string, () => Promise<Readable>][] = [
-  ["of which a 'data' listener has chunks", async () => {
+  ["that has already passed chunks to a 'data' listener", async () => {
     const source = readable();
     await once(source, "data");
     return source.on("data", () => {});
   }],
-  ["of which read() took the beginning", async () => {
+  ["whose beginning was taken by read()", async () => {
     const source = readable();
     await once(source, "readable");
     source.read();
@@ -301,7 +301,7 @@ const incomplete: [string, () => Promise<Readable>][] = [
     await once(source, "data");
     return source.pause();
   }],
-  ["that flows", async () => {
+  ["that is flowing", async () => {
     const source = readable();
     await once(source, "data");
     return source;
@@ -317,7 +317,7 @@ const incomplete: [string, () => Promise<Readable>][] = [
     for await (const _ of source);
     return source;
   }],
-  ["that another loop reads", () => {
+  ["that another loop is reading", () => {
     const source = readable();
     (async () => {
       for await (const _ of source);

@@ -1,6 +1,6 @@
 /**
- * The order of calls, compared with a model: random programs, each of which must have the result of
- * its calls one after another. APERTURE_SEED runs the program of one seed.
+ * The order of calls, compared with a model. Each random program must have the same result as its
+ * calls made sequentially; APERTURE_SEED runs the program for a single seed.
  */
 import { assert, assertEquals } from "@std/assert";
 import * as fs from "node:fs";
@@ -11,7 +11,7 @@ import { inTempDir } from "../support/dir.ts";
 import { type Calls, findWrong, library, type Program, programOf } from "../support/order_model.ts";
 import { isDeno, isWindows, isWine, test } from "../support/test.ts";
 
-/** More of them run in `prove` (part `orderModel`). */
+/** The number of random programs; the `orderModel` part of `prove` runs more. */
 const PROGRAMS = Number(process.env.APERTURE_PROGRAMS ?? 40);
 
 function* from(first: number, count: number): Generator<number> {
@@ -35,7 +35,7 @@ test("programOf() returns the same program for the same seed", () => {
   assertEquals([...kinds].sort(), ["draft", "pass", "stream", "sync", "update", "wait", "write"]);
 }, { skip: isWine && "no updates under Wine" });
 
-/** Runs `work` after the work before it. */
+/** Runs `work` after all earlier work. */
 let line: Promise<unknown> = Promise.resolve();
 function inLine(work: () => Promise<void>): Promise<void> {
   const done = line.then(work);
@@ -43,7 +43,7 @@ function inLine(work: () => Promise<void>): Promise<void> {
   return done;
 }
 
-/** The calls that the model describes: each one runs to its end when it is called. */
+/** The calls that the model describes: each one runs to completion when it is called. */
 const sequential: Calls = {
   async write(path, data, { signal: _, ...options }) {
     if (typeof data === "string") return atomicWriteSync(path, data, options);
@@ -66,14 +66,14 @@ const sequential: Calls = {
 
 const ofTheModel = { skip: !isDeno && "the model is the same on all runtimes" };
 
-test("the model accepts calls that run one after another", async () => {
+test("the model accepts calls that run sequentially", async () => {
   const wrong = await findWrong(sequential, from(1, PROGRAMS));
   if (wrong !== undefined) throw new Error(`Seed ${wrong.seed}`, { cause: wrong.error });
 }, ofTheModel);
 
 let failure: unknown;
 
-/** Calls that are wrong in one way each. */
+/** Libraries that are each wrong in one way. */
 const broken: [string, Calls][] = [
   ["writes out of order", {
     ...sequential,
@@ -166,7 +166,7 @@ function turns(): Map<string, unknown> {
   return (globalThis as unknown as Record<symbol, Map<string, unknown>>)[key]!;
 }
 
-test("the model rejects a library without a common queue", () =>
+test("the model rejects a library without a shared queue", () =>
   inTempDir(async (dir) => {
     await atomicWrite(path.join(dir, "file"), "The queues exist from now on.");
     const queues = turns();
@@ -175,6 +175,6 @@ test("the model rejects a library without a common queue", () =>
       assert(await findWrong(library, from(1, 300)) !== undefined);
     } finally {
       delete (queues as Partial<typeof queues>).get;
-      queues.clear(); // Of what the broken calls have left behind.
+      queues.clear(); // From what the broken calls left behind.
     }
   }));

@@ -51,7 +51,7 @@ const creations: [string, (AtomicWriteOptions | undefined)[], string[], number][
 for (const [what, calls, expected, last] of creations) {
   for (const mode of [undefined, 0o600]) {
     const title = `${what}${mode === undefined ? "" : ", an explicit mode given"}`;
-    test(`atomicWrite() with createNew sees what is there at its turn: ${title}`, () =>
+    test(`atomicWrite() with createNew checks what is at the path when its turn comes: ${title}`, () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
         const made = calls.map((options, i) =>
@@ -63,7 +63,7 @@ for (const [what, calls, expected, last] of creations) {
   }
 }
 
-test("atomicWrite() with createNew succeeds when the call before it failed", () =>
+test("atomicWrite() with createNew succeeds when the previous call failed", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     await intercepted((call) => {
@@ -108,7 +108,7 @@ testWithLinks(
 );
 
 testWithLinks(
-  "atomicWrite() follows a link to the current target when it is re-pointed between two calls",
+  "atomicWrite() follows a link to its current target when the link is changed between two calls",
   () =>
     inTempDir(async (dir) => {
       const link = path.join(dir, "link");
@@ -131,7 +131,7 @@ testWithLinks(
 );
 
 test(
-  "atomicWrite() keeps the order of calls of the ESM and the CommonJS copy of the module",
+  "atomicWrite() keeps the order of calls to the ESM and CommonJS copies of the module",
   () =>
     inTempDir(async (dir) => {
       const { atomicWrite: other, atomicWriteSync: otherSync } = createRequire(import.meta.url)(
@@ -153,7 +153,7 @@ test(
   { skip: !import.meta.url.includes("/esm/tests/") && "runs on the built ES modules" },
 );
 
-test("atomicUpdate() calls on one path run in the order of the calls", () =>
+test("atomicUpdate() runs calls on one path in call order", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const decoder = new TextDecoder();
@@ -172,7 +172,7 @@ test("atomicUpdate() calls on one path run in the order of the calls", () =>
     }
   }));
 
-test("atomicWrite() keeps the mode that the call before it set", () =>
+test("atomicWrite() keeps the mode that the previous call set", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     for (let i = 0; i < 20; i++) {
@@ -348,7 +348,7 @@ testWithLinks(
       fs.symlinkSync("target", link);
       let later: Promise<void> | undefined;
       await intercepted(({ name, args }) => {
-        // The update has inspected the target.
+        // By now, the update has inspected the target.
         if (name !== "create" || later !== undefined) return;
         if (!isTempName(path.basename(String(args[0])))) return;
         later = begun(atomicWrite(link, "later", { mode: 0o600 }));

@@ -1,4 +1,4 @@
-/** Missing directories, and files that cannot be renamed over. */
+/** Missing directories, and files that cannot be replaced by a rename. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -66,7 +66,7 @@ for (const [what, write] of ways) {
   test(
     `${what} with parents fails when a directory cannot be created although its parent exists`,
     async () => {
-      // mkdir(2) fails with ENOENT in /proc, and Node's own `recursive` loops forever.
+      // mkdir(2) fails with ENOENT in /proc, where Node's own `recursive` option loops forever.
       const error = await assertRejects(
         () => Promise.resolve().then(() => write("/proc/aperture/a/file", { parents: true })),
         Error,
@@ -157,7 +157,7 @@ test(
   { skip: isWindows && "no sync of directories on Windows" },
 );
 
-/** Makes only the rename to `target` fail. */
+/** Makes only renames to `target` fail. */
 function refuses(target: string, code: string): Interceptor {
   return ({ name, args }) => {
     if (name === "rename" && args[1] === target) throw systemError(code);
@@ -168,11 +168,11 @@ const fallback = "in-place";
 for (const [what, write] of ways) {
   for (const durability of durabilities) {
     test(
-      `${what} copies in place when the target cannot be renamed over, with durability "${durability}"`,
+      `${what} copies in place when the target cannot be replaced by a rename, with durability "${durability}"`,
       () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "file");
-          // Longer than the new content, shorter, and empty.
+          // Longer than the new content, shorter than it, and empty.
           for (const size of [200_000, 10, -8]) {
             for (const code of ["EBUSY", "EXDEV"]) {
               fs.writeFileSync(file, size < 0 ? "" : content(1, size));
@@ -198,7 +198,7 @@ for (const [what, write] of ways) {
   }
 
   test(
-    `${what} does not copy in place without the option, or when the rename fails otherwise`,
+    `${what} does not copy in place without the option, or when the rename fails for another reason`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -226,7 +226,7 @@ for (const [what, write] of ways) {
   );
 
   test(
-    `${what} keeps the new content, and reports its path, when a copy in place fails`,
+    `${what} keeps the new content, and reports its path, when an in-place copy fails`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -252,7 +252,7 @@ for (const [what, write] of ways) {
           replaced: false,
         });
         assertEquals(numberOf(fs.readFileSync(String(temp))), 2);
-        // Only its owner may remove it.
+        // Only the file's owner may remove it.
         assert(!isTempName(kept!));
         assertEquals(await sweepTempFiles(dir, { olderThan: 0 }), []);
         assertEquals(openDescriptors(dir), descriptors);
@@ -261,7 +261,7 @@ for (const [what, write] of ways) {
   );
 
   test(
-    `${what} keeps the new content when a copy in place is interrupted`,
+    `${what} keeps the new content when an in-place copy is interrupted`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -293,7 +293,7 @@ for (const [what, write] of ways) {
   );
 
   test(
-    `${what} keeps nothing when the target cannot be opened for a copy in place`,
+    `${what} keeps nothing when the target cannot be opened for an in-place copy`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -322,7 +322,7 @@ for (const [what, write] of ways) {
   );
 
   test(
-    `${what} survives a failure of each call of a copy in place`,
+    `${what} survives a failure of each call of an in-place copy`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -372,7 +372,7 @@ for (const [what, write] of ways) {
   );
 
   test(
-    `${what} restores the set-id bits that a copy in place clears`,
+    `${what} restores the set-id bits that an in-place copy clears`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -380,7 +380,7 @@ for (const [what, write] of ways) {
         fs.chmodSync(file, 0o4755);
         await intercepted((call, index) => {
           refuses(file, "EBUSY")(call, index);
-          // The kernel does it unless the process is root.
+          // The kernel clears them unless the process is root.
           if (call.name === "file.read") fs.chmodSync(file, 0o755);
         }, () => write(file, { fallback }));
         assertEquals(fs.statSync(file).mode & 0o7777, 0o4755);
@@ -413,7 +413,7 @@ for (const [what, write] of ways) {
   );
 
   test(
-    `${what} fails with EIO when a copy in place writes no bytes`,
+    `${what} fails with EIO when an in-place copy writes no bytes`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -424,7 +424,7 @@ for (const [what, write] of ways) {
           if (call.name === "rename" && call.args[1] === file) refused = true;
           refuses(file, "EBUSY")(call, index);
           if (!refused || call.name !== "file.write") return;
-          // Otherwise it would be retried forever.
+          // Otherwise the write would be retried forever.
           if (++tries > 10) throw systemError("ENOSPC");
           return [new Uint8Array()];
         }, async () => {
@@ -469,7 +469,7 @@ for (const [what, write] of ways) {
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
         fs.writeFileSync(file, "old");
-        // Windows does not retry for a read-only file, which it never replaces.
+        // On Windows, renames over a read-only file are not retried, because they always fail.
         fs.chmodSync(file, 0o444);
         await onPlatform(() => ({ windows: true }), () =>
           intercepted(refuses(file, "EBUSY"), async () => {

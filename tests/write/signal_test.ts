@@ -7,7 +7,7 @@ import { intercepted, systemError } from "../support/runtime.ts";
 import { test } from "../support/test.ts";
 import { within } from "../support/within.ts";
 
-/** Aborts a call `milliseconds` after it began, and checks that it rejects with the reason. */
+/** Aborts a call `milliseconds` after it began and checks that it rejects with the reason. */
 async function givesUp(
   controller: AbortController,
   call: Promise<unknown>,
@@ -49,7 +49,7 @@ for (const [what, wait] of waits) {
           throw systemError(code);
         }, async () => {
           const call = wait(file, { signal: controller.signal });
-          // Until the pauses between the tries have become long.
+          // Until the pauses between attempts have become long.
           await givesUp(controller, call, 300);
         });
         assert(tries > 1);
@@ -60,7 +60,7 @@ for (const [what, wait] of waits) {
 
 type Begin = (file: string, signal: AbortSignal) => Promise<() => Promise<unknown>>;
 
-/** Calls to prepare, and then to make after a write that waits for a descriptor. */
+/** Calls to prepare, and then to make while an earlier write waits for a descriptor. */
 const followers: [string, Begin][] = [
   [
     "a write that waits for one without a descriptor",

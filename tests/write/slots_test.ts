@@ -1,4 +1,4 @@
-/** How many writes and syncs run concurrently, whatever their paths. */
+/** How many writes and syncs run concurrently, regardless of their paths. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -82,7 +82,7 @@ test(
   'atomicWrite() with durability "durable" syncs at most 64 directories concurrently',
   () =>
     inTempDir(async (dir) => {
-      // Syncs of a slow disk, which would pile up if they did not count as writes.
+      // Syncs on a slow disk, which would pile up if they did not count as writes.
       let [open, most] = [0, 0];
       await onPlatform(({ async }) => ({
         async: {

@@ -20,7 +20,7 @@ const sources: [string, () => AtomicData][] = [
   ["an AsyncIterable", async function* () {
     yield* pieces(whole, 12_345);
   }],
-  ["a stream of node:stream", () => Readable.from(pieces(whole, 50_000))],
+  ["a node:stream stream", () => Readable.from(pieces(whole, 50_000))],
 ];
 for (const [what, make] of sources) {
   test(`atomicWrite() writes ${what}`, () =>
@@ -33,15 +33,15 @@ for (const [what, make] of sources) {
     }));
 }
 
-/** A Blob whose size is not that of its bytes, as Bun's Blobs of files and of S3 can be. */
+/** A Blob whose size does not match its bytes, which is possible with Bun's file and S3 Blobs. */
 function blobOfSize(size: number): Blob {
   const blob = Object.defineProperty(blobOf(whole), "size", { value: size });
-  // Deno's own implementation would go by the size.
+  // Deno's own implementation would rely on the size.
   return Object.assign(blob, { arrayBuffer: () => Promise.resolve(whole.slice().buffer) });
 }
 
 for (const size of [NaN, Infinity, 3 * 2 ** 30]) {
-  test(`atomicWrite() streams a Blob of the size ${size}`, () =>
+  test(`atomicWrite() streams a Blob whose size is ${size}`, () =>
     inTempDir(async (dir) => {
       await atomicWrite(path.join(dir, "file"), blobOfSize(size));
       assertEquals(numberOf(fs.readFileSync(path.join(dir, "file"))), 7);
@@ -49,7 +49,7 @@ for (const size of [NaN, Infinity, 3 * 2 ** 30]) {
 }
 
 for (const size of [0, whole.byteLength - 1, whole.byteLength + 1]) {
-  test(`atomicWrite() rejects a Blob of the size ${size} that has ${whole.byteLength} bytes`, () =>
+  test(`atomicWrite() rejects a Blob of size ${size} that contains ${whole.byteLength} bytes`, () =>
     unchanged((file) => assertRejects(() => atomicWrite(file, blobOfSize(size)), TypeError)));
 }
 
@@ -72,14 +72,14 @@ test("atomicWrite() rejects a Blob without arrayBuffer(), such as jsdom's", () =
     await assertRejects(() => atomicWrite(file, blob), TypeError, message);
   }));
 
-test("atomicWrite() rejects with the error of reading an empty Blob", () =>
+test("atomicWrite() rejects with the error when reading an empty Blob fails", () =>
   unchanged(async (file) => {
     const reason = new Error("missing");
     const blob = Object.assign(blobOf(), { arrayBuffer: () => Promise.reject(reason) });
     assertStrictEquals(await assertRejects(() => atomicWrite(file, blob)), reason);
   }));
 
-test("atomicWrite() writes strings and bytes of an AsyncIterable", () =>
+test("atomicWrite() writes strings and bytes from an AsyncIterable", () =>
   inTempDir(async (dir) => {
     await atomicWrite(
       path.join(dir, "file"),
@@ -113,7 +113,7 @@ test("atomicWrite() writes a stream of 320 MiB in bounded memory", () =>
     assert(most - before < 100 << 20, `${(most - before) >> 20} MiB`);
   }));
 
-test("atomicWrite() reads a stream no faster than it writes", () =>
+test("atomicWrite() reads a stream no faster than it can write", () =>
   inTempDir(async (dir) => {
     let read = 0;
     let ahead = 0;
@@ -128,7 +128,7 @@ test("atomicWrite() reads a stream no faster than it writes", () =>
         new ReadableStream({
           pull(controller) {
             if (++read > 100) controller.close();
-            // Smaller ones are gathered.
+            // Smaller chunks are combined.
             else controller.enqueue(new Uint8Array(100_000));
           },
         }),
@@ -193,9 +193,9 @@ test("atomicWrite() keeps its error when the source cannot be stopped", () =>
     await assertRejects(() => atomicWrite(dir, iterable), Error, "Is a directory");
   }));
 
-/** Sources that fail, and that cannot be stopped either. */
+/** Sources that fail and also cannot be stopped. */
 const stubborn: [string, () => AtomicData][] = [
-  ["a stream of node:stream", () => {
+  ["a node:stream stream", () => {
     const stream = new Readable({ objectMode: true, read: () => void stream.push({}) });
     stream.destroy = () => {
       throw new Error("cannot be destroyed");
@@ -287,7 +287,7 @@ for (const [what, write] of aborts) {
     }));
 }
 
-test("atomicWrite() can be aborted until the rename and not after", () =>
+test("atomicWrite() can be aborted until the rename, but not after it", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const steps = [
@@ -299,7 +299,7 @@ test("atomicWrite() can be aborted until the rename and not after", () =>
       "rename",
       "directory.sync",
     ];
-    // Windows has no sync of directories.
+    // Windows cannot sync directories.
     for (const step of isWindows ? steps.slice(0, -1) : steps) {
       fs.writeFileSync(file, "old");
       const controller = new AbortController();
@@ -331,7 +331,7 @@ test("atomicWrite() touches nothing when aborted before the call", () =>
     assertEquals(calls, []);
   }));
 
-test("atomicWrite() leaves no listener on the signal", () =>
+test("atomicWrite() leaves no listeners on the signal", () =>
   inTempDir(async (dir) => {
     const { signal } = new AbortController();
     let listeners = 0;
@@ -350,12 +350,12 @@ test("atomicWrite() leaves no listener on the signal", () =>
     assertEquals(listeners, 0);
   }));
 
-test("atomicWrite() gathers the small chunks of a stream into few system calls", () =>
+test("atomicWrite() combines a stream's small chunks into few system calls", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const calls = await recorded(() => atomicWrite(file, streamOf(pieces(whole, 100))));
     const writes = calls.filter(({ name }) => name === "file.write");
-    // 200,008 bytes are four times 64 KiB.
+    // 200,008 bytes need four buffers of 64 KiB.
     assert(writes.length <= 5, `${writes.length} writes`);
     assertEquals(numberOf(fs.readFileSync(file)), 7);
   }));
@@ -397,7 +397,7 @@ test(
   { skip: isWindows && "no modes on Windows" },
 );
 
-test("atomicWrite() ends at whatever moment it is aborted while a source stalls", () =>
+test("atomicWrite() ends no matter when it is aborted while a source stalls", () =>
   unchanged(async (file) => {
     const stalls: AsyncIterable<string> = {
       [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }),

@@ -1,4 +1,6 @@
-/** sweepTempFiles() and sweepTempFilesSync(): they remove what killed processes left, nothing else. */
+/**
+ * sweepTempFiles() and sweepTempFilesSync() remove files left by killed processes and nothing else.
+ */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -10,7 +12,7 @@ import { linksWork, test } from "../support/test.ts";
 
 type Sweep = (dir: string | URL, options?: SweepOptions) => Promise<string[]>;
 
-/** Both forms of a sweep, which must not differ. */
+/** Both forms of a sweep, which must behave alike. */
 const forms: [string, Sweep][] = [
   ["sweepTempFiles()", sweepTempFiles],
   ["sweepTempFilesSync()", (...args) => {
@@ -21,7 +23,7 @@ const forms: [string, Sweep][] = [
 const TEMP = ".a.0123456789abcdef.tmp";
 const HOUR_MS = 3_600_000;
 
-/** Creates a file, and its directory, last written `ageMs` ago. */
+/** Creates a file that was last written `ageMs` ago, and its directory. */
 function make(dir: string, name: string, ageMs = 2 * HOUR_MS): string {
   const file = path.join(dir, name);
   fs.mkdirSync(path.dirname(file), { recursive: true });
@@ -127,7 +129,7 @@ for (const [form, sweep] of forms) {
     }));
 }
 
-test("isTempName() accepts the names of temporary files only", () => {
+test("isTempName() accepts only the names of temporary files", () => {
   for (
     const name of [
       ".a.0123456789abcdef.tmp",

@@ -152,7 +152,7 @@ for (const isInFlight of [false, true]) {
       for (let at = 0; at < count; at++) {
         await takeOver(at);
         assertEquals([landed, list(dir)], ["sync", ["file"]], `call ${at}`);
-        // A commit that had not joined the queue yet comes later.
+        // A commit that had not yet joined the queue takes effect later.
         assert(["draft", "sync"].includes(text(target)));
         assertEquals(openDescriptors(dir), descriptors, `call ${at}`);
       }
