@@ -85,7 +85,7 @@ export async function runtimes(wanted: readonly string[]): Promise<Runtime[]> {
   return found;
 }
 
-/** The tool chain's Bun, or the one on PATH. */
+/** The toolchain's Bun, or the one on PATH. */
 function bun(): string {
   const own = path.join(
     root,

@@ -6,7 +6,7 @@ import { Child } from "../tests/support/child.ts";
 import { content, numberOf } from "../tests/support/content.ts";
 import { inParallel, type Part, same, Tally } from "./part.ts";
 
-/** Processes are killed at random moments: no file is torn, and the lock is freed immediately. */
+/** Kills processes at random moments: no file is torn, and the lock is freed immediately. */
 export const proveCrashes: Part = async ({ short, runtimes }) => {
   const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-crashes-"));
   const kills = short ? 24 : 2_000;

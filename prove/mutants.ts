@@ -6,7 +6,7 @@ import { FIXES } from "./network/fixes.ts";
 import { broken, type Edit, inParallel, type Part, root, Tally } from "./part.ts";
 import { canTrace } from "./strace.ts";
 
-/** A way to break a guarantee, and the check that must catch it. */
+/** A way to break a guarantee and the check that must catch it. */
 interface Mutant extends Edit {
   readonly breaks: string;
   /** A test file and a substring of its tests' titles, or a part of this proof. */

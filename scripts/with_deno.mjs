@@ -1,4 +1,4 @@
-// Runs a task of deno.json with the tool chain's Deno: node scripts/with_deno.mjs TASK [ARG...]
+// Runs a task of deno.json with the toolchain's Deno: node scripts/with_deno.mjs TASK [ARG...]
 // APERTURE_DENO can name another Deno.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 import { nodeModules, root, setUp } from "./setup.mjs";
 
-/** The tool chain's Bun; tests find it through the environment variable APERTURE_BUN. */
+/** The toolchain's Bun; tests find it through the environment variable APERTURE_BUN. */
 export const bun: string = `${nodeModules}/.bin/bun`;
 
 /** Returns whether a command works, by running it with `--version`. */
@@ -13,7 +13,7 @@ export async function isThere(command: string): Promise<boolean> {
   }
 }
 
-/** The version that a command prints. */
+/** Returns the version that a command prints. */
 export async function version(command: string): Promise<string> {
   const { stdout } = await new Deno.Command(command, { args: ["--version"] }).output();
   return new TextDecoder().decode(stdout).trim().replace(/^v/, "");
@@ -41,7 +41,7 @@ export async function output(
   return text!.trim();
 }
 
-/** Builds the npm package, or its tests with `--tests`; returns false without Node or npm. */
+/** Builds the npm package, or its tests with `--tests`; returns false if Node or npm is missing. */
 export async function build(imports: readonly string[], ...args: string[]): Promise<boolean> {
   if (!await isThere("node") || !await isThere("npm")) return false;
   setUp();

@@ -17,7 +17,10 @@ const ESM_ONLY: readonly [files: RegExp, reason: string][] = [
   [/^platform\/(?!copies|realm|node_permission)/, "they replace the runtime after it was loaded"],
 ];
 
-/** Whether a test file, named from tests/ without `.ts`, may behave differently as CommonJS. */
+/**
+ * Whether a test file, given as a path under tests/ without `.ts`, may behave differently as
+ * CommonJS.
+ */
 export function dependsOnModuleKind(file: string): boolean {
   return ESM_ONLY.every(([files]) => !files.test(file));
 }

@@ -72,7 +72,7 @@ export function ownImports(base: string): Record<string, string> {
   );
 }
 
-/** The modules of the standard library that sources and examples import. */
+/** The standard library modules that sources and examples import. */
 function stdSpecifiers(): Set<string> {
   const found = new Set<string>();
   const top = fs.readdirSync(root).filter((name) => /\.(ts|md)$/.test(name));

@@ -53,7 +53,7 @@ export class Project {
   }
 }
 
-/** Returns the path of one of the tool chain's commands. */
+/** Returns the path of one of the toolchain's commands. */
 export function tool(name: string): string {
   return `${nodeModules}/.bin/${name}`;
 }

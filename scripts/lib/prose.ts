@@ -51,7 +51,7 @@ const PATTERNS: readonly Pattern[] = [
   },
 ];
 
-/** One place where a pattern was found. */
+/** A place where a pattern was found. */
 export interface Finding {
   readonly file: string;
   readonly line: number;

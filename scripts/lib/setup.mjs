@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /**
- * The directory that specifies the tool chain. It is not the root, because `deno task` resolves all
+ * The directory that specifies the toolchain. It is not the root, because `deno task` resolves all
  * packages listed in a package.json there, and would run the npm package's `deno` command instead
  * of itself.
  */
@@ -18,10 +18,10 @@ const tools = join(root, "scripts", "tools");
 /** The directory of the documentation site and its tools. */
 export const site = join(root, "scripts", "site");
 
-/** The directory into which npm installs the tool chain. */
+/** The directory into which npm installs the toolchain. */
 export const nodeModules = join(tools, "node_modules");
 
-/** Installs the tool chain from npm, unless it already matches package-lock.json. */
+/** Installs the toolchain from npm, unless it already matches package-lock.json. */
 export function setUp(dir = tools) {
   const lock = createHash("sha256").update(readFileSync(join(dir, "package-lock.json")));
   const wanted = lock.digest("hex");

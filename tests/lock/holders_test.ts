@@ -1,4 +1,4 @@
-/** Which processes hold a lock, as far as the system reports it. */
+/** The processes that hold a lock, as far as the system reports them. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";

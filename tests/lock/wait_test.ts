@@ -1,4 +1,4 @@
-/** Waits in a thread's own queue keep the process alive, and fake timers do not stop a wait. */
+/** Waits in a thread's own queue keep the process alive, and fake timers do not stall them. */
 import { assertEquals } from "@std/assert";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

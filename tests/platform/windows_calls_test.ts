@@ -41,7 +41,7 @@ test("windowsCalls() defines no named types, so a second copy of the module can 
   const names = new Set<string>();
   const koffi = {
     load: () => ({ func: () => () => 1 }),
-    // Like koffi, whose type names are per process.
+    // Like koffi, where type names are shared across the process.
     struct(name: string) {
       if (names.has(name)) throw new TypeError(`Duplicate type name '${name}'`);
       names.add(name);

@@ -1,4 +1,4 @@
-/** The library on Windows itself: files that other programs have open, and several drives. */
+/** The library on real Windows: files that other programs have open, and multiple drives. */
 import { assertEquals, assertRejects } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";

@@ -168,7 +168,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`failed ${failed.length} ${[...new Set(failed)].join(" ")}`);
   },
 
-  /** Increments a counter by hand, in place, under the lock. */
+  /** Increments a counter by hand, in place, while holding the lock. */
   async countInPlace(dir, times) {
     const file = path.join(dir!, "counter");
     for (let i = 0; i < Number(times); i++) {
@@ -444,7 +444,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         20,
       );
     }
-    // Longer than a write takes on a full disk with few descriptors: 20 s were too short.
+    // Longer than a write takes on a full disk with few descriptors; 20 s was too short.
     repeat(() => library.sweepTempFiles(root!, { olderThan: 60_000 }), 500, 1_000);
     repeat(
       async () => {
@@ -505,7 +505,7 @@ function giveBack(): void {
   libc.close();
 }
 
-/** Neither Node nor Deno has a name for it. */
+/** An error number for which neither Node nor Deno has a name. */
 const ESTALE = 116;
 
 /**

@@ -17,7 +17,7 @@ import { intercepted, systemError } from "./runtime.ts";
 import { bytesOf } from "./temps.ts";
 import { isWindows, isWine } from "./test.ts";
 
-/** The calls that make up a program: the library's, or broken ones. */
+/** The calls that make up a program: the library's own or broken ones. */
 export interface Calls {
   write(path: string, data: AtomicData, options: AtomicWriteOptions): Promise<void>;
   writeSync(path: string, data: AtomicDataSync, options: AtomicWriteSyncOptions): void;
@@ -82,7 +82,7 @@ export function programOf(seed: number, links: boolean): Program {
   const one = <T>(...choices: T[]): T => choices[Math.floor(next() * choices.length)]!;
   const puts: Put[] = links ? ["nothing", "file", "link", "dangling"] : ["nothing", "file"];
   const length = 3 + Math.floor(next() * 10);
-  // Some programs repeat one kind of call, others mix them.
+  // Some programs repeat one kind of call; others mix them.
   const alike = next() < 0.4;
   // An update keeps using the file that it has read, no matter what happens to the link.
   const replaces = next() < 0.5;
@@ -336,7 +336,7 @@ function check(done: readonly Done[], before: World, after: World, plainMode: nu
   }
   const inMemory = done.filter(({ step }) => step.do === "write" || step.do === "sync");
   const free = done.filter((call) => !inMemory.includes(call));
-  // Each row keeps its order; rows interleave as the clock allows.
+  // Each row keeps its order; rows interleave in any way that the clock allows.
   const rows: Moment[][] = [inMemory.map((call) => ({ call, reads: false }))];
   const updates: Moment[] = [];
   for (const call of free) {

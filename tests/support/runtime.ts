@@ -17,9 +17,7 @@ export interface SeamCall {
 /** Runs before a call. It may throw instead, or change the arguments. */
 export type Interceptor = (call: SeamCall, index: number) => readonly unknown[] | void;
 
-/**
- * Calls `fn` with a runtime that passes each call to `intercept` first; returns the calls.
- */
+/** Calls `fn` with a runtime that first passes each call to `intercept`; returns the calls. */
 export async function intercepted(
   intercept: Interceptor,
   fn: () => unknown,

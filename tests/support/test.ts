@@ -59,7 +59,8 @@ export function test(
   const limited = () => withTimeout(fn, timeout);
   if (isDeno) {
     // The sanitizers are off by default since Deno 2.8, and in 2.7, deno.json has no setting for
-    // them. On 2.7 they do not work: its node:child_process and streams leave reads pending.
+    // them. On 2.7, they would report false leaks, because its node:child_process and streams leave
+    // reads pending.
     const sanitize = { sanitizeOps: !isDeno27, sanitizeResources: !isDeno27 };
     const definition = { name: title, ignore: skip !== false, fn: limited, ...sanitize };
     Deno.test({ ...definition, timeout: timeout + RUNNER_GRACE_MS });

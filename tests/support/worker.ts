@@ -104,7 +104,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Increments a counter by hand under the lock, which reveals any overlap. */
+  /** Increments a counter by hand while holding the lock, which reveals any overlap. */
   async count(dir, times) {
     const file = path.join(dir!, "counter");
     for (let i = 0; i < Number(times); i++) {
@@ -116,7 +116,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Increments a counter with `times` concurrent calls of atomicUpdate. */
+  /** Increments a counter with `times` concurrent calls to atomicUpdate. */
   async update(file, times) {
     await Promise.all(Array.from({ length: Number(times) }, () => {
       return atomicUpdate(file!, (bytes) => {
@@ -219,7 +219,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("all served");
   },
 
-  /** Writes too many bytes in each way; prints each error's code and the directory's entries. */
+  /** Writes too many bytes in every way; prints each error's code and the directory's entries. */
   async fail(dir, size) {
     const file = path.join(dir!, "file");
     const bytes = content(2, Number(size));
@@ -333,7 +333,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`written by ${process.pid}`);
   },
 
-  /** Increments a counter in several threads, under the lock. */
+  /** Increments a counter in several threads, which take turns holding the lock. */
   async threads(dir, count, times) {
     fs.writeFileSync(path.join(dir!, "counter"), "0");
     await Promise.all(

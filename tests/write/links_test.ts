@@ -1,4 +1,4 @@
-/** Symbolic links that the kernel does not follow, or that change while they are followed. */
+/** Symbolic links that the kernel does not follow or that change while they are followed. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";

@@ -1,4 +1,4 @@
-/** An abort immediately ends every wait of a write: for its turn, a descriptor or a slice. */
+/** Aborting immediately ends any wait in a write: for its turn, a descriptor or a slice. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as path from "node:path";
 import { AtomicFile, atomicWrite, type AtomicWriteOptions } from "../../mod.ts";
