@@ -3,8 +3,8 @@
  *
  * {@linkcode atomicWrite} writes to a temporary file next to the target and renames it over the
  * target. Programs that open the target get either the old content or the new content, even if the
- * disk fills up, a step fails, the process is killed or, with durability `"consistent"` and above,
- * the power fails.
+ * disk fills up, a step fails, the process is killed or, with durability `"consistent"` or
+ * `"durable"`, the power fails.
  *
  * ```ts
  * import { atomicWrite } from "@aperture/atomic/atomic";
@@ -39,24 +39,24 @@ import { write, writeSync } from "./internal/write/mod.ts";
 
 export type { AtomicWriteOptions, AtomicWriteSyncOptions, Durability };
 
-/** A piece of content. A string is written as UTF-8, a view as the bytes that it covers. */
+/** A piece of content. Strings are written as UTF-8, views as the bytes that they cover. */
 export type AtomicChunk = string | ArrayBuffer | ArrayBufferView;
 
 /**
- * Content of a file, in memory: one chunk or a synchronous iterable of chunks, such as an array or
+ * In-memory content for a file: one chunk, or a synchronous iterable of chunks such as an array or
  * a generator.
  *
- * The iterable is read to its end within the call. Its strings form one text: a surrogate pair may
- * be split between two of them.
+ * The iterable is consumed during the call. Its strings are encoded as one continuous text, so a
+ * surrogate pair may be split between two of them.
  */
 export type AtomicDataSync = AtomicChunk | Iterable<AtomicChunk>;
 
 /**
- * Content of a file: data in memory, or a source that is read chunk by chunk and never held in
- * memory as a whole.
+ * Content for a file: data in memory, or a source that is read chunk by chunk and never buffered in
+ * full.
  *
- * A stream of `node:stream` is an `AsyncIterable`. Pass a stream as soon as you have it: other code
- * can read it too, by `on("data")` or `pipe()`, but if some of its content has been read before the
+ * A `node:stream` stream is an `AsyncIterable`. Pass a stream as soon as you have it. Other code
+ * can also read it, via `on("data")` or `pipe()`, but if any of its content was read before the
  * call, the call throws a `TypeError`.
  */
 export type AtomicData =
@@ -68,17 +68,17 @@ export type AtomicData =
 /** Options for {@linkcode sweepTempFiles} and {@linkcode sweepTempFilesSync}. */
 export interface SweepOptions {
   /**
-   * Minimum time since a temporary file was last written, in milliseconds. It must be longer than
-   * your longest write takes.
+   * How much time must have passed since a temporary file was last written, in milliseconds. Choose
+   * more than your longest write takes.
    *
-   * 0 removes all temporary files, even those that are dated in the future because the clock was
-   * set back or a file server's clock is ahead. Use it only while nothing is writing.
+   * 0 removes all temporary files, even those dated in the future because the clock was set back or
+   * a file server's clock is ahead. Use 0 only while nothing is writing.
    *
    * @default {3_600_000}
    */
   olderThan?: number;
   /**
-   * Whether to sweep all subdirectories too. Links to directories are not followed.
+   * Whether to sweep subdirectories too, at any depth. Links to directories are not followed.
    *
    * @default {false}
    */
@@ -86,18 +86,18 @@ export interface SweepOptions {
 }
 
 /**
- * The error of a failed write. Its class and `code` are those of the failed system call, such as
- * `Deno.errors.NotFound` and `ENOENT`.
+ * The error thrown when a system call fails during a write. It has the class and `code` of the
+ * system call's error, such as `Deno.errors.NotFound` and `ENOENT`.
  *
- * Errors of other kinds do not have these properties: the error of a source, the reason of an
- * aborted signal, or a permission that Deno denied.
+ * Other errors do not have these properties: an error from a source, the reason of an aborted
+ * signal, or a permission denied by Deno.
  */
 export interface AtomicWriteError extends Error {
   /** The system's name for the failure, such as `"ENOSPC"`. */
   code: string;
   /** The step that failed: `"inspect"`, `"open"`, `"write"`, `"fsync"`, `"rename"` and so on. */
   step: string;
-  /** The path of the write. */
+  /** The path that was to be written. */
   target: string;
   /**
    * Whether the target already has the new content. This is true only if durability is `"durable"`
@@ -105,18 +105,18 @@ export interface AtomicWriteError extends Error {
    */
   replaced: boolean;
   /**
-   * The path of a file with all of the new content, if copying it over the target failed (option
-   * `fallback`) and the target may contain a mixture of old and new.
+   * The path of a file that holds the complete new content. It is set only if copying that file
+   * over the target failed (option `fallback`), so the target may contain a mixture of old and new.
    */
   temp?: string;
 }
 
 /**
- * Returns whether an error is an {@linkcode AtomicWriteError}, which means that a system call of a
- * write failed.
+ * Returns whether an error is an {@linkcode AtomicWriteError}, which means that a system call
+ * failed during a write.
  *
- * @param error The error that was thrown.
- * @returns Whether it is such an error.
+ * @param error The error to check.
+ * @returns Whether the error is an {@linkcode AtomicWriteError}.
  *
  * @example Usage
  * ```ts
@@ -145,36 +145,38 @@ const DEFAULT_OLDER_THAN_MS = 3_600_000;
 const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: isBoolean };
 
 /**
- * Replaces the content of a file atomically, or creates the file. Readers see either the old content
- * or the new content, never a part or a mixture.
+ * Replaces the content of a file atomically, or creates the file. Readers see either the old
+ * content or the new content, never a partial file or a mixture.
  *
  * If the write fails, the target keeps the old content and the temporary file is removed.
  *
- * Within one thread, calls on one path take effect in call order; a stream takes effect when it
- * ends. Consecutive waiting calls with the same options are coalesced: only the newest is written,
- * and the others resolve with it. If it fails, the next newest is written instead. A Blob of less
- * than 2 GiB is read into memory when its turn comes; a larger one is treated as a stream.
+ * Within one thread, calls on the same path take effect in call order; a stream takes effect when
+ * it ends. Consecutive waiting calls with the same options are coalesced: only the newest is
+ * written, and the others resolve when it does. If it fails, the next newest is written instead. A
+ * Blob smaller than 2 GiB is read into memory when its turn comes; a larger one is treated as a
+ * stream.
  *
- * The directory must exist, unless `parents` is true. Do not change bytes until the promise has
- * settled: if they are transferred, detached or resized, the write fails. A hard link to the old
- * file keeps the old content; extended attributes and access control lists are lost.
+ * The directory must exist unless `parents` is true. Do not modify a buffer until the promise has
+ * settled; if it is transferred, detached or resized, the write fails. Hard links to the old file
+ * keep the old content; extended attributes and access control lists are lost.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
- * is a symbolic link, they are required for the directory of the file that it points to, and
- * `--allow-read` for the link.
+ * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
+ * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
+ * itself.
  *
  * @see {@link https://man7.org/linux/man-pages/man2/rename.2.html} for the atomicity of a rename
  *
- * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path. A relative path is
+ * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path. A relative path is
  * resolved when the function is called.
  * @param data The content.
  * @param options Durability, mode, and what to do with an existing file.
  * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
- * @throws {AtomicWriteError} If a system call fails: the runtime's own error class, with its `code`.
- * `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device, `ELOOP` if
- * symbolic links form a cycle, `EEXIST` if something exists and `createNew` is true.
- * @throws {DOMException} The reason of `signal` when it is aborted.
+ * @throws {AtomicWriteError} If a system call fails. The error has the runtime's own class and
+ * `code`: `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device,
+ * `ELOOP` if symbolic links form a cycle, `EEXIST` if something already exists and `createNew` is
+ * true.
+ * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
  * @returns A promise that resolves when the file has the new content with the requested durability.
  *
  * @example Usage
@@ -214,23 +216,24 @@ export function atomicWrite(
  * Replaces the content of a file atomically, or creates the file: the synchronous form of
  * {@linkcode atomicWrite}.
  *
- * It first completes the pending calls of {@linkcode atomicWrite} on the path synchronously, and so
- * takes effect after them. It throws `EBUSY`, and changes nothing, while a Blob is being written to
- * the path, because a Blob cannot be read synchronously, or while another write copies over the file
- * in place (option `fallback`). Await that write first.
+ * It first completes any pending {@linkcode atomicWrite} calls on the path synchronously, so it
+ * takes effect after them. It throws `EBUSY` and changes nothing if a Blob is being written to the
+ * path, because Blobs cannot be read synchronously, or if another write is copying over the file in
+ * place (option `fallback`). In either case, await that write first.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
- * is a symbolic link, they are required for the directory of the file that it points to, and
- * `--allow-read` for the link.
+ * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
+ * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
+ * itself.
  *
- * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param data The content.
  * @param options Durability, mode, and what to do with an existing file.
  * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
- * @throws {AtomicWriteError} If a system call fails: the runtime's own error class, with its `code`.
- * `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device, `ELOOP` if
- * symbolic links form a cycle, `EEXIST` if something exists and `createNew` is true.
+ * @throws {AtomicWriteError} If a system call fails. The error has the runtime's own class and
+ * `code`: `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device,
+ * `ELOOP` if symbolic links form a cycle, `EEXIST` if something already exists and `createNew` is
+ * true.
  *
  * @example Usage
  * ```ts
@@ -254,12 +257,12 @@ export function atomicWriteSync(
 }
 
 /**
- * A replacement of a file that is written in several calls, and published as a whole by
+ * A replacement for a file, written in several calls and published atomically by
  * {@linkcode AtomicFile.commit}.
  *
- * Without a commit it is discarded: by {@linkcode AtomicFile.discard}, at the end of an
- * `await using` variable's scope, when a write fails, or when the signal is aborted. The file is
- * then unchanged.
+ * It is discarded, and the file stays unchanged, if {@linkcode AtomicFile.discard} is called, an
+ * `await using` variable goes out of scope before the commit, a write fails, or the signal is
+ * aborted.
  *
  * @example Usage
  * ```ts
@@ -289,21 +292,21 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Starts the replacement of a file, by creating a temporary file in its directory.
+   * Starts replacing a file by creating a temporary file in its directory.
    *
-   * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the
-   * path is a symbolic link, they are required for the directory of the file that it points to, and
-   * `--allow-read` for the link.
+   * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path
+   * is a symbolic link, both are required for the target's directory, plus `--allow-read` for the
+   * link itself.
    *
-   * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
+   * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
    * @param options Durability, mode, and what to do with an existing file. If `signal` is aborted,
    * the replacement is discarded.
    * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
-   * @throws {AtomicWriteError} If a system call fails: the runtime's own error class, with
-   * its `code`, as for {@linkcode atomicWrite}.
-   * @throws {DOMException} The reason of `signal` when it is aborted.
-   * @returns The file to write to and commit.
+   * @throws {AtomicWriteError} If a system call fails. The error has the runtime's own class and
+   * `code`, as with {@linkcode atomicWrite}.
+   * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
+   * @returns The replacement, to be written to and committed.
    *
    * @example Usage
    * ```ts
@@ -327,17 +330,17 @@ export class AtomicFile implements AsyncDisposable {
     });
   }
 
-  /** The absolute path of the file that is replaced. */
+  /** The absolute path of the file to be replaced. */
   get path(): string {
     return this.#writer.path;
   }
 
   /**
-   * A stream that writes its chunks as {@linkcode AtomicFile.write} does.
+   * A stream that appends its chunks to the replacement, as {@linkcode AtomicFile.write} does.
    *
-   * Closing it does not commit, so that a pipe that ends early publishes nothing. Aborting it
-   * discards the replacement. A stream that was used must be closed before the commit; a pipe closes
-   * it at its end.
+   * Closing it does not commit, so a pipe that ends early publishes nothing. Aborting it discards
+   * the replacement. Once used, the stream must be closed before the commit; `pipeTo()` closes it
+   * when it finishes.
    *
    * @example Usage
    * ```ts
@@ -356,20 +359,21 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Appends a chunk. Calls that are not awaited take effect in order; their order with chunks of
-   * {@linkcode AtomicFile.writable} is undefined, unless one is awaited before the other.
+   * Appends a chunk. Calls take effect in order even if they are not awaited. Their order relative
+   * to chunks written to {@linkcode AtomicFile.writable} is undefined unless one is awaited before
+   * the other.
    *
-   * Small chunks are copied into a buffer: the promise resolves immediately, and if they cannot be
-   * written, a later call fails. After a failure the replacement is discarded, so that nothing
-   * incomplete can be committed. The strings form one text: a surrogate pair may be split between
-   * two of them.
+   * Small chunks are copied into a buffer and the promise resolves immediately; if they cannot be
+   * written, a later call fails. After a failure, the replacement is discarded, so an incomplete
+   * file can never be committed. Strings are encoded as one continuous text, so a surrogate pair
+   * may be split between two chunks.
    *
-   * @param chunk The content to append. It must not be changed until the promise has settled.
-   * @throws {TypeError} If the chunk has the wrong type, or the file is already committed or
+   * @param chunk The content to append. Do not modify it until the promise has settled.
+   * @throws {TypeError} If the chunk has the wrong type, or the file has already been committed or
    * discarded.
    * @throws {AtomicWriteError} If a system call fails.
-   * @throws {DOMException} The reason of `signal` when it is aborted.
-   * @returns A promise that resolves when the chunk is written or copied.
+   * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
+   * @returns A promise that resolves when the chunk has been written or copied.
    *
    * @example Usage
    * ```ts
@@ -388,18 +392,18 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Publishes the replacement: renames the temporary file over the file.
+   * Publishes the replacement by renaming the temporary file over the target.
    *
-   * If {@linkcode AtomicFile.writable} is being closed, the commit waits for it. If the stream was
-   * written to, or a pipe or a writer still holds it, and nothing has closed it, the commit throws a
-   * `TypeError`, and the replacement stays open.
+   * If {@linkcode AtomicFile.writable} is being closed, the commit waits for that to finish. If the
+   * stream was written to or is locked by a pipe or a writer, and has not been closed, the commit
+   * throws a `TypeError` and the replacement stays open.
    *
-   * @throws {TypeError} If the file is already committed or discarded, or its `writable` is not
-   * closed.
-   * @throws {AtomicWriteError} If a system call fails, including one of an earlier write. The
-   * replacement is then discarded.
-   * @throws {DOMException} The reason of `signal` when it is aborted.
-   * @returns A promise that resolves when the file is replaced, with the requested durability.
+   * @throws {TypeError} If the file has already been committed or discarded, or its `writable` has
+   * not been closed.
+   * @throws {AtomicWriteError} If a system call fails, now or in an earlier write. The replacement
+   * is then discarded.
+   * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
+   * @returns A promise that resolves when the file has been replaced with the requested durability.
    *
    * @example Usage
    * ```ts
@@ -417,10 +421,10 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Discards the replacement and removes the temporary file. It can be called at any time, and is
-   * idempotent; after {@linkcode AtomicFile.commit} it does nothing.
+   * Discards the replacement and removes the temporary file. This is idempotent and can be called
+   * at any time; after {@linkcode AtomicFile.commit} it does nothing.
    *
-   * @returns A promise that resolves when the temporary file is removed.
+   * @returns A promise that resolves when the temporary file has been removed.
    *
    * @example Usage
    * ```ts
@@ -442,10 +446,10 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Discards the replacement unless it was committed; called at the end of the scope of an
-   * `await using` variable.
+   * Discards the replacement unless it was committed. Called when an `await using` variable goes
+   * out of scope.
    *
-   * @returns A promise that resolves when the temporary file is removed.
+   * @returns A promise that resolves when the temporary file has been removed.
    *
    * @example Usage
    * ```ts
@@ -463,8 +467,8 @@ export class AtomicFile implements AsyncDisposable {
 }
 
 /**
- * Returns whether a file name is that of a temporary file of this library:
- * `.{name}.{16 hexadecimal digits}.tmp`. For programs that watch or list a directory.
+ * Returns whether a file name belongs to one of this library's temporary files:
+ * `.{name}.{16 hexadecimal digits}.tmp`. This is for programs that watch or list a directory.
  *
  * @param name The last component of a path.
  * @returns Whether it is the name of a temporary file.
@@ -483,20 +487,20 @@ export function isTempName(name: string): boolean {
 }
 
 /**
- * Removes the temporary files that killed processes left in a directory.
+ * Removes the temporary files that killed processes left behind in a directory.
  *
- * It removes regular files whose name {@linkcode isTempName} accepts and that were last written
- * more than `olderThan` ago, never links or directories. Files that cannot be removed stay. With
- * `recursive`, subdirectories that cannot be read are skipped.
+ * It removes regular files, but never links or directories, if {@linkcode isTempName} accepts their
+ * name and they were last written more than `olderThan` milliseconds ago. Files that cannot be
+ * removed are skipped, as are unreadable subdirectories if `recursive` is true.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
- * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param dir The directory, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param options How old a file must be, and whether to sweep subdirectories.
  * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {RangeError} If `olderThan` is negative.
- * @throws {Error} If the directory cannot be read: the runtime's own error class, with
- * its `code`.
+ * @throws {Error} If the directory cannot be read. The error has the runtime's own class and
+ * `code`.
  * @returns The absolute paths of the removed files.
  *
  * @example Usage
@@ -520,17 +524,17 @@ export function sweepTempFiles(
 }
 
 /**
- * Removes the temporary files that killed processes left in a directory: the synchronous form of
- * {@linkcode sweepTempFiles}.
+ * Removes the temporary files that killed processes left behind in a directory: the synchronous
+ * form of {@linkcode sweepTempFiles}.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
- * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param dir The directory, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param options How old a file must be, and whether to sweep subdirectories.
  * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {RangeError} If `olderThan` is negative.
- * @throws {Error} If the directory cannot be read: the runtime's own error class, with
- * its `code`.
+ * @throws {Error} If the directory cannot be read. The error has the runtime's own class and
+ * `code`.
  * @returns The absolute paths of the removed files.
  *
  * @example Usage
@@ -560,7 +564,7 @@ function sweepRequest(dir: string | URL | Uint8Array, options?: SweepOptions): S
     options,
     SWEEP_OPTIONS,
   );
-  // A file may be dated in the future, so 0 cannot be a limit in time.
+  // Files may be dated in the future, so 0 cannot mean "before now".
   const before = olderThan === 0 ? Infinity : Date.now() - olderThan;
   return { dir: absolutePath(dir), before, recursive };
 }

@@ -1,6 +1,6 @@
 /**
- * The command `aperture-atomic`: run a program while a directory is locked, or replace a file by a
- * program's output if the program succeeds.
+ * The `aperture-atomic` command: runs a program while holding a directory's lock, or replaces a
+ * file with a program's output if the program succeeds.
  *
  * ```sh
  * deno run --allow-read --allow-write --allow-run jsr:@aperture/atomic/cli lock . -- make
@@ -9,8 +9,8 @@
  * aperture-atomic write list.txt -- curl -sSf https://example.com/list
  * ```
  *
- * `aperture-atomic --help` lists all commands and options. Importing this module runs the
- * command and ends the program.
+ * `aperture-atomic --help` lists all commands and options. Importing this module runs the command
+ * and exits the process.
  *
  * @module
  */

@@ -1,10 +1,10 @@
 /**
- * Keep a value in a JSON file that several programs read and change.
+ * Store a value in a JSON file that several programs read and update.
  *
  * {@linkcode updateJson} reads the file, passes its value to a function and atomically writes what
- * the function returns, under the lock of the file's directory, so no update is lost and readers
- * never see a partial file. An empty or corrupt file is an error, never a default value, and is
- * never overwritten.
+ * the function returns, all while holding the lock on the file's directory. No update is lost, and
+ * readers never see a partial file. If the file is empty or corrupt, the call throws instead of
+ * using a default value or overwriting the file.
  *
  * ```ts
  * import { readJson, updateJson } from "@aperture/atomic/json";
@@ -44,8 +44,8 @@ export { JsonFileError };
 /** Options for {@linkcode readJson} and {@linkcode readJsonSync}. */
 export interface ReadJsonOptions<T> {
   /**
-   * Receives the value of the file and returns it, unchanged or converted, or throws if it is
-   * invalid: a schema's `parse`, or any function. It must not return a promise.
+   * Receives the file's value and returns it, unchanged or converted, or throws if it is invalid.
+   * It can be a schema's `parse` method or any other function, but must not return a promise.
    */
   check?: (value: unknown) => T;
 }
@@ -61,8 +61,8 @@ export interface JsonFormatOptions {
    */
   indent?: number | string;
   /**
-   * Receives the value to be written, as it will be read, and throws if it is invalid; the result
-   * is not used. It must not return a promise.
+   * Receives the value to be written, as it will be read back, and throws if it is invalid. The
+   * return value is ignored, but must not be a promise.
    */
   check?: (value: unknown) => unknown;
 }
@@ -76,38 +76,41 @@ export interface WriteJsonOptions extends AtomicWriteOptions, JsonFormatOptions 
 /** Options for {@linkcode updateJson}. */
 export interface UpdateJsonOptions<T> extends AtomicUpdateOptions, JsonFormatOptions {
   /**
-   * Receives the value of the file and returns what `fn` receives, or throws if it is invalid: a
-   * schema's `parse`, or any function. Before the file is written, it also receives the new value,
-   * as it will be read. It must not return a promise.
+   * Receives the file's value and returns the value to pass to `fn`, or throws if it is invalid. It
+   * can be a schema's `parse` method or any other function, but must not return a promise. Before
+   * the file is written, it is also called with the new value, as it will be read back.
    */
   check?: (value: unknown) => T;
 }
 
 /** Options for {@linkcode updateJsonSync}. */
 export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonFormatOptions {
-  /** As for {@linkcode updateJson}. */
+  /** As in {@linkcode UpdateJsonOptions}. */
   check?: (value: unknown) => T;
 }
 
 /**
- * Reads the value of a JSON file; undefined if there is no file.
+ * Reads the value of a JSON file, or undefined if the file does not exist.
  *
- * It takes no lock: a file that is replaced atomically is always complete. It first waits for
- * earlier writes of this thread to the file. A byte order mark is skipped. Integers beyond 2^53 are
- * rounded, and numbers beyond 1.8e308 become Infinity, as in `JSON.parse()`: store such values as
- * strings. The file is read into memory and parsed in one go, which blocks the thread.
+ * No lock is needed, because a file that is replaced atomically is always complete. The call first
+ * waits for this thread's earlier writes to the file. A byte order mark is skipped. As with
+ * `JSON.parse()`, integers beyond 2^53 are rounded and numbers beyond 1.8e308 become Infinity;
+ * store such values as strings. The file is read into memory and parsed in one go, which blocks the
+ * thread.
  *
- * Requires `--allow-read` permission for the file and, if the path is a symbolic link, for the link.
+ * Requires `--allow-read` permission for the file and, if the path is a symbolic link, for the link
+ * itself.
  *
- * @typeParam T The result of `check`; without one, the value is assumed to have this type.
+ * @typeParam T The type that `check` returns. Without `check`, the value is assumed to have this
+ * type.
  *
- * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param options How to check the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or `check` returns
  * a promise.
  * @throws {JsonFileError} If the file is empty, corrupt or too large, or `check` throws.
- * @throws {Error} If the file cannot be read: the runtime's own error class, with its `code`.
- * @returns A promise of the value; undefined if there is no file.
+ * @throws {Error} If the file cannot be read. The error has the runtime's own class and `code`.
+ * @returns A promise for the value, or for undefined if the file does not exist.
  *
  * @example Usage
  * ```ts
@@ -151,20 +154,22 @@ export function readJson<T = unknown>(
 }
 
 /**
- * Reads the value of a JSON file; undefined if there is no file. The synchronous form of
+ * Reads the value of a JSON file, or undefined if the file does not exist. The synchronous form of
  * {@linkcode readJson}.
  *
- * Requires `--allow-read` permission for the file and, if the path is a symbolic link, for the link.
+ * Requires `--allow-read` permission for the file and, if the path is a symbolic link, for the link
+ * itself.
  *
- * @typeParam T The result of `check`; without one, the value is assumed to have this type.
+ * @typeParam T The type that `check` returns. Without `check`, the value is assumed to have this
+ * type.
  *
- * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param options How to check the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or `check` returns
  * a promise.
  * @throws {JsonFileError} If the file is empty, corrupt or too large, or `check` throws.
- * @throws {Error} If the file cannot be read: the runtime's own error class, with its `code`.
- * @returns The value; undefined if there is no file.
+ * @throws {Error} If the file cannot be read. The error has the runtime's own class and `code`.
+ * @returns The value, or undefined if the file does not exist.
  *
  * @example Usage
  * ```ts
@@ -191,31 +196,32 @@ export function readJsonSync<T = unknown>(
 }
 
 /**
- * Atomically replaces the content of a file with the JSON of a value, or creates the file.
+ * Atomically replaces the content of a file with a value serialized as JSON, or creates the file.
  *
- * The text is indented by two spaces and ends with a line break. The existing file is not read: to
- * change a part of it, use {@linkcode updateJson}.
+ * By default, the text is indented by two spaces. It ends with a line break. The existing file is
+ * not read; to change part of it, use {@linkcode updateJson}.
  *
- * Properties that are undefined are left out, as `JSON.stringify()` does. Values that it would
- * silently replace are refused: NaN, Infinity, an invalid Date, a function, undefined in an array,
- * and a class instance without properties or `toJSON()`, such as a Map or a promise that was not
- * awaited.
+ * Undefined properties are omitted, as with `JSON.stringify()`. Values that `JSON.stringify()`
+ * would silently replace are rejected: NaN, Infinity, invalid Dates, functions, undefined in
+ * arrays, and class instances without properties or `toJSON()`, such as a Map or a promise that was
+ * not awaited.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
- * is a symbolic link, they are required for the directory of the file that it points to, and
- * `--allow-read` for the link.
+ * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
+ * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
+ * itself.
  *
- * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param value The value.
- * @param options The options of {@linkcode atomicWrite}, and how to check and indent the value.
+ * @param options The options of {@linkcode atomicWrite}, plus how to check and indent the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
  * represent the value.
- * @throws {RangeError} If an option's value is out of range, or the value is too deep or too large.
- * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
- * its `code`.
- * @throws {DOMException} The reason of `signal` when it is aborted.
- * @throws {Error} Whatever `check` throws.
- * @returns A promise that resolves when the file is in place, as durable as requested.
+ * @throws {RangeError} If an option's value is out of range, or the value is too deeply nested or
+ * too large.
+ * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
+ * and `code`.
+ * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
+ * @throws {Error} If `check` throws. Its error is passed through.
+ * @returns A promise that resolves when the file is in place with the requested durability.
  *
  * @example Usage
  * ```ts
@@ -242,22 +248,24 @@ export function writeJson(
 }
 
 /**
- * Atomically replaces the content of a file with the JSON of a value, or creates the file. The
- * synchronous form of {@linkcode writeJson}.
+ * Atomically replaces the content of a file with a value serialized as JSON, or creates the file.
+ * The synchronous form of {@linkcode writeJson}.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
- * is a symbolic link, they are required for the directory of the file that it points to, and
- * `--allow-read` for the link.
+ * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
+ * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
+ * itself.
  *
- * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param value The value.
- * @param options The options of {@linkcode atomicWriteSync}, and how to check and indent the value.
+ * @param options The options of {@linkcode atomicWriteSync}, plus how to check and indent the
+ * value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
  * represent the value.
- * @throws {RangeError} If an option's value is out of range, or the value is too deep or too large.
- * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
- * its `code`.
- * @throws {Error} Whatever `check` throws.
+ * @throws {RangeError} If an option's value is out of range, or the value is too deeply nested or
+ * too large.
+ * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
+ * and `code`.
+ * @throws {Error} If `check` throws. Its error is passed through.
  *
  * @example Usage
  * ```ts
@@ -282,43 +290,44 @@ export function writeJsonSync(
 }
 
 /**
- * Changes the value of a JSON file by a function, `fn`, which may run more than once: reads the
- * file, calls `fn` with the value and atomically writes what it returns, under the lock of the
- * file's directory.
+ * Updates the value in a JSON file with a function, `fn`: reads the file, calls `fn` with the value
+ * and atomically writes what it returns, all while holding the lock on the file's directory. `fn`
+ * may run more than once.
  *
- * Programs that change the file this way take turns, so no update is lost; a writer that does not
- * take the lock is noticed, as described at {@linkcode atomicUpdate}, which also explains links,
- * the lock and missing directories. If the file is empty or corrupt, or anything throws, the file
- * stays as it is. Its indentation, line breaks and byte order mark are kept. If `fn` returns an
+ * Programs that update the file this way take turns, so no update is lost. {@linkcode atomicUpdate}
+ * explains the lock, how links and missing directories are handled, and how changes by writers that
+ * do not take the lock are detected. If the file is empty or corrupt, or anything throws, the file
+ * is unchanged. Its indentation, line breaks and byte order mark are preserved. If `fn` returns an
  * equal value, nothing is written.
  *
- * Like {@linkcode writeJson}, it refuses values that JSON cannot represent. Integers beyond 2^53 are
- * rounded when they are read. A number beyond 1.8e308 is read as Infinity, which cannot be written:
- * replace it.
+ * Like {@linkcode writeJson}, it rejects values that JSON cannot represent. Integers beyond 2^53
+ * are rounded when read. Numbers beyond 1.8e308 are read as Infinity, which cannot be written back,
+ * so `fn` must replace them.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
- * is a symbolic link, they are required for the directory of the file that it points to, and
- * `--allow-read` for the link.
+ * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
+ * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
+ * itself.
  *
- * @typeParam T The type of the value. Without `check`, the value that is read is assumed to have it.
+ * @typeParam T The type of the value. Without `check`, the file's value is assumed to have this
+ * type.
  *
- * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param fn Receives the value, or undefined if there is no file, and returns the new value, which
- * can be the one that it received, modified or not.
- * @param options The options of {@linkcode atomicUpdate}, and how to check and indent the value.
+ * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param fn Receives the value, or undefined if the file does not exist, and returns the new value.
+ * It can return the value that it received, modified or not.
+ * @param options The options of {@linkcode atomicUpdate}, plus how to check and indent the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
- * represent what `fn` returns, such as the undefined of a forgotten `return`.
- * @throws {RangeError} If an option's value is out of range, the lock is released, shared or that
- * of another directory, or the value is too deep or too large.
+ * represent what `fn` returns, such as undefined because a `return` is missing.
+ * @throws {RangeError} If an option's value is out of range, if the lock was released, is shared or
+ * belongs to another directory, or if the value is too deeply nested or too large.
  * @throws {JsonFileError} If the file is empty, corrupt or too large, or `check` rejects its value.
- * @throws {LockTimeoutError} If the lock was not free within its `timeout`.
+ * @throws {LockTimeoutError} If the lock could not be acquired within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new value was in place.
- * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
- * its `code`. `ESTALE` if others changed the file during ten calls of `fn`.
- * @throws {DOMException} The reason of `signal` when it is aborted.
- * @throws {Error} If the file cannot be read or locked, and whatever `fn` throws, or `check` for
- * the new value.
- * @returns A promise of the new value, as {@linkcode readJson} would return it.
+ * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
+ * and `code`. The `code` is `ESTALE` if others changed the file during ten calls to `fn`.
+ * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
+ * @throws {Error} If the file cannot be read or locked. Errors thrown by `fn`, or by `check` for
+ * the new value, are passed through.
+ * @returns A promise for the new value, as {@linkcode readJson} would return it.
  *
  * @example Usage
  * ```ts
@@ -370,31 +379,34 @@ export function updateJson<T = unknown>(
 }
 
 /**
- * Changes the value of a JSON file by a function, `fn`, which may run more than once: the
+ * Updates the value in a JSON file with a function, `fn`, which may run more than once: the
  * synchronous form of {@linkcode updateJson}.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
- * is a symbolic link, they are required for the directory of the file that it points to, and
- * `--allow-read` for the link.
+ * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
+ * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
+ * itself.
  *
- * @typeParam T The type of the value. Without `check`, the value that is read is assumed to have it.
+ * @typeParam T The type of the value. Without `check`, the file's value is assumed to have this
+ * type.
  *
- * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param fn Receives the value, or undefined if there is no file, and returns the new value, which
- * can be the one that it received, modified or not. It must not return a promise.
- * @param options The options of {@linkcode atomicUpdateSync}, and how to check and indent the value.
+ * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param fn Receives the value, or undefined if the file does not exist, and returns the new value.
+ * It can return the value that it received, modified or not. It must not return a promise.
+ * @param options The options of {@linkcode atomicUpdateSync}, plus how to check and indent the
+ * value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
- * represent what `fn` returns, such as a promise, or the undefined of a forgotten `return`.
- * @throws {RangeError} If an option's value is out of range, the lock is released, shared or that
- * of another directory, or the value is too deep or too large.
+ * represent what `fn` returns, such as a promise, or undefined because a `return` is missing.
+ * @throws {RangeError} If an option's value is out of range, if the lock was released, is shared or
+ * belongs to another directory, or if the value is too deeply nested or too large.
  * @throws {JsonFileError} If the file is empty, corrupt or too large, or `check` rejects its value.
- * @throws {LockTimeoutError} If the lock was not free within its `timeout`.
+ * @throws {LockTimeoutError} If the lock could not be acquired within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new value was in place.
- * @throws {DeadlockError} If this thread holds the lock itself, or on Deno already waits for it.
- * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
- * its `code`. `ESTALE` if others changed the file during ten calls of `fn`.
- * @throws {Error} If the file cannot be read or locked, and whatever `fn` throws, or `check` for
- * the new value.
+ * @throws {DeadlockError} If this thread itself holds the lock or, on Deno, is already waiting for
+ * it.
+ * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
+ * and `code`. The `code` is `ESTALE` if others changed the file during ten calls to `fn`.
+ * @throws {Error} If the file cannot be read or locked. Errors thrown by `fn`, or by `check` for
+ * the new value, are passed through.
  * @returns The new value, as {@linkcode readJsonSync} would return it.
  *
  * @example Usage
@@ -434,7 +446,7 @@ const WRITE_JSON_SYNC_OPTIONS = { ...WRITE_SYNC_OPTIONS, ...FORMAT_OPTIONS };
 const UPDATE_JSON_OPTIONS = { ...UPDATE_OPTIONS, ...FORMAT_OPTIONS };
 const UPDATE_JSON_SYNC_OPTIONS = { ...UPDATE_SYNC_OPTIONS, ...FORMAT_OPTIONS };
 
-/** The request and the text of a call that writes a value. */
+/** Creates the write request and the JSON text for a value. */
 function requestOf(
   path: string | URL | Uint8Array,
   value: unknown,

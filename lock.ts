@@ -1,11 +1,10 @@
 /**
- * Locks a directory for all programs that share it. The kernel releases the lock when its holder
- * dies.
+ * Lock a directory that several programs share. The kernel releases the lock when its holder dies.
  *
- * The lock is advisory: `flock(2)` on Unix and `LockFileEx` on Windows, on the file
- * `.aperture.lock` in the directory. It excludes every program that takes the same kind of lock on
- * that file: other programs with this module, `flock(1)`, Python's `fcntl.flock`, Rust's fs2. There
- * is no lease that could expire and no stale lock to break.
+ * The lock is advisory. It is taken with `flock(2)` on Unix and `LockFileEx` on Windows, on the
+ * file `.aperture.lock` in the directory. It excludes every program that takes the same kind of
+ * lock on that file: other programs that use this module, `flock(1)`, Python's `fcntl.flock`,
+ * Rust's fs2. There are no leases that could expire and no stale locks to break.
  *
  * ```ts
  * import { DirLock } from "@aperture/atomic/lock";
@@ -48,16 +47,16 @@ export { LOCK_FILE_NAME };
 export type { AcquireOptions, AcquireSyncOptions, TryAcquireOptions };
 
 /**
- * The lock on a directory, held until it is released.
+ * A directory's lock, held until it is released.
  *
- * {@linkcode DirLock.release} frees it, as does the end of a `using` variable's scope. The kernel
- * frees it when the process ends, however it ends. Garbage collection does not free it, and child
- * processes do not inherit it.
+ * It is released by {@linkcode DirLock.release}, or when a `using` variable goes out of scope. The
+ * kernel releases it when the process ends, however it ends. Garbage collection does not release
+ * it, and child processes do not inherit it.
  *
- * The lock is not re-entrant: a program that holds it and acquires it again waits for itself. After
- * 10 seconds of such a wait, the library prints a warning.
+ * The lock is not re-entrant: a program that tries to acquire a lock it already holds waits for
+ * itself. After such a wait has lasted 10 seconds, the library prints a warning.
  *
- * @see {@link https://man7.org/linux/man-pages/man2/flock.2.html} for what the kernel does
+ * @see {@link https://man7.org/linux/man-pages/man2/flock.2.html} for the kernel's part in this
  *
  * @example Usage
  * ```ts
@@ -94,23 +93,23 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Waits until the directory's lock is free and takes it. Missing directories and a missing lock
-   * file are created.
+   * Waits until the directory's lock is free, then takes it. The directory, its parents and the
+   * lock file are created if they are missing.
    *
-   * Within one thread, calls are served in order, and consecutive shared ones together. Between
-   * processes, the order is undefined. A call that waits keeps the process alive: to give up, pass
-   * `timeout` or `signal`.
+   * Within one thread, calls are served in order, with consecutive shared ones served together.
+   * Between processes, the order is undefined. A waiting call keeps the process alive; to limit the
+   * wait, pass `timeout` or `signal`.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
-   * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
-   * @param options Shared or exclusive, and how long to wait.
+   * @param dir The directory, as a path, a `file:` URL or the UTF-8 bytes of a path.
+   * @param options Whether the lock is shared, and how long to wait for it.
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
-   * @throws {LockTimeoutError} If the lock is not free within `timeout`.
-   * @throws {DOMException} The reason of `signal` when it is aborted.
-   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
-   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system does not
+   * @throws {LockTimeoutError} If the lock cannot be acquired within `timeout`.
+   * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
+   * @throws {Error} If the lock file cannot be created, opened or locked. The error has the
+   * runtime's own class and `code`, such as `ENOTSUP` or `ENOLCK` if the file system does not
    * support locks.
    * @returns The lock.
    *
@@ -133,19 +132,19 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Takes the directory's lock if it is free now. Missing directories and a missing lock file are
-   * created.
+   * Takes the directory's lock if it is free now. The directory, its parents and the lock file are
+   * created if they are missing.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
-   * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
-   * @param options Shared or exclusive.
+   * @param dir The directory, as a path, a `file:` URL or the UTF-8 bytes of a path.
+   * @param options Whether the lock is shared.
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
-   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
-   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system does not
+   * @throws {Error} If the lock file cannot be created, opened or locked. The error has the
+   * runtime's own class and `code`, such as `ENOTSUP` or `ENOLCK` if the file system does not
    * support locks.
-   * @returns The lock, or null if it is held or a call in this thread is waiting for it.
+   * @returns The lock, or null if it is held or another call in this thread is waiting for it.
    *
    * @example Usage
    * ```ts
@@ -171,23 +170,24 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Blocks this thread until the directory's lock is free and takes it: the synchronous form of
+   * Blocks this thread until the directory's lock is free, then takes it: the synchronous form of
    * {@linkcode DirLock.acquire}.
    *
-   * It overtakes this thread's asynchronous calls, which cannot continue while it blocks.
+   * It goes ahead of this thread's waiting asynchronous calls, which cannot continue while it
+   * blocks.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
-   * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
-   * @param options Shared or exclusive, and how long to wait.
+   * @param dir The directory, as a path, a `file:` URL or the UTF-8 bytes of a path.
+   * @param options Whether the lock is shared, and how long to wait for it.
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
-   * @throws {LockTimeoutError} If the lock is not free within `timeout`.
-   * @throws {DeadlockError} If this thread itself holds the lock, which it could not release while
-   * it is blocked. On Deno also if this thread is already waiting for the lock, because that wait
-   * could get the lock first.
-   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
-   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system does not
+   * @throws {LockTimeoutError} If the lock cannot be acquired within `timeout`.
+   * @throws {DeadlockError} If this thread itself holds the lock, because it could not release it
+   * while blocked. On Deno, also if this thread is already waiting for the lock, because the
+   * waiting call could get it first.
+   * @throws {Error} If the lock file cannot be created, opened or locked. The error has the
+   * runtime's own class and `code`, such as `ENOTSUP` or `ENOLCK` if the file system does not
    * support locks.
    * @returns The lock.
    *
@@ -214,14 +214,14 @@ export class DirLock implements Disposable, AsyncDisposable {
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
-   * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
-   * @param options Shared or exclusive.
+   * @param dir The directory, as a path, a `file:` URL or the UTF-8 bytes of a path.
+   * @param options Whether the lock is shared.
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
-   * @throws {Error} If the lock file cannot be created, opened or locked: the runtime's own error
-   * class, with its `code`. The code is `ENOTSUP`, `ENOLCK` or similar if the file system does not
+   * @throws {Error} If the lock file cannot be created, opened or locked. The error has the
+   * runtime's own class and `code`, such as `ENOTSUP` or `ENOLCK` if the file system does not
    * support locks.
-   * @returns The lock, or null if it is held or a call in this thread is waiting for it.
+   * @returns The lock, or null if it is held or another call in this thread is waiting for it.
    *
    * @example Usage
    * ```ts
@@ -250,7 +250,7 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Frees the lock. The lock file stays. Calling it again does nothing.
+   * Releases the lock. The lock file is not removed. Releasing a lock again does nothing.
    *
    * @example Usage
    * ```ts
@@ -269,11 +269,11 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Checks that the lock is still held and that its path still leads to the locked file. Call it
-   * before the last step of long work.
+   * Checks that the lock is still held and that its path still leads to the locked file. Call this
+   * before the last step of a long operation.
    *
    * If the lock file or the directory was removed or replaced, other programs can lock the new
-   * file. On a network file system, this check does not notice that the server has lost contact with
+   * file. On a network file system, this check cannot detect that the server has lost contact with
    * this machine and granted its locks to others (docs/platforms/several-machines.md).
    *
    * Requires `--allow-read` permission for the directory.
@@ -287,7 +287,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    * import { tmpdir } from "node:os";
    *
    * const lock = await DirLock.acquire(await mkdtemp(`${tmpdir()}/example-`));
-   * // After long work:
+   * // After a long operation:
    * lock.verify();
    * lock.release();
    * ```
@@ -299,7 +299,7 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Calls {@linkcode DirLock.release} at the end of the scope of a `using` variable.
+   * Calls {@linkcode DirLock.release} when a `using` variable goes out of scope.
    *
    * @example Usage
    * ```ts
@@ -315,7 +315,7 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Calls {@linkcode DirLock.release} at the end of the scope of an `await using` variable.
+   * Calls {@linkcode DirLock.release} when an `await using` variable goes out of scope.
    *
    * @returns A promise that is already resolved.
    *
@@ -335,21 +335,22 @@ export class DirLock implements Disposable, AsyncDisposable {
 }
 
 /**
- * Calls a function while holding a directory's lock. The lock is released when the function's
- * promise settles, or when the function returns or throws.
+ * Calls a function while holding a directory's lock. The lock is released when the function returns
+ * or throws or, if it returns a promise, when that promise settles.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
- * @typeParam T What the function returns.
- * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @typeParam T The type of the function's result.
+ * @param dir The directory, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn The function to call while the lock is held. It receives the lock.
- * @param options Shared or exclusive, and how long to wait.
+ * @param options Whether the lock is shared, and how long to wait for it.
  * @throws {TypeError} If an argument has the wrong type or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
- * @throws {LockTimeoutError} If the lock is not free within `timeout`.
- * @throws {DOMException} The reason of `signal` when it is aborted.
- * @throws {Error} If the lock file cannot be created, opened or locked, and whatever `fn` throws.
- * @returns What the function returns.
+ * @throws {LockTimeoutError} If the lock cannot be acquired within `timeout`.
+ * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
+ * @throws {Error} If the lock file cannot be created, opened or locked. Errors thrown by `fn` are
+ * passed through.
+ * @returns The function's result.
  *
  * @example Usage
  * ```ts
@@ -371,7 +372,7 @@ export async function withDirLock<T>(
 ): Promise<T> {
   isFunction(fn, "fn");
   const lock = await DirLock.acquire(dir, options);
-  // Not `using`, which Node before 20.4 and Jest 29 cannot run.
+  // Not `using`, which Node before 20.4 and Jest 29 do not support.
   try {
     return await fn(lock);
   } finally {
@@ -382,7 +383,7 @@ export async function withDirLock<T>(
 /** Options for {@linkcode lockHolders}. */
 export interface LockHoldersOptions {
   /**
-   * The name of the lock file, one path component.
+   * The name of the lock file, a single path component.
    *
    * @default {".aperture.lock"}
    */
@@ -390,17 +391,18 @@ export interface LockHoldersOptions {
 }
 
 /**
- * Returns the ids of the processes that hold a directory's lock. Use them in messages, not in
- * decisions: the answer may already be outdated when you read it.
+ * Returns the ids of the processes that hold a directory's lock. Use them in messages, but do not
+ * base decisions on them: they may be out of date by the time you read them.
  *
- * Only Linux reports holders, in `/proc/locks`, and only processes in the caller's pid namespace.
- * On network file systems, holders on other machines cannot be seen.
+ * Only Linux reports holders, in `/proc/locks`, and only those in the caller's PID namespace. On
+ * network file systems, holders on other machines are not visible.
  *
- * Requires `--allow-read` permission for the directory. On Deno without all permissions, the result
- * is null, because `/proc` cannot be read. It never prompts.
+ * Requires `--allow-read` permission for the directory. On Deno, the result is null unless all
+ * permissions are granted, because reading `/proc` requires them. The call never prompts for
+ * permissions.
  *
- * @param dir The directory: a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param options Which lock file.
+ * @param dir The directory, as a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param options The name of the lock file.
  * @throws {TypeError} If an argument has the wrong type or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
  * @returns The process ids, an empty array if the lock is free, or null if the holders are unknown.

@@ -1,15 +1,15 @@
 /**
  * Atomic file writes and crash-safe directory locks for Deno, Node.js and Bun.
  *
- * - {@linkcode atomicWrite} and {@linkcode atomicWriteSync} replace a file as a whole;
- *   {@linkcode AtomicFile} does so piece by piece.
- * - {@linkcode DirLock} and {@linkcode withDirLock} keep other processes out of a directory. The
+ * - {@linkcode atomicWrite} and {@linkcode atomicWriteSync} replace a file's entire content;
+ *   {@linkcode AtomicFile} lets you write it piece by piece.
+ * - {@linkcode DirLock} and {@linkcode withDirLock} lock a directory against other processes. The
  *   kernel releases the lock when its holder dies.
- * - {@linkcode atomicUpdate} changes a file under the lock, so that no update is lost.
- * - {@linkcode sweepTempFiles} removes the temporary files that killed processes left.
+ * - {@linkcode atomicUpdate} changes a file while holding the lock, so no update is lost.
+ * - {@linkcode sweepTempFiles} removes the temporary files that killed processes left behind.
  *
- * Readers need no lock and no library: they open the file and get either the old content or the
- * new, complete.
+ * Readers need neither a lock nor this library: they open the file and get either the old content
+ * or the new, never a partial file.
  *
  * ```ts
  * import { atomicUpdate, atomicWrite, withDirLock } from "@aperture/atomic";
@@ -28,12 +28,13 @@
  * assert.equal(await readFile(`${dir}/visits`, "utf8"), "1");
  *
  * await withDirLock(dir, async () => {
- *   // No other program that takes the lock is in the directory now.
+ *   // No other program holds the lock now.
  *   await atomicWrite(`${dir}/index`, "settings.json\nvisits\n");
  * });
  * ```
  *
- * The lock is advisory: it excludes programs that take it, not programs that write without it.
+ * The lock is advisory: it excludes other programs that take it, but not programs that write
+ * without it.
  *
  * @module
  */

@@ -1,8 +1,8 @@
 /**
- * Change a file that several programs change, without losing an update.
+ * Update a file that several programs modify, without losing any of their changes.
  *
  * {@linkcode atomicUpdate} reads a file, passes the content to a function and atomically writes
- * what the function returns, all under the lock of the file's directory.
+ * what the function returns, all while holding the lock on the file's directory.
  *
  * ```ts
  * import { atomicUpdate } from "@aperture/atomic/update";
@@ -34,7 +34,8 @@ import type { AcquireOptions, AcquireSyncOptions, DirLock } from "./lock.ts";
 /** Options for {@linkcode atomicUpdate}. */
 export interface AtomicUpdateOptions extends AtomicWriteOptions {
   /**
-   * An exclusive lock of the file's directory, which stays held, or options for acquiring one.
+   * An exclusive lock that you already hold on the file's directory, which stays held, or options
+   * for acquiring one.
    */
   lock?: DirLock | Omit<AcquireOptions, "shared">;
 }
@@ -42,52 +43,56 @@ export interface AtomicUpdateOptions extends AtomicWriteOptions {
 /** Options for {@linkcode atomicUpdateSync}. */
 export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
   /**
-   * An exclusive lock of the file's directory, which stays held, or options for acquiring one.
+   * An exclusive lock that you already hold on the file's directory, which stays held, or options
+   * for acquiring one.
    */
   lock?: DirLock | Omit<AcquireSyncOptions, "shared">;
 }
 
 /**
- * Changes a file by a function, `fn`, which may run more than once: reads the file, calls `fn` with
- * the content and atomically writes what it returns, under the lock of the file's directory.
+ * Updates a file with a function, `fn`: reads the file, calls `fn` with the content and atomically
+ * writes what it returns, all while holding the lock on the file's directory. `fn` may run more
+ * than once.
  *
- * Programs that change the file this way, or under the same lock, take turns, so no update is lost.
- * Readers need no lock. If `fn` throws, the file stays as it is.
+ * Programs that update the file this way, or while holding the same lock, take turns, so no update
+ * is lost. Readers do not need a lock. If `fn` throws, the file is unchanged.
  *
- * A writer that does not take the lock, such as an editor, is noticed: if the file changed after it
- * was read, it is read again and `fn` is called again. If that has happened ten times, or if `fn`
- * returned a stream, an iterable or a Blob, which may not be readable twice, the call fails with
- * `ESTALE` and leaves the other writer's file in place. So read a request body or standard input
- * before the call, and do not write to the file itself in `fn`. A change in the last 0.2 ms or so
- * before the rename can still be lost.
+ * Changes by writers that do not take the lock, such as editors, are detected: if the file changed
+ * after it was read, it is read again and `fn` is called again. If that has happened ten times, or
+ * if `fn` returned a stream, an iterable or a Blob, which may not be readable twice, the call fails
+ * with `ESTALE` and leaves the other writer's file in place. So read a request body or standard
+ * input before the call, and do not write to the file inside `fn`. A change made in the last 0.2 ms
+ * or so before the rename can still be lost.
  *
- * If the path is a symbolic link that is followed, the lock is that of the directory that contains
- * the link's target. The directory is created if it is missing.
+ * If the path is a symbolic link that is followed, the lock is the one on the directory that
+ * contains the link's target. The directory is created if it is missing.
  *
- * The lock is not re-entrant. To update another file of the same directory in `fn`, acquire the lock
- * first and pass it to both calls as the option `lock`. Updates of one file under the same held lock
- * run one after another, so `fn` must not wait for another update of its own file. If the lock is
- * released or lost in the meantime, nothing is written.
+ * The lock is not re-entrant. To update another file in the same directory from within `fn`,
+ * acquire the lock first and pass it to both calls as the `lock` option. Updates to the same file
+ * under the same held lock run one after another, so `fn` must not wait for another update to its
+ * own file. If the lock is released or lost in the meantime, nothing is written.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
- * is a symbolic link, they are required for the directory of the file that it points to, and
- * `--allow-read` for the link.
+ * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
+ * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
+ * itself.
  *
- * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param fn Receives the bytes of the file, or null if there is none, and returns the new content,
- * or null to leave the file as it is.
- * @param options The options of {@linkcode atomicWrite}, and `lock`. Aborting `signal` also ends the
- * wait for the lock or for `fn`; a lock acquired by the call stays held until `fn` has ended.
+ * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param fn Receives the file's bytes, or null if the file does not exist, and returns the new
+ * content, or null to leave the file unchanged.
+ * @param options The options of {@linkcode atomicWrite}, plus `lock`. Aborting `signal` also ends
+ * the wait for the lock or for `fn`, but a lock acquired by the call stays held until `fn` has
+ * finished.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or `fn` does not
  * return data.
- * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or
- * that of another directory, or its lock file is the file to be changed.
- * @throws {LockTimeoutError} If the lock was not free within its `timeout`.
+ * @throws {RangeError} If an option's value is out of range, if the lock was released, is shared or
+ * belongs to another directory, or if its lock file is the file to be updated.
+ * @throws {LockTimeoutError} If the lock could not be acquired within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new content was in place.
- * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
- * its `code`. `ESTALE` if others kept changing the file; `tries` is how often `fn` was called.
- * @throws {DOMException} The reason of `signal` when it is aborted.
- * @throws {Error} If the file cannot be read or locked, and whatever `fn` throws.
+ * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
+ * and `code`. The `code` is `ESTALE` if others kept changing the file; `tries` is then the number
+ * of times `fn` was called.
+ * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
+ * @throws {Error} If the file cannot be read or locked. Errors thrown by `fn` are passed through.
  * @returns A promise that resolves when the new content is in place.
  *
  * @example Usage
@@ -113,32 +118,35 @@ export function atomicUpdate(
 }
 
 /**
- * Changes a file by a function, `fn`, which may run more than once: the synchronous form of
+ * Updates a file with a function, `fn`, which may run more than once: the synchronous form of
  * {@linkcode atomicUpdate}.
  *
- * It first completes the earlier writes to the path, and blocks the thread until the lock is free.
- * If one of those writes is of a Blob, which cannot be read synchronously, the call fails with
- * `EBUSY`. It cannot complete an earlier {@linkcode atomicUpdate}: one that waits for its lock runs
- * later, and one that holds the lock makes this call fail. `fn` must not return a promise.
+ * It first completes earlier writes to the path, and blocks the thread until the lock is free. If
+ * one of those writes has a Blob as its data, the call fails with `EBUSY`, because Blobs cannot be
+ * read synchronously. It cannot complete earlier {@linkcode atomicUpdate} calls: those that are
+ * waiting for the lock run later, and if one of them holds the lock, this call fails. `fn` must not
+ * return a promise.
  *
- * Requires `--allow-read` and `--allow-write` permissions for the directory of the file. If the path
- * is a symbolic link, they are required for the directory of the file that it points to, and
- * `--allow-read` for the link.
+ * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
+ * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
+ * itself.
  *
- * @param path The file: a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param fn Receives the bytes of the file, or null if there is none, and returns the new content,
- * or null to leave the file as it is.
- * @param options The options of {@linkcode atomicWriteSync}, and `lock`.
+ * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
+ * @param fn Receives the file's bytes, or null if the file does not exist, and returns the new
+ * content, or null to leave the file unchanged.
+ * @param options The options of {@linkcode atomicWriteSync}, plus `lock`.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or `fn` does not
  * return data.
- * @throws {RangeError} If an option's value is out of range, or the lock is released, shared or
- * that of another directory, or its lock file is the file to be changed.
- * @throws {LockTimeoutError} If the lock was not free within its `timeout`.
+ * @throws {RangeError} If an option's value is out of range, if the lock was released, is shared or
+ * belongs to another directory, or if its lock file is the file to be updated.
+ * @throws {LockTimeoutError} If the lock could not be acquired within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new content was in place.
- * @throws {DeadlockError} If this thread holds the lock itself, or on Deno already waits for it.
- * @throws {AtomicWriteError} If the file cannot be written: the runtime's own error class, with
- * its `code`. `ESTALE` if others kept changing the file; `tries` is how often `fn` was called.
- * @throws {Error} If the file cannot be read or locked, and whatever `fn` throws.
+ * @throws {DeadlockError} If this thread itself holds the lock or, on Deno, is already waiting for
+ * it.
+ * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
+ * and `code`. The `code` is `ESTALE` if others kept changing the file; `tries` is then the number
+ * of times `fn` was called.
+ * @throws {Error} If the file cannot be read or locked. Errors thrown by `fn` are passed through.
  *
  * @example Usage
  * ```ts

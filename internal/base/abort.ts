@@ -1,4 +1,4 @@
-/** The waits on a signal, and the one listener that notifies them. */
+/** All waits on one signal, and the single listener that notifies them. */
 interface Waits {
   readonly listeners: Set<() => void>;
   readonly notify: () => void;
@@ -7,8 +7,9 @@ interface Waits {
 const waitsOn = new WeakMap<AbortSignal, Waits>();
 
 /**
- * Calls `listener` when a signal is aborted, until the returned function is called. All waits on a
- * signal share one listener, because Node 20 warns of a leak when a signal has more than ten.
+ * Calls `listener` when a signal is aborted, unless the returned function was called first. All
+ * waits on a signal share one listener, because Node 20 warns about a leak when a signal has more
+ * than ten.
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (signal === undefined) return () => {};
@@ -20,7 +21,7 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
     signal.addEventListener("abort", waits.notify);
   }
   const { listeners, notify } = waits;
-  // A new function, because a caller may pass the same one for two waits.
+  // Wrapped in a new function, because a caller may pass the same listener for two waits.
   const own = () => listener();
   listeners.add(own);
   return () => {

@@ -1,9 +1,9 @@
 import { performance } from "node:perf_hooks";
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
 
-/** The parts of the clock and the timers that the library uses. */
+/** The clock and timer functions that the library uses. */
 interface Clock {
-  /** Milliseconds of a clock that is never set back. */
+  /** The time of a monotonic clock, in milliseconds. */
   now(): number;
   setTimeout: (fn: () => void, milliseconds: number) => ReturnType<typeof setTimeout>;
   clearTimeout: typeof clearTimeout;
@@ -12,8 +12,8 @@ interface Clock {
 }
 
 /**
- * The clock and the timers, captured when the library is loaded: a program's fake timers must not
- * stop a wait for another process. Our own tests replace the members.
+ * The clock and the timers, captured when the library is loaded, so that a program's fake timers
+ * cannot stall a wait for another process. Our own tests replace the members.
  */
 export const clock: Clock = {
   now: () => performance.now(),

@@ -4,12 +4,12 @@ import { codeOf } from "./errors.ts";
 import { sharedState } from "./shared_state.ts";
 import type { Steps } from "./steps.ts";
 
-/** How many attempts to create a directory while other programs create or remove it too. */
+/** How many times to try to create a directory that other programs keep creating or removing. */
 const MAX_TRIES = 10;
 
 /**
- * Directories that this thread created and whose names may not be on the disk yet. Of two durable
- * writes into a new directory, the second one relies on the first one's `mkdir`.
+ * Directories that this thread created and whose names may not be on disk yet. When two durable
+ * writes go into a new directory, the second relies on the first one's `mkdir`.
  */
 const unsynced = sharedState("unsynced/1", () => new Set<string>());
 
@@ -37,7 +37,7 @@ export function* makeDirectories(directory: string, sync: boolean): Steps<void> 
   }
 }
 
-/** The directories of a path that do not exist, the outermost first. */
+/** The directories along a path that do not exist, outermost first. */
 function missingDirectories(directory: string): string[] {
   const missing: string[] = [];
   for (let path = directory; runtime.sync.stat(path) === undefined; path = dirname(path)) {

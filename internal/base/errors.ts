@@ -1,21 +1,23 @@
 import { runtime } from "../../runtime/mod.ts";
 
-/** The code of a failed system call, such as `"ENOENT"`, whatever realm its error is of. */
+/**
+ * The code of a failed system call, such as `"ENOENT"`, even if its error is from another realm.
+ */
 export function codeOf(error: unknown): string | undefined {
   return typeof error === "object" && error !== null ? runtime.codeOf(error) : undefined;
 }
 
-/** Whether a call failed with one of the codes. */
+/** Whether an error has one of the codes. */
 export function failedWith(error: unknown, codes: ReadonlySet<string>): boolean {
   return codes.has(codeOf(error) ?? "");
 }
 
-/** V8 and JavaScriptCore have this method, but not all versions of the types declare it. */
+/** V8 and JavaScriptCore have this method, but not all versions of their types declare it. */
 const { captureStackTrace } = Error as {
   captureStackTrace?: (error: object, above?: unknown) => void;
 };
 
-/** Errors that the library created or added context to, and whose stack it may replace. */
+/** Errors that the library created or added context to. It may replace their stacks. */
 const ownErrors = new WeakSet<object>();
 
 /** Marks an error as the library's own, for {@linkcode atCaller}. */
@@ -25,9 +27,10 @@ export function own<T extends Error>(error: T): T {
 }
 
 /**
- * Adds context to the error of a failed system call: `what` failed before its message, a `hint` after
- * it, and `facts` as properties. Its class and `code` stay. Errors that already have context, and
- * those of a permission that Deno denied, which have no `code`, are left unchanged.
+ * Adds context to the error of a failed system call: what failed (`what`) goes before the message,
+ * a `hint` after it, and `facts` become properties. The class and `code` stay the same. Errors that
+ * already have context are left unchanged, as are those for permissions that Deno denied, which
+ * have no `code`.
  */
 export function withContext(
   error: unknown,
@@ -39,17 +42,18 @@ export function withContext(
   if (code === undefined || ownErrors.has(error as object)) return error;
   const failed = own(error as Error);
   failed.message = `${what}: ${failed.message}${hint}`;
-  // The stack includes the message, and was rendered with the old one.
+  // The stack contains the message, and was rendered with the old one.
   captureStackTrace?.(failed);
   return Object.assign(failed, { code, ...facts });
 }
 
 /**
- * Does the work of a public function, which must return this promise without `await`. An error gets
- * the stack of the function's caller: for failures after an `await`, the runtimes have no frames, or
- * only the library's.
+ * Does the work of a public function, which must return this promise without `await`. Errors get
+ * the stack of the function's caller, because after an `await` the runtimes have no frames, or only
+ * the library's.
  *
- * It changes an error only once: one that passes through a callback of the caller keeps that stack.
+ * Each error is changed only once: if it passes through a caller's callback, it keeps its first
+ * stack.
  */
 export async function atCaller<T>(work: () => T | Promise<T>): Promise<T> {
   try {
@@ -60,8 +64,8 @@ export async function atCaller<T>(work: () => T | Promise<T>): Promise<T> {
 }
 
 /**
- * The same for the synchronous function `call`, which must not call it in tail position: Bun drops
- * the frame of such a caller, and would find no `call` in the stack.
+ * Like {@linkcode atCaller}, for the synchronous function `call`, which must not make this call in
+ * tail position: Bun would drop the frame of `call` and not find it in the stack.
  */
 export function atCallerSync<T>(call: unknown, work: () => T): T {
   try {
@@ -71,7 +75,7 @@ export function atCallerSync<T>(call: unknown, work: () => T): T {
   }
 }
 
-/** Removes the frames of `call`, and of what it called, from an error of the library. */
+/** Removes the frames of `call`, and of everything it called, from one of the library's errors. */
 function withoutFrames(error: unknown, call: unknown): unknown {
   if (ownErrors.delete(Object(error))) captureStackTrace?.(error as object, call);
   return error;

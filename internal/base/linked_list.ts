@@ -8,8 +8,8 @@ export interface Place<T> {
 }
 
 /**
- * A queue that values can leave from the middle. Joining and leaving take constant time: with an
- * array, 100,000 waiters took 33 times as long as 10,000 (ARCHITECTURE.md, "Measured").
+ * A queue whose values can be removed from the middle. Adding and removing take constant time: with
+ * an array, 100,000 waiters took 33 times as long as 10,000 (ARCHITECTURE.md, "Measured").
  */
 export class LinkedList<T> {
   first: Place<T> | undefined;
@@ -22,7 +22,7 @@ export class LinkedList<T> {
     return this.last = place;
   }
 
-  /** Does nothing if the value has already left. */
+  /** Does nothing if the value has already been removed. */
   remove(place: Place<T>): void {
     if (!place.listed) return;
     place.listed = false;

@@ -4,29 +4,29 @@ import { clock } from "./clock.ts";
 import { failedWith } from "./errors.ts";
 import { call, pause, type Steps } from "./steps.ts";
 
-/** How long an operation waits for file descriptors in total. */
+/** How long an operation waits for free file descriptors, in total. */
 const MAX_WAIT_MS = 60_000;
-/** The same for a synchronous operation, which also blocks the code that could close files. */
+/** As above, for a synchronous operation, which also blocks the code that could close files. */
 const MAX_SYNC_WAIT_MS = 1_000;
 const MAX_PAUSE_MS = 50;
 
-/** The process or the system has no free descriptor. */
+/** The error codes if the process or the system has no free descriptors. */
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 
 /** An operation that opens files. */
 export interface Opener {
   readonly signal?: AbortSignal | undefined;
-  /** When the operation times out, by `clock.now()`. */
+  /** When the operation times out, as a `clock.now()` time. */
   readonly deadline?: number;
-  /** How long it has waited for descriptors so far: all files that it opens share one budget. */
+  /** How long it has waited for descriptors so far. All files that it opens share one budget. */
   readonly descriptors: { waitedMs: number };
 }
 
 /**
- * A call that opens a file, retried while the process (EMFILE) or the system (ENFILE) has no free
- * file descriptor.
+ * Makes a call that opens a file, and retries it while the process (EMFILE) or the system (ENFILE)
+ * has no free file descriptors.
  *
- * The pauses are steps, so the operation can be aborted, timed out or taken over during them.
+ * Pauses are steps, so the operation can be aborted, time out or be taken over during one.
  */
 export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T>): Steps<T> {
   const { signal, deadline = Infinity, descriptors } = opener;

@@ -6,17 +6,17 @@ import { runtime } from "../../runtime/mod.ts";
 import { faultOnWindows } from "./windows_names.ts";
 import { kindOf, LONE_SURROGATE } from "./options.ts";
 
-/** A file or directory as callers name it: a path, a `file:` URL or the UTF-8 bytes of a path. */
+/** A file or directory, as callers pass it: a path, a `file:` URL or the UTF-8 bytes of a path. */
 export type PathArgument = string | URL | Uint8Array;
 
-/** Whether this platform writes paths as Windows does. */
+/** Whether this platform uses Windows path syntax. */
 const WINDOWS_SYNTAX: boolean = isAbsolute("C:\\");
 
 /**
- * The absolute form of a path, resolved from the current working directory.
+ * The absolute form of a path, resolved against the current working directory.
  *
- * `..` is kept: after a link to a directory, only the kernel knows what it means. Windows resolves
- * `..` before it opens the path, and so does this function there.
+ * `..` is kept, because after a link to a directory only the kernel knows what it means. Windows
+ * resolves `..` before it opens a path, so this function does too on Windows.
  */
 export function absolutePath(path: PathArgument): string {
   const given = textOf(path);
@@ -30,7 +30,10 @@ export function absolutePath(path: PathArgument): string {
   return absolute;
 }
 
-/** A URL is recognized by its `href`, since one of another realm is not an instance of our class. */
+/**
+ * URLs are recognized by their `href`, since one from another realm is not an instance of our
+ * class.
+ */
 function textOf(path: unknown): string {
   if (typeof path === "string") {
     // Almost certainly the `href` of a URL, not a directory named "file:".
@@ -47,7 +50,7 @@ function textOf(path: unknown): string {
 
 function pathOfUrl(href: string): string {
   try {
-    decodeURI(href); // Bun does not check the escapes.
+    decodeURI(href); // Bun does not check percent-encoding.
     return fileURLToPath(href);
   } catch (cause) {
     throw new TypeError(`Path '${href}' is refused: ${(cause as Error).message}`, { cause });
@@ -62,7 +65,7 @@ function textOfBytes(bytes: ArrayBufferView): string {
   }
 }
 
-/** Resolves `path` from `directory`, an absolute path, as the kernel does for a link in it. */
+/** Resolves `path` against `directory`, an absolute path, as the kernel does for a link in it. */
 export function resolveFrom(
   directory: string,
   path: string,
@@ -98,10 +101,11 @@ export function joinPath(directory: string, name: string): string {
 }
 
 /**
- * A key that all spellings of a path share. If two files share one, they merely wait for each other.
+ * A key that all spellings of a path share. If two files share a key, their calls merely wait for
+ * each other.
  */
 export function pathKey(path: string): string {
   const folded = /[/\\]\.{0,2}(?:[/\\]|$)/.test(path) ? normalize(path) : path;
-  // Lower case would separate σ from ς. NFD, since APFS treats both forms of an accent as one.
+  // Lowercasing would keep σ and ς apart. NFD, since APFS treats both forms of an accent as equal.
   return runtime.foldsNames ? folded.normalize("NFD").toUpperCase() : folded;
 }

@@ -3,10 +3,10 @@ import { runtime } from "../../runtime/mod.ts";
 const PREFIX = "@aperture/atomic/";
 
 /**
- * State that all copies of this module in one program share: the ES module and the CommonJS one, or
- * a second installation of the same version. Threads and realms have their own.
+ * State shared by all copies of this module in one program: the ES module and the CommonJS one, or
+ * a second installation of the same version. Each thread and realm has its own state.
  *
- * @param name The state's name, and a number that is incremented with every change of its shape.
+ * @param name The state's name, and a number that is incremented whenever its shape changes.
  * @param make Creates the state for the first copy that needs it.
  */
 export function sharedState<T>(name: string, make: () => T): () => T {
@@ -23,7 +23,9 @@ export function sharedState<T>(name: string, make: () => T): () => T {
 
 let warned = false;
 
-/** Warns once if another version has incompatible state of the same name, which is not shared. */
+/**
+ * Warns once if another version has state with the same name, which is incompatible and not shared.
+ */
 function warnOfOtherVersion(name: string, holder: object): void {
   const subject = PREFIX + name.slice(0, name.indexOf("/") + 1);
   const isOther = (key: symbol) => {

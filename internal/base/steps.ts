@@ -22,12 +22,18 @@ export type Call = (fs: FileSystem, isSync: boolean) => unknown;
  */
 export type Steps<T> = Generator<Call, T, unknown>;
 
-/** A call whose result is needed: `yield*` it. Otherwise `yield` the call itself, which is cheaper. */
+/**
+ * Makes a call whose result is needed; use `yield*`. Otherwise, `yield` the call itself, which is
+ * cheaper.
+ */
 export function* call<T>(make: (fs: FileSystem, isSync: boolean) => Awaitable<T>): Steps<T> {
   return (yield make) as T;
 }
 
-/** Waits, blocking the thread if the steps run synchronously. The signal ends the wait early. */
+/**
+ * Waits, blocking the thread if the steps run synchronously. Aborting the signal ends the wait
+ * early.
+ */
 export function pause(milliseconds: number, signal?: AbortSignal): Steps<void> {
   return call((_, isSync) => isSync ? runtime.sleep(milliseconds) : sleep(milliseconds, signal));
 }
@@ -92,7 +98,9 @@ export function sleep(
   });
 }
 
-/** Keeps a promise that was refused as an argument from ending the program if it rejects. */
+/**
+ * Prevents a promise that was not accepted as an argument from crashing the program if it rejects.
+ */
 export function ignoreFailure(value: unknown): void {
   if (isPromise(value)) Promise.resolve(value).catch(() => {});
 }

@@ -5,19 +5,19 @@ import { UsageError } from "./errors.ts";
 /** A flag. */
 export const flag = { type: "boolean" } as const;
 
-/** An option with a value, and a description of valid values. */
+/** An option that takes a value, with a description of the valid values. */
 export interface Value<T> {
   readonly type: "string";
   readonly expects: string;
-  /** Converts the value; undefined if it is not valid. */
+  /** Converts the value; returns undefined if it is invalid. */
   read(text: string): T | undefined;
 }
 
-/** An option with a value, or a flag. It contains what parseArgs() needs. */
+/** A flag or an option that takes a value, in the form that parseArgs() expects. */
 type Option = { readonly short?: string } & (Value<unknown> | typeof flag);
 type Options = Readonly<Record<string, Option>>;
 
-/** The values of the given options; a flag's is `true`. */
+/** The values of the options that were given; a flag's value is `true`. */
 type Values<O extends Options> = {
   readonly [N in keyof O]?: O[N] extends Value<infer T> ? T : true;
 };
@@ -33,7 +33,7 @@ export interface Arguments<V = Readonly<Record<string, unknown>>> {
 
 /** One of the commands of `aperture-atomic`. */
 export interface Command {
-  /** Parses the command's arguments; returns `"help"` if they ask for it. */
+  /** Parses the command's arguments; returns `"help"` if they request it. */
   read(args: readonly string[]): Arguments | "help";
   /** Runs the command and returns its exit code. */
   run(given: Arguments): Promise<number>;
@@ -51,7 +51,7 @@ export function command<const O extends Options>(
   };
 }
 
-/** Parses options before the operand and directly after it; what follows is not parsed. */
+/** Parses the options before the operand and directly after it, but nothing further. */
 function readArguments(
   args: readonly string[],
   operandName: string,
@@ -92,7 +92,7 @@ function readArguments(
   return { options: given, operand, rest };
 }
 
-/** Refuses arguments after the operand. */
+/** Throws if there are arguments after the operand. */
 export function refuseMore({ operand, rest }: Arguments): void {
   if (rest.length > 0) throw new UsageError(`Unexpected argument '${rest[0]}' after '${operand}'`);
 }
@@ -111,7 +111,7 @@ function takes<T>(expects: string, read: (text: string) => T | undefined): Value
   return { type: "string", expects, read };
 }
 
-/** A number of seconds, which becomes milliseconds. */
+/** A number of seconds, converted to milliseconds. */
 export const seconds: Value<number> = takes("a number of seconds, such as 10 or 0.5", (text) => {
   return /^(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) * 1_000 : undefined;
 });
@@ -138,7 +138,7 @@ export const durability: Value<Durability> = takes("none, consistent or durable"
 
 const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** A duration with a unit, which becomes milliseconds. */
+/** A duration with a unit, converted to milliseconds. */
 export const duration: Value<number> = takes("a duration such as 30s, 10m, 2h or 1d", (text) => {
   const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? [];
   return unit === undefined ? undefined : Number(number) * UNITS_MS[unit as keyof typeof UNITS_MS];

@@ -1,7 +1,7 @@
 // Exit codes from sysexits.h.
 /** The arguments are wrong. */
 export const EX_USAGE = 64;
-/** The operating system or the runtime does not support it, or koffi is missing. */
+/** The operating system or the runtime does not support the operation, or koffi is missing. */
 export const EX_UNAVAILABLE = 69;
 /** A file could not be read, written or locked. */
 export const EX_IOERR = 74;

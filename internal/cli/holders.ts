@@ -3,7 +3,7 @@ import { type Command, command, lockFileName, refuseMore } from "./arguments.ts"
 import { EX_UNAVAILABLE, ExitError } from "./errors.ts";
 import { say } from "./print.ts";
 
-/** `holders DIR`: prints the ids of the processes that hold the lock of a directory. */
+/** `holders DIR`: prints the ids of the processes that hold a directory's lock. */
 export const holders: Command = command("DIR", {
   "lock-file": lockFileName,
 }, async (given) => {

@@ -19,7 +19,7 @@ import { onSignals, runCommand, signalCode } from "./process.ts";
 /** How long the command waits for the lock before it prints a notice. */
 const NOTICE_AFTER_MS = 1_000;
 
-/** `lock DIR COMMAND`: runs a command while it holds the lock of a directory. */
+/** `lock DIR COMMAND`: runs a command while holding a directory's lock. */
 export const lock: Command = command("DIR", {
   shared: { ...flag, short: "s" },
   exclusive: { ...flag, short: "x" },
@@ -48,7 +48,7 @@ export const lock: Command = command("DIR", {
   const name = lockFile === undefined ? {} : { lockFileName: lockFile };
   let held: DirLock | undefined;
   let notice: ReturnType<typeof setTimeout> | undefined;
-  // Exit explicitly: the first process of a container ignores signals by default.
+  // Exit explicitly: the first process in a container ignores signals by default.
   onSignals((signal) => {
     if (held === undefined) process.exit(signalCode(signal));
   });

@@ -11,7 +11,7 @@ import { write } from "./write.ts";
 
 const COMMANDS = new Map<string, Command>(Object.entries({ lock, write, sweep, holders }));
 
-/** Runs the command that the arguments name, and returns the exit code. */
+/** Runs the command named by the arguments and returns its exit code. */
 export async function main([name, ...args]: readonly string[]): Promise<number> {
   try {
     if (name === undefined) throw new UsageError(`Missing command: ${NAMES}`);

@@ -12,16 +12,18 @@ type Signal = "SIGALRM" | "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM" | "SIGUSR1
 
 /** Signals that ask a process to end. */
 const ENDING: readonly Signal[] = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"];
-/** Signals meant for the command, whose default action would end this process and free its lock. */
+/**
+ * Signals meant for the command. Their default action would end this process and release its lock.
+ */
 const OTHERS: readonly Signal[] = ["SIGALRM", "SIGUSR1", "SIGUSR2"];
-/** How long after the command's exit this process may notice a signal that both received. */
+/** How long after the command exits this process may still notice a signal that both received. */
 const LATE_SIGNAL_MS = 5;
 
 /** A running command. It shares this process's standard input and standard error. */
 interface Running {
   /** Its standard output, unless it shares this process's. */
   readonly output: AsyncIterable<Uint8Array> | undefined;
-  /** Its exit code, which is 128 + n if signal n ended it. */
+  /** Its exit code, or 128 + n if signal n ended it. */
   readonly ended: Promise<number>;
   kill(signal: Signal): void;
 }
@@ -29,18 +31,19 @@ interface Running {
 /**
  * Runs a command until it exits, and forwards signals to it.
  *
- * @param use Reads the command's output, up to its end if the command exits with 0. Without it, the
+ * @param use Reads the command's output, to the end if the command exits with 0. If omitted, the
  * command writes to this process's standard output.
- * @returns The command's exit code, which is 128 + n if signal n ended it. If `use` is given and
- * this process received signal n, 0 also becomes 128 + n: the output may be incomplete.
+ * @returns The command's exit code, or 128 + n if signal n ended it. If `use` is given and this
+ * process received signal n, an exit code of 0 also becomes 128 + n, because the output may be
+ * incomplete.
  */
 export async function runCommand(
   invocation: Invocation,
   use?: (output: AsyncIterable<Uint8Array>) => Promise<void>,
 ): Promise<number> {
   let running: Running | undefined = undefined;
-  // A terminal signals its whole process group, and a Windows console all of its processes. On
-  // Windows, kill() would also terminate the command instead of interrupting it.
+  // A terminal sends signals to a whole process group, and a Windows console to all of its
+  // processes. On Windows, kill() would also terminate the command instead of interrupting it.
   const isShared = process.platform === "win32" ||
     [0, 1, 2].some((descriptor) => isatty(descriptor));
   const received = new Promise<number>((resolve) => {
@@ -70,9 +73,8 @@ export async function runCommand(
 }
 
 /**
- * Calls `fn` for each of the signals instead of their default action. Listeners stay until the process
- * ends: Deno delivers signals late, and takes the default action if the listener has been removed in
- * the meantime.
+ * Calls `fn` for each of the signals instead of their default action. Listeners are never removed,
+ * because Deno delivers signals late, and takes the default action if the listener is gone by then.
  */
 export function onSignals(
   fn: (signal: Signal) => void,
@@ -83,12 +85,15 @@ export function onSignals(
   }
 }
 
-/** The exit code for an end by a signal. */
+/** The exit code of a process that a signal ended. */
 export function signalCode(signal: string): number {
   return 128 + ((constants.signals as Record<string, number>)[signal] ?? 0);
 }
 
-/** Starts a command. Fails with the exit code that shells use: 127 if it is not found, or 126. */
+/**
+ * Starts a command. Fails with the exit codes that shells use: 127 if the command is not found,
+ * otherwise 126.
+ */
 export async function start(
   [program, ...args]: Invocation,
   isPiped: boolean,
@@ -112,7 +117,7 @@ export async function start(
   }
 }
 
-/** Without node:child_process, which requires permission to read the environment. */
+/** Avoids node:child_process, which requires permission to read the environment. */
 function startOnDeno(program: string, args: string[], isPiped: boolean): Running {
   // dnt-shim-ignore
   const child = new Deno.Command(program, {
@@ -128,7 +133,7 @@ function startOnDeno(program: string, args: string[], isPiped: boolean): Running
       try {
         child.kill(signal);
       } catch {
-        // It has ended, or belongs to another user.
+        // The command has ended, or runs as another user.
       }
     },
   };

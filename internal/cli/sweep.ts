@@ -2,7 +2,10 @@ import { sweepTempFiles } from "../../atomic.ts";
 import { type Command, command, duration, flag, refuseMore } from "./arguments.ts";
 import { say } from "./print.ts";
 
-/** `sweep DIR`: removes the temporary files that killed programs left, and prints their paths. */
+/**
+ * `sweep DIR`: removes the temporary files that killed programs left behind, and prints their
+ * paths.
+ */
 export const sweep: Command = command("DIR", {
   "older-than": duration,
   recursive: flag,

@@ -55,8 +55,8 @@ export const write: Command = command("FILE", {
 function standardInput(): AsyncIterable<Uint8Array> {
   const kind = kindOfInput();
   if (kind === "device") return notEmpty(process.stdin);
-  // Bun's process.stdin reads a file from its start, even if another program has read part of it. On
-  // Node and Deno, process.stdin is empty for directories and disks.
+  // Bun's process.stdin reads a file from its start, even if another program has already read part
+  // of it. On Node and Deno, process.stdin is empty for directories and disks.
   return kind === "file" ? fs.createReadStream("", { fd: 0 }) : process.stdin;
 }
 
@@ -72,7 +72,7 @@ function kindOfInput(): "device" | "file" | "stream" {
   }
 }
 
-/** Fails if an input is empty that is probably the null device, and not meant as an empty file. */
+/** Fails if the input is empty and is probably the null device, not an intentionally empty file. */
 async function* notEmpty(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let isEmpty = true;
   for await (const chunk of input) {

@@ -1,7 +1,8 @@
 import { own } from "../base/errors.ts";
 
 /**
- * A file does not contain JSON, or contains a value that `check` rejects. The file is unchanged.
+ * Thrown if a file does not contain valid JSON, or contains a value that `check` rejects. The file
+ * is left unchanged.
  *
  * @example Usage
  * ```ts
@@ -23,18 +24,18 @@ export class JsonFileError extends Error {
   /** The absolute path of the file. */
   readonly path: string;
   /**
-   * The line at which the text stops being JSON, counted from 1. It is undefined if the text is not
-   * UTF-8, is too large, or is JSON that `check` rejects.
+   * The line where the text stops being valid JSON, counted from 1. It is undefined if the text is
+   * not UTF-8, is too large, or is valid JSON that `check` rejects.
    */
   readonly line: number | undefined;
-  /** The column in that line, counted from 1 in UTF-16 code units, as most editors do. */
+  /** The column in that line, counted from 1 in UTF-16 code units, as in most editors. */
   readonly column: number | undefined;
 
   /**
    * Creates the error for a file.
    *
    * @param path The absolute path of the file.
-   * @param reason What is wrong.
+   * @param reason Why the file cannot be used as JSON.
    * @param options The original error, and the position in the text.
    */
   constructor(

@@ -29,10 +29,10 @@ const MARK = "\ufeff";
 /** JSON.stringify() truncates a longer indentation. */
 const MAX_INDENT_CHARS = 10;
 
-/** Deeper than data usually is, and far from overflowing a stack. */
+/** Deeper than most data, but not nearly deep enough to overflow a stack. */
 const MAX_PLAIN_DEPTH = 500;
 
-/** Reads JSON from the bytes of the file at `path`. */
+/** Parses the bytes of the file at `path` as JSON. */
 export function parseJson(bytes: Uint8Array, path: string): JsonText {
   const text = decode(bytes, path);
   const mark = text.startsWith(MARK) ? MARK : "";
@@ -42,7 +42,7 @@ export function parseJson(bytes: Uint8Array, path: string): JsonText {
     value = JSON.parse(json);
   } catch (cause) {
     const error = cause instanceof SyntaxError ? findError(json) : undefined;
-    // Otherwise the text is JSON, but too deep or too large for the engine.
+    // Otherwise the text is valid JSON, but too deeply nested or too large for the engine.
     throw error === undefined
       ? new JsonFileError(path, (cause as Error).message, { cause })
       : new JsonFileError(path, error.reason, { cause, ...lineOf(json, error.offset) });
@@ -51,11 +51,11 @@ export function parseJson(bytes: Uint8Array, path: string): JsonText {
 }
 
 /**
- * Returns the indented JSON of a value for the file at `path`, before {@linkcode withStyle}, and
+ * Returns the indented JSON of a value for the file at `path`, ready for {@linkcode withStyle}, and
  * whether it is certain to be read back as an equal value.
  *
  * @throws {TypeError} If JSON cannot represent the value.
- * @throws {RangeError} If it is too deep or too large for the engine.
+ * @throws {RangeError} If it is too deeply nested or too large for the engine.
  */
 export function stringifyJson(
   value: unknown,
@@ -75,22 +75,22 @@ export function stringifyJson(
   throw refusal(path, "the value is undefined; pass null for an empty value");
 }
 
-/** Completes JSON that is already indented. */
+/** Applies the rest of a style to JSON that is already indented. */
 export function withStyle(body: string, { mark, lineBreak, end }: JsonStyle): string {
-  // JSON has no line breaks inside its strings.
+  // JSON strings cannot contain literal line breaks.
   return mark + (lineBreak === "\n" ? body : body.replaceAll("\n", lineBreak)) + end;
 }
 
 /**
- * Whether a value consists only of what JSON.parse() can return: literals, arrays and plain objects.
- * This check only saves time: {@linkcode checkValue} accepts all such values, but is several times
- * slower.
+ * Whether a value consists only of what JSON.parse() can return: literals, arrays and plain
+ * objects. This check is only an optimization: {@linkcode checkValue} accepts all such values, but
+ * is several times slower.
  */
 function isPlain(value: unknown, depth = 0): boolean {
   if (typeof value === "number") return Number.isFinite(value);
   if (typeof value !== "object") return typeof value === "string" || typeof value === "boolean";
   if (value === null) return true;
-  // An object that contains itself ends here.
+  // The recursion into an object that contains itself ends here.
   if (depth === MAX_PLAIN_DEPTH || hasToJson(value)) return false;
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) if (!isPlain(value[i], depth + 1)) return false;
@@ -104,9 +104,9 @@ function isPlain(value: unknown, depth = 0): boolean {
   return true;
 }
 
-/** Throws where JSON.stringify() would silently write something else. */
+/** Throws if JSON.stringify() would silently write something else. */
 function checkValue(whole: unknown, path: string): void {
-  /** The objects around the current value, outermost first, and the key of each. */
+  /** The objects that enclose the current value, outermost first, and the key of each. */
   const around: unknown[] = [];
   const keys: Key[] = [];
 
@@ -128,7 +128,7 @@ function checkValue(whole: unknown, path: string): void {
       case "bigint":
         throw refused(key, "a bigint", "is not JSON: convert it to a string or a number");
       case "undefined":
-        // Left out of an object, which users of JSON.stringify() expect.
+        // Omitted from an object, as users of JSON.stringify() expect.
         if (isInArray) throw refused(key, "undefined", omitted);
         return;
       case "object":
@@ -145,9 +145,9 @@ function checkValue(whole: unknown, path: string): void {
     }
     const prototype = Object.getPrototypeOf(value);
     if (!Array.isArray(value) && prototype !== Object.prototype) {
-      // JSON.stringify() unboxes it, and would write null for a boxed NaN.
+      // JSON.stringify() unboxes such a value, and would write null for a boxed NaN.
       if (isBoxed(value)) return visit(value.valueOf(), key);
-      // A plain object has no prototype, or the Object.prototype of another realm.
+      // A plain object can have no prototype, or the Object.prototype of another realm.
       const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
       // A Map, a Set, or a Promise that was not awaited.
       if (!isPlain && Object.keys(value).length === 0) {
@@ -168,7 +168,7 @@ function checkValue(whole: unknown, path: string): void {
 /** A name in an object, or an index in an array. */
 type Key = string | number;
 
-/** The path of a value, such as `users[0].scores[2]`; empty for the whole. */
+/** The path of a value, such as `users[0].scores[2]`; empty for the root value. */
 function placeOf(keys: readonly Key[]): string {
   return keys.slice(1).map((key, i) => {
     if (typeof key === "number") return `[${key}]`;
@@ -177,7 +177,7 @@ function placeOf(keys: readonly Key[]): string {
   }).join("");
 }
 
-/** Whether JSON.stringify() writes what the method toJSON() returns. */
+/** Whether JSON.stringify() would write the result of the value's toJSON() method. */
 function hasToJson(value: unknown): value is { toJSON(key: string): unknown } {
   const isAsked = typeof value === "object" && value !== null || typeof value === "bigint" ||
     typeof value === "function";
@@ -199,18 +199,18 @@ function isBoxed(value: object): boolean {
 function styleOf(body: string, mark: string): JsonStyle {
   const lineBreak: JsonStyle["lineBreak"] = body.includes("\r\n") ? "\r\n" : "\n";
   const style = { ...DEFAULT_STYLE, mark, lineBreak, end: body.endsWith("\n") ? lineBreak : "" };
-  // Not with one pattern, which would take quadratic time to backtrack over long white space.
+  // Do not use a single pattern: it would take quadratic time to backtrack over long whitespace.
   const value = body.trimStart();
   const first = value.slice(1).trimStart();
   if (!/^[[{]/.test(value) || /^[\]}]/.test(first)) return style;
-  // The white space between the outermost brace or bracket and its first member.
+  // The whitespace between the outermost brace or bracket and its first member.
   const gap = value.slice(1, value.length - first.length);
   const line = gap.lastIndexOf("\n") + 1;
   const indent = line === 0 ? "" : gap.slice(line);
   return indent.length > MAX_INDENT_CHARS ? style : { ...style, indent };
 }
 
-/** The text of UTF-8 bytes, with its byte order mark. */
+/** Decodes UTF-8 bytes, keeping any byte order mark. */
 function decode(bytes: Uint8Array, path: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -220,7 +220,7 @@ function decode(bytes: Uint8Array, path: string): string {
   }
 }
 
-/** Line and column, both counted from 1, the column in UTF-16 code units, as most editors do. */
+/** The line and column, counted from 1. The column counts UTF-16 code units, as in most editors. */
 function lineOf(text: string, offset: number): { line: number; column: number } {
   const lines = text.slice(0, offset).split("\n");
   return { line: lines.length, column: lines.at(-1)!.length + 1 };

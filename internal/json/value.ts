@@ -11,7 +11,7 @@ import {
   withStyle,
 } from "./text.ts";
 
-/** The checked value in the bytes of a file; undefined if there is no file. */
+/** Parses and checks the value in a file's bytes; returns undefined if there is no file. */
 export function valueOf<T>(
   path: string,
   bytes: Uint8Array | null,
@@ -42,7 +42,7 @@ export const isIndent: Check = (value, name) => {
   }
 };
 
-/** The text of a value. `check` receives the value as it will be read. */
+/** The JSON text of a value. `check` receives the value as it will be read back. */
 export function textOf(path: string, value: unknown, format: Format<unknown>): string {
   const style = styleFor(format);
   const { body } = stringifyJson(value, style.indent, path);
@@ -50,9 +50,9 @@ export function textOf(path: string, value: unknown, format: Format<unknown>): s
   return withStyle(body, style);
 }
 
-/** A change of a JSON file by a function, which may run more than once. */
+/** A change to a JSON file by a function that may run more than once. */
 export class JsonChange<T> {
-  /** The new value, as it will be read. */
+  /** The new value, as it will be read back. */
   result!: T;
   #current: JsonText | undefined;
   /** What would be written for the current value. */
@@ -73,17 +73,17 @@ export class JsonChange<T> {
     const { value } = this.#current;
     const style = styleFor(this.#format, this.#current.style);
     try {
-      // Before `check` and the function, which may modify the value.
+      // Do this before calling `check` and the function, which may modify the value.
       this.#formatted = withStyle(stringifyJson(value, style.indent, this.#path).body, style);
     } catch {
-      // JSON cannot represent the value that was read, such as 1e999: it cannot stay the same.
+      // JSON cannot represent the value that was read, such as 1e999, so the value has to change.
     }
     return checkedRead(this.#path, value, this.#format.check);
   }
 
-  /** The text to write for what the function returned; null if the value is the same. */
+  /** Returns the text to write for the function's result, or null if the value is unchanged. */
   textFor(next: unknown): string | null {
-    ignoreFailure(next); // A promise is refused, and nothing else handles its rejection.
+    ignoreFailure(next); // A promise is not accepted, and nothing else handles its rejection.
     if (next === undefined) {
       throw own(
         new TypeError(
@@ -95,9 +95,11 @@ export class JsonChange<T> {
     const style = styleFor(this.#format, this.#current?.style);
     const { body, isExact } = stringifyJson(next, style.indent, this.#path);
     const text = withStyle(body, style);
-    // The text of the file first: engines build the other one completely only when it is compared.
+    // Compare the file's text first: engines do not build the other string in full until it is
+    // compared.
     const isSame = text === this.#current?.text || text === this.#formatted;
-    // A changed value is parsed, since the caller may keep and modify what the function put into it.
+    // A changed value is parsed again, since the caller may later modify what the function put into
+    // it.
     const isCopy = isSame && isExact && next === this.#current?.value && check === undefined;
     this.result = checked(isCopy ? next : JSON.parse(body), check);
     return isSame ? null : text;
@@ -109,7 +111,10 @@ function styleFor({ indent }: Format<unknown>, style: JsonStyle = DEFAULT_STYLE)
   return { ...style, indent: typeof indent === "number" ? " ".repeat(indent) : indent };
 }
 
-/** What `check` returns for a value that was read. An error that it throws is one of the file. */
+/**
+ * Returns what `check` returns for a value that was read. If `check` throws, throws a
+ * JsonFileError.
+ */
 function checkedRead<T>(
   path: string,
   value: unknown,
@@ -125,7 +130,10 @@ function checkedRead<T>(
   return checked(value, asFileError);
 }
 
-/** What `check` returns. Refuses a promise, which would settle after the value is used. */
+/**
+ * Returns what `check` returns. Throws if that is a promise, which would settle after the value is
+ * used.
+ */
 function checked<T>(value: unknown, check: ((value: unknown) => T) | undefined): T {
   if (check === undefined) return value as T;
   const result = check(value);

@@ -18,17 +18,17 @@ import {
 } from "./queue.ts";
 import type { LockRequest } from "./request.ts";
 
-/** How long a thread yields: long enough for every process that polls to poll once. */
+/** How long a thread yields: long enough for every polling process to poll once. */
 const YIELD_MS = 2;
 /** How long a wait polls every millisecond. */
 const SHORT_WAIT_MS = 4;
-/** The longest mean interval of polls. */
+/** The longest mean polling interval. */
 const MAX_MEAN_MS = 40;
 
 /**
- * Waits for the lock. Asynchronous calls join this thread's queue before the first pause, so that
- * they are served in order. A synchronous call blocks the thread and overtakes the queue, whose
- * calls cannot continue in the meantime.
+ * Waits for the lock. Asynchronous calls join this thread's queue before their first pause, so that
+ * they are served in order. A synchronous call blocks the thread and goes ahead of the queue, since
+ * queued calls cannot continue in the meantime.
  */
 export function* acquire(request: LockRequest): Steps<Hold> {
   throwIfAborted(request.signal);
@@ -36,7 +36,7 @@ export function* acquire(request: LockRequest): Steps<Hold> {
   return yield* untilCurrent(request, isSync ? compete : takeTurn);
 }
 
-/** Takes the lock if it is free and no call in this thread waits for it. */
+/** Takes the lock if it is free and no other call in this thread is waiting for it. */
 export function* tryAcquire(request: LockRequest): Steps<Hold | undefined> {
   return yield* untilCurrent(request, function* (_, candidate) {
     if (!isUnclaimed(candidate.id, request.shared)) return undefined;
@@ -47,7 +47,7 @@ export function* tryAcquire(request: LockRequest): Steps<Hold | undefined> {
 
 type Attempt<T> = (request: LockRequest, candidate: LockCandidate) => Steps<T | "replaced">;
 
-/** Attempts to take the lock until the file that was locked is the one at the path. */
+/** Attempts to take the lock until the locked file is the one at the path. */
 function* untilCurrent<T>(request: LockRequest, attempt: Attempt<T>): Steps<T> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const candidate = yield* LockCandidate.find(request, tries === 0);
@@ -102,7 +102,7 @@ function* compete(
   }
 }
 
-/** How many calls in this thread wait in the kernel. */
+/** How many calls in this thread are waiting in the kernel. */
 let kernelWaits = 0;
 
 async function waitInKernel(candidate: LockCandidate, queue: Queue) {
@@ -117,9 +117,10 @@ async function waitInKernel(candidate: LockCandidate, queue: Queue) {
 }
 
 /**
- * 1 ms while the wait is short, then a random interval around 5 ms, or around a thirtieth of the time
- * waited once that is more. If 60 processes polled more often, they would take the processor from the
- * lock's holder. With steeper growth, long waiters would starve while newcomers poll often.
+ * 1 ms while the wait is short, then a random interval around 5 ms, or around a thirtieth of the
+ * time waited once that is longer. If 60 processes polled more often, they would take CPU time from
+ * the lock's holder. If the interval grew faster, long waiters would starve while newcomers poll
+ * often.
  */
 function pollInterval(started: number): number {
   const waited = clock.now() - started;
@@ -133,7 +134,7 @@ function beforeWait(request: LockRequest): void {
   const { path, timeout } = request;
   if (timeLeft(request) <= 0) {
     const holders = runtime.lockHolders(path);
-    // The lock is held: if no process on this machine holds it, the holder is unknown.
+    // The lock is held, so if no process on this machine holds it, the holder is unknown.
     throw new LockTimeoutError(path, timeout, holders?.length ? holders : null);
   }
   request.onWait();
@@ -146,7 +147,7 @@ function* pauseFor(request: LockRequest, milliseconds: number): Steps<void> {
   throwIfAborted(request.signal);
 }
 
-/** Whether nothing but the lock ends the wait. */
+/** Whether only getting the lock can end the wait. */
 function isPatient({ deadline, signal }: LockRequest): boolean {
   return deadline === Infinity && signal === undefined;
 }

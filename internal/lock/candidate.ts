@@ -7,12 +7,12 @@ import { identity, lockFailure, lockFileId, pathStillIs, tryLock } from "./file.
 import { type Hold, hold, isIdle } from "./queue.ts";
 import type { LockRequest } from "./request.ts";
 
-/** How opening another user's lock file for writing fails. */
+/** The error codes if opening another user's lock file for writing fails. */
 const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
-/** The lock file of a call, from its first inspection until it is locked or given up. */
+/** A call's lock file, from its first inspection until it is locked or given up. */
 export class LockCandidate {
-  /** The identity of the lock file, which names this thread's queue. */
+  /** The identity of the lock file, which is the key of this thread's queue. */
   readonly id: string;
   readonly #request: LockRequest;
   #file: LockFile | undefined;
@@ -26,9 +26,9 @@ export class LockCandidate {
   /**
    * Finds the lock file, and creates it if it is missing.
    *
-   * @param open Whether to open it without inspecting it first, if this thread neither holds nor
-   * waits for a lock. Taking the lock then proves that it is a regular file at the path. Otherwise
-   * no descriptor is left open, since the call may have to wait in the queue.
+   * @param open Whether to open it without inspecting it first, provided that this thread neither
+   * holds a lock nor waits for one. Taking the lock then proves that there is a regular file at the
+   * path. Otherwise, no descriptor is left open, since the call may have to wait in the queue.
    */
   static *find(request: LockRequest, open: boolean): Steps<LockCandidate> {
     const { path } = request;
@@ -56,17 +56,17 @@ export class LockCandidate {
     return this.#file !== undefined;
   }
 
-  /** Waits for the lock in the kernel, which cannot be canceled, and takes it. */
+  /** Waits for the lock in the kernel and takes it. The wait cannot be canceled. */
   async wait(): Promise<Hold | "busy" | "replaced"> {
     const { path, shared } = this.#request;
     try {
       await this.#file!.lock!(!shared);
     } catch (error) {
-      // flock(2) is not restarted after every signal, and Rust does not restart it either.
+      // The kernel does not restart flock(2) after every signal, and Rust does not either.
       if (codeOf(error) === "EINTR") return "busy";
       throw lockFailure(error, path);
     }
-    // The lock is taken: on Windows, locking the same handle again would fail.
+    // The lock is already taken: on Windows, locking the same handle again would fail.
     return this.#take();
   }
 
@@ -78,7 +78,8 @@ export class LockCandidate {
 
   *#open(): Steps<"opened" | "busy" | "replaced"> {
     const { path } = this.#request;
-    // First for writing, which flock(2) requires on NFS. Elsewhere, reading is enough.
+    // Try to open it for writing first, which flock(2) requires on NFS. Elsewhere, reading is
+    // enough.
     for (const access of ["read-write", "read"] as const) {
       try {
         this.#file = yield* opened(this.#request, () => runtime.openLock(path, access));
@@ -93,7 +94,10 @@ export class LockCandidate {
     return identity(path, this.#file!) === this.id ? "opened" : "replaced";
   }
 
-  /** Keeps the lock only if the path still leads to the file: others lock what replaced it. */
+  /**
+   * Keeps the lock only if the path still leads to the file. If not, others lock the file that
+   * replaced it.
+   */
   #take(): Hold | "replaced" {
     runtime.refreshDir(this.#request.dir, this.id);
     if (!pathStillIs(this.#request.path, this.id)) return "replaced";

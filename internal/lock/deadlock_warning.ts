@@ -5,7 +5,7 @@ import { sharedState } from "../base/shared_state.ts";
 /** How long to wait before warning of a possible deadlock. */
 export const DEADLOCK_WARNING_MS = 10_000;
 
-/** The paths that a warning was printed for. */
+/** The paths for which a warning was printed. */
 const warned = sharedState("warned/3", () => new Set<string>());
 
 /** Warns once for each path. */

@@ -2,7 +2,7 @@ import process from "node:process";
 import { own } from "../base/errors.ts";
 
 /**
- * The lock was not free within the call's `timeout`.
+ * Thrown if a lock could not be acquired within the call's `timeout`.
  *
  * @example Usage
  * ```ts
@@ -30,11 +30,11 @@ export class LockTimeoutError extends Error {
   readonly holders: number[] | null;
 
   /**
-   * Creates the error of a call whose timeout has expired.
+   * Creates the error for a call whose timeout has expired.
    *
    * @param path The lock file.
    * @param timeout How long the call waited, in milliseconds.
-   * @param holders The ids of the processes that hold the lock, or null if they are not known.
+   * @param holders The ids of the processes that hold the lock, or null if unknown.
    */
   constructor(path: string, timeout: number, holders: number[] | null = null) {
     const names = holders?.map((pid) => pid === process.pid ? `${pid} (this process)` : pid);
@@ -54,7 +54,8 @@ export class LockTimeoutError extends Error {
 }
 
 /**
- * The call would block the thread that must release the lock first, so it could never return.
+ * Thrown if a call would block the thread that must release the lock first, so that the call could
+ * never return.
  *
  * @example Usage
  * ```ts
@@ -94,8 +95,8 @@ export class DeadlockError extends Error {
 }
 
 /**
- * The lock is no longer held: it was released, or its file was removed or replaced, and other
- * programs can lock the new file.
+ * Thrown if a lock is no longer held: it was released, or its file was removed or replaced, so that
+ * other programs can lock the new file.
  *
  * @example Usage
  * ```ts
@@ -113,7 +114,7 @@ export class DeadlockError extends Error {
 export class LockLostError extends Error {
   /** The name of the class. */
   override readonly name = "LockLostError";
-  /** The system's code for a file that is no longer the one that was opened. */
+  /** The system's code for a stale file handle. */
   readonly code = "ESTALE";
   /** The lock file. */
   readonly path: string;

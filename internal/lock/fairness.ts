@@ -3,22 +3,24 @@ import { sharedState } from "../base/shared_state.ts";
 
 /** How long a thread may take the same lock repeatedly before it yields to other processes. */
 const MAX_STREAK_MS = 20;
-/** A lock that was free for this long gave other processes a chance: it ends a streak. */
+/**
+ * If a lock has been free for this long, other processes had a chance to take it, so the streak
+ * ends.
+ */
 const STREAK_GAP_MS = 1;
 
-/** When this thread began to hold a lock without a gap, and when it last released it. */
+/** When this thread began holding a lock without a gap, and when it last released it. */
 interface Streak {
   readonly since: number;
   readonly released: number;
 }
 
-/** By lock file, the oldest first. There can be several, since locks can be nested. */
+/** Keyed by lock file, oldest first. There can be several, since locks can be nested. */
 const streaks = sharedState("streaks/1", () => new Map<string, Streak>());
 
 /**
  * Whether the thread must first give other processes a chance. Without this, a thread that releases
- * a lock and takes it again would always be faster than processes that poll or that the kernel has
- * to wake.
+ * a lock and takes it again would always beat processes that poll or that the kernel has to wake.
  */
 export function mustYield(path: string): boolean {
   const now = clock.now();

@@ -6,17 +6,19 @@ import { opened } from "../base/opened.ts";
 import { runSync, type Steps } from "../base/steps.ts";
 import type { LockRequest } from "./request.ts";
 
-/** How many attempts a call makes if the lock file is replaced before it is locked. */
+/** How many attempts a call makes if the lock file keeps being replaced before it is locked. */
 export const MAX_TRIES: number = 100;
 
-/** How flock(2) fails on a file system without locks. */
+/** The error codes of flock(2) on a file system that does not support locks. */
 const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
-/** The cause if flock(2) fails with EACCES. */
+/** The likely cause if flock(2) fails with EACCES. */
 const SMB = "it seems to be on an SMB mount, where Linux cannot lock reliably. Keep the " +
   "directory on a local disk or on NFS";
 
-/** The identity of the lock file. The file and its directory are created if they are missing. */
+/**
+ * Returns the identity of the lock file, creating the file and its directory if they are missing.
+ */
 export function* lockFileId(request: LockRequest): Steps<string> {
   const { path } = request;
   for (let tries = 0; tries < MAX_TRIES; tries++) {
@@ -28,13 +30,13 @@ export function* lockFileId(request: LockRequest): Steps<string> {
   throw replacedTooOften(path);
 }
 
-/** Whether `path` is still the lock file that `id` identifies. */
+/** Whether `path` still leads to the lock file that `id` identifies. */
 export function pathStillIs(path: string, id: string): boolean {
   const info = lookup(path);
   return info?.kind === "file" && identity(path, info) === id;
 }
 
-/** The identity of a file: its real path where the file system has no file numbers. */
+/** The identity of a file, which is its real path if the file system has no file numbers. */
 export function identity(path: string, { id }: { id: string }): string {
   if (id !== "") return id;
   try {
@@ -45,7 +47,7 @@ export function identity(path: string, { id }: { id: string }): string {
   }
 }
 
-/** Tries to lock; false if the lock is held. */
+/** Tries to take the lock; returns false if it is held. */
 export function tryLock(path: string, file: LockFile, shared: boolean): boolean {
   for (let tries = 1;; tries++) {
     try {
@@ -53,7 +55,7 @@ export function tryLock(path: string, file: LockFile, shared: boolean): boolean 
     } catch (error) {
       const code = codeOf(error);
       if (code === "EINTR" && tries < MAX_TRIES) continue;
-      // Linux reports a busy lock on an SMB share this way, and loses locks that were granted.
+      // On an SMB share, Linux reports a busy lock this way, and loses locks that were granted.
       if (code === "EACCES" && !runtime.windows) {
         throw withContext(error, `Cannot lock '${path}': ${SMB}`);
       }
@@ -62,10 +64,13 @@ export function tryLock(path: string, file: LockFile, shared: boolean): boolean 
   }
 }
 
-/** Unlocks and closes. It never throws, so that it cannot hide the error of a `using` scope. */
+/**
+ * Unlocks and closes the file. Never throws, so that it cannot mask an error in a `using` scope.
+ */
 export function freeLockFile(file: LockFile): void {
-  // Closing alone frees the lock late on Windows, and on Unix not while a child that is being spawned
-  // has a copy of the descriptor. If close(2) fails, the descriptor is closed anyway.
+  // On Windows, closing alone releases the lock late. On Unix, it does not release it while a child
+  // that is being spawned has a copy of the descriptor. If close(2) fails, the descriptor is closed
+  // anyway.
   for (const free of [() => file.unlock(), () => file.close()]) {
     try {
       free();
@@ -75,7 +80,7 @@ export function freeLockFile(file: LockFile): void {
   }
 }
 
-/** Adds to the error of a call on the lock file that the lock failed, and why. */
+/** Adds to an error from the lock file that locking failed, and why. */
 export function lockFailure(error: unknown, path: string): unknown {
   const hint = failedWith(error, NO_LOCKS)
     ? ": its file system has no locks. Keep the directory on a local disk or on NFS"
@@ -118,7 +123,7 @@ function* create(request: LockRequest): Steps<void> {
     if (code === "EEXIST") return;
     if (code !== "ENOENT") throw lockFailure(error, path);
     try {
-      // Synchronously, so that a call has joined its queue before it returns.
+      // Synchronous, so that a call has joined its queue before it returns.
       runSync(makeDirectories(dir, true));
     } catch (error) {
       throw lockFailure(error, path);
@@ -127,9 +132,9 @@ function* create(request: LockRequest): Steps<void> {
 }
 
 /**
- * Gives a new lock file the directory's read and write bits, its group, and as root its owner.
- * Otherwise a strict umask or sudo would lock out the directory's other users. Best effort: it fails
- * on file systems without owners, and for a group that the user is not in.
+ * Gives a new lock file the directory's read and write bits, its group and, when running as root,
+ * its owner. Otherwise, a strict umask or sudo would lock out the directory's other users. This is
+ * best effort: it fails on file systems without owners, and for groups that the user is not in.
  */
 function inheritAccess(dir: string, file: OpenFile): void {
   if (runtime.windows) return;

@@ -17,16 +17,16 @@ export interface Hold {
   readonly file: LockFile;
   readonly queue: Queue;
   released: boolean;
-  /** When this thread began to hold the lock without a gap for other processes. */
+  /** When this thread began holding the lock without leaving a gap for other processes. */
   readonly since: number;
-  /** A key for the queues of the updates that were passed this lock; unique among all locks. */
+  /** A unique key for the queues of the updates that were passed this lock. */
   readonly key: string;
 }
 
 /** A call that waits for a lock. */
 export interface Waiter {
   readonly shared: boolean;
-  /** Whether nothing but the lock ends the wait. */
+  /** Whether only getting the lock can end the wait. */
   readonly patient: boolean;
   /** Ends the waiter's pause. */
   wake: () => void;
@@ -38,11 +38,13 @@ interface Held {
   shared: number;
 }
 
-/** The holders of one lock file's lock in this thread, and the calls that wait for it, in order. */
+/**
+ * This thread's holders of one lock file's lock, and the calls that are waiting for it, in order.
+ */
 export interface Queue extends Held {
   readonly id: string;
   readonly waiters: LinkedList<Waiter>;
-  /** How many of the waiters wait in the kernel. */
+  /** How many of the waiters are waiting in the kernel. */
   inKernel: number;
   /** When the lock was last released. */
   released: number;
@@ -52,7 +54,7 @@ export interface Queue extends Held {
 
 interface Shared {
   readonly queues: Map<string, Queue>;
-  /** The holds of public lock objects, including those of other copies of this module. */
+  /** The holds of public lock objects, including those from other copies of this module. */
   readonly holds: WeakMap<object, Hold>;
 }
 
@@ -60,19 +62,23 @@ interface Shared {
 const shared = sharedState<Shared>("locks/5", () => ({ queues: new Map(), holds: new WeakMap() }));
 
 /**
- * The locks that this thread holds through any version of the library, by lock file. Versions that do
- * not share queues can still detect a call that would block on its own thread. Its shape is frozen.
+ * The locks that this thread holds through any version of the library, by lock file. Versions that
+ * do not share queues can still detect a call that would block on its own thread. This state's
+ * shape must never change.
  */
 const heldByThread = sharedState("held/1", () => new Map<string, Held>());
 
-/** Whether blocking this thread for the lock would keep it from being released. */
+/** Whether blocking this thread for the lock would prevent the lock from being released. */
 export function wouldDeadlock(id: string, shared: boolean): boolean {
   const held = heldByThread().get(id);
-  // A waiter in the kernel may get the lock first, and could not release it while the thread blocks.
+  // A waiter in the kernel may get the lock first, and could not release it while the thread is
+  // blocked.
   return held !== undefined && !hasRoomFor(held, shared) || (findQueue(id)?.inKernel ?? 0) > 0;
 }
 
-/** Whether no call in this thread waits for the lock, and none holds it in a conflicting mode. */
+/**
+ * Whether no call in this thread is waiting for the lock, and none holds it in a conflicting mode.
+ */
 export function isUnclaimed(id: string, shared: boolean): boolean {
   const queue = findQueue(id);
   return queue === undefined || queue.waiters.first === undefined && hasRoomFor(queue, shared);
@@ -103,7 +109,7 @@ function queueOf(id: string): Queue {
   return queue;
 }
 
-/** Whether the holders are compatible with another one. */
+/** Whether the current holders are compatible with another one. */
 function hasRoomFor(held: Held, shared: boolean): boolean {
   return !held.exclusive && (shared || held.shared === 0);
 }
@@ -187,7 +193,7 @@ export function setHold(lock: object, hold: Hold): void {
   shared().holds.set(lock, hold);
 }
 
-/** The hold of a lock that this copy of the module or another one made; undefined otherwise. */
+/** The hold of a lock created by this or another copy of the module; undefined for other values. */
 export function holdOf(lock: unknown): Hold | undefined {
   const hold = shared().holds.get(Object(lock));
   if (hold === undefined && typeof (lock as { release?: unknown } | null)?.release === "function") {
@@ -201,7 +207,7 @@ export function holdOf(lock: unknown): Hold | undefined {
 
 /**
  * Keeps the process alive while calls wait in the queue, even if only this thread can end the wait.
- * Warns, once for each lock, of a wait that may never end.
+ * Warns, once for each lock, about a wait that may never end.
  */
 export function watch(queue: Queue, path: string): void {
   queue.watch ??= clock.setInterval(() => {

@@ -16,15 +16,15 @@ export const LOCK_FILE_NAME = ".aperture.lock";
 /** Options for {@linkcode DirLock.tryAcquire} and {@linkcode DirLock.tryAcquireSync}. */
 export interface TryAcquireOptions {
   /**
-   * Whether to take the lock shared, as readers do: any number of shared holders, but no
+   * Whether to take a shared lock, as readers do. There can be any number of shared holders, but no
    * exclusive holder at the same time.
    *
    * @default {false}
    */
   shared?: boolean;
   /**
-   * The name of the lock file, one path component. Programs exclude each other only if they use
-   * the same name.
+   * The name of the lock file, a single path component. Programs exclude each other only if they
+   * use the same name.
    *
    * @default {".aperture.lock"}
    */
@@ -34,18 +34,22 @@ export interface TryAcquireOptions {
 /** Options for {@linkcode DirLock.acquireSync}. */
 export interface AcquireSyncOptions extends TryAcquireOptions {
   /**
-   * How long to wait for the lock, in milliseconds. 0 tries once, Infinity never gives up.
+   * How long to wait for the lock, in milliseconds. With 0, the call tries once; with Infinity, it
+   * never gives up.
    *
    * @default {Infinity}
    */
   timeout?: number;
-  /** Called once if the lock is not free immediately, for example to print that the program waits. */
+  /**
+   * Called once if the lock is not immediately free, for example to print that the program is
+   * waiting.
+   */
   onWait?: () => void;
 }
 
 /** Options for {@linkcode DirLock.acquire} and {@linkcode withDirLock}. */
 export interface AcquireOptions extends AcquireSyncOptions {
-  /** Ends the wait when it is aborted. */
+  /** Ends the wait when aborted. */
   signal?: AbortSignal;
 }
 
@@ -76,11 +80,14 @@ export interface LockRequest extends Opener {
   readonly timeout: number;
   readonly deadline: number;
   readonly signal: AbortSignal | undefined;
-  /** Notifies the caller of a wait, once. The callback may release, acquire and throw. */
+  /**
+   * Notifies the caller, once, that it has to wait. The callback may release or acquire locks, or
+   * throw.
+   */
   onWait(): void;
 }
 
-/** Creates the request of a call from options that were checked. */
+/** Creates a lock request from options that were already checked. */
 export function lockRequest(
   dir: PathArgument,
   options: AcquireOptions,

@@ -5,13 +5,14 @@ import { sharedState } from "../base/shared_state.ts";
 import { run, runSync, type Steps } from "../base/steps.ts";
 
 /**
- * A call's turn on a path. The ES module and the CommonJS copy of the library run each other's turns,
- * so this interface is all that they share.
+ * A call's turn on a path. The library's ES module and CommonJS copies run each other's turns, so
+ * this interface is all that they share.
  */
 export interface Turn<T> {
   /**
-   * The work, for either form of call. A synchronous call on the path may request the steps again
-   * while they run asynchronously: from then on, the earlier ones must not change the file.
+   * The work to do, synchronously or asynchronously. A synchronous call on the path may request the
+   * steps again while they run asynchronously; from then on, the earlier steps must not change the
+   * file.
    */
   steps(): Steps<T>;
   /** Of consecutive waiting turns with the same value, only the newest is executed. */
@@ -29,18 +30,20 @@ interface Call {
   readonly turn: Turn<unknown>;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
-  /** Keeps the signal from rejecting the call: its steps observe the signal, or it has settled. */
+  /**
+   * Stops the signal from rejecting the call, once its steps observe the signal or it has settled.
+   */
   stopListening: () => void;
 }
 
-/** Calls that are executed by running the turn of the last one. */
+/** Calls that are completed together, by running the last one's turn. */
 interface Group {
   readonly calls: Call[];
-  /** Settled when the asynchronous steps have ended. */
+  /** Settles when the asynchronous steps have ended. */
   running: Promise<unknown> | undefined;
 }
 
-/** The calls of this thread on one path. */
+/** This thread's calls on one path. */
 interface Queue {
   readonly waiting: LinkedList<Call>;
   current: Group | undefined;
@@ -54,8 +57,8 @@ export function queueKey({ path, calledAs = path }: { path: string; calledAs?: s
 }
 
 /**
- * Joins the queue of a path. Turns run in the order of the calls to this function, one after
- * another; the first one starts within the call.
+ * Joins the queue of a path. Turns run one after another, in the order in which this function was
+ * called; the first one starts before it returns.
  */
 export function takeTurn<T>(key: string, turn: Turn<T>): Promise<T> {
   return new Promise<unknown>((resolve, reject) => {
@@ -78,8 +81,8 @@ export function takeTurn<T>(key: string, turn: Turn<T>): Promise<T> {
 }
 
 /**
- * Completes synchronously whatever is running or waiting on a path, so that a synchronous call can
- * follow. Throws, and changes nothing, if one of the turns cannot be executed synchronously.
+ * Synchronously completes whatever is running or waiting on a path, so that a synchronous call can
+ * follow. Throws and changes nothing if one of the turns cannot be executed synchronously.
  */
 export function finishTurnsSync(key: string): void {
   const queue = queues().get(key);
@@ -87,7 +90,7 @@ export function finishTurnsSync(key: string): void {
   const { current, waiting } = queue;
   for (const { turn } of [...current?.calls ?? [], ...waiting]) turn.takeOver?.();
   queues().delete(key);
-  queue.current = undefined; // The asynchronous driver stops when it notices.
+  queue.current = undefined; // The asynchronous driver stops when it notices this.
   // Calls settle once the interrupted steps have removed their temporary file. `running` is not set
   // yet if this function is called within their first step.
   const ended = Promise.resolve().then(() => current?.running).catch(() => {});
@@ -108,7 +111,7 @@ export function finishTurnsSync(key: string): void {
   }
 }
 
-/** Runs the turns of a path until none waits or a synchronous call has taken over. */
+/** Runs the turns of a path until none is waiting or a synchronous call has taken over. */
 async function drive(key: string, queue: Queue): Promise<void> {
   while (queue.waiting.first !== undefined) {
     const calls = nextGroup(queue.waiting);
@@ -141,7 +144,7 @@ async function settle(calls: Call[], turn: Turn<unknown>, value: unknown): Promi
   }
 }
 
-/** Removes the calls that one turn executes from the front of a queue. */
+/** Takes from the front of a queue the calls that a single turn completes. */
 function nextGroup(waiting: LinkedList<Call>): Call[] {
   const first = waiting.shift();
   if (first === undefined) return [];

@@ -9,17 +9,17 @@ import { call, pause, runSync, type Steps } from "../base/steps.ts";
 import { finishTurnsSync, queueKey, takeTurn } from "./path_queue.ts";
 
 /**
- * A file modified less than this long ago may change again without a new modification time, because
- * file times are as coarse as the kernel's clock tick, and Deno reports whole milliseconds.
+ * A file modified more recently than this may change again without getting a new modification time,
+ * because file times are as coarse as the kernel's clock tick, and Deno reports whole milliseconds.
  */
 const MTIME_GRANULARITY_MS = 20;
 
-/** How many times to read a file that NFS shows in the middle of a replacement. */
+/** How many times to try to read a file that NFS shows in the middle of a replacement. */
 const MAX_NFS_TRIES = 10;
-/** Long enough in total for a name that is missing for 166 ms, the longest that was measured. */
+/** Long enough in total for a name that is missing for 166 ms, the longest gap measured. */
 const NFS_PAUSE_MS = 20;
 
-/** What to read, and after which path's earlier calls. */
+/** What to read, and which path's earlier calls to wait for. */
 interface ReadRequest {
   readonly path: string;
   readonly calledAs?: string;
@@ -30,7 +30,7 @@ interface ReadRequest {
 export interface FileVersion {
   /** The content; null if there was no file. */
   readonly bytes: Uint8Array | null;
-  /** Its identity, size and time just before it was read. */
+  /** Its identity, size and modification time just before it was read. */
   readonly info?: FileInfo;
   /** A private copy of the content, if the modification time was too recent to rely on. */
   readonly copy?: Uint8Array | undefined;
@@ -89,9 +89,12 @@ function* read({ path, signal }: ReadRequest): Steps<FileVersion> {
   }
 }
 
-/** Reads a regular file: reading a FIFO would block until something writes to it. */
+/**
+ * Reads a file, which must be a regular file: reading a FIFO would block until something writes to
+ * it.
+ */
 function* readOnce(path: string, opener: Opener): Steps<FileVersion> {
-  // Before the content, so that a change in between is noticed.
+  // Inspect the file before reading it, so that a change in between is detected.
   const info = yield* call((fs) => fs.stat(path));
   if (info === undefined) return { bytes: null };
   if (info.kind === "directory") throw runtime.error("EISDIR", "Is a directory", path);

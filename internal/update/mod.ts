@@ -23,13 +23,16 @@ import type { UpdateOptions } from "./request.ts";
 /** How many times `fn` is called if others keep changing the file. */
 const MAX_TRIES = 10;
 
-/** Returns the new content of a file, or null to leave the file as it is. */
+/** Returns the new content of a file, or null to leave the file unchanged. */
 type Change = (current: Uint8Array | null) => unknown;
 
-/** The lock of an update: one that is held, or a function that requests that of a directory. */
+/**
+ * An update's lock: one that is already held, or a function that creates the request for a
+ * directory's lock.
+ */
 type UpdateLock = Hold | ((dir: string) => LockRequest);
 
-/** Reads a file and writes what `fn` returns, under the lock of its directory. */
+/** Reads a file and writes what `fn` returns, while holding its directory's lock. */
 export async function update(
   path: PathArgument,
   fn: Change,
@@ -61,8 +64,8 @@ export function updateSync(
 }
 
 /**
- * While `fn` runs, an abort rejects the call immediately. The lock stays held until `fn` has ended,
- * because `fn` may still rely on it.
+ * While `fn` runs, an abort rejects the call immediately. The lock stays held until `fn` has
+ * finished, because `fn` may still rely on it.
  */
 function untilFnIsAborted(
   { signal }: WriteRequest,
@@ -93,7 +96,7 @@ function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<
     try {
       yield* waitForTurn(request.path, request.signal);
       const target = targetOf(request);
-      // Otherwise a link has come to lead to another directory, which has another lock.
+      // Otherwise, a link now leads to another directory, which has another lock.
       if (dirname(target) === dir) return yield* change(request, target, hold, fn);
     } finally {
       release(hold);
@@ -101,14 +104,14 @@ function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<
   }
 }
 
-/** Runs after the earlier updates of the file that were passed the same lock. */
+/** Runs after the earlier updates to the file that were passed the same lock. */
 function* underHeldLock(request: WriteRequest, fn: Change, hold: Hold): Steps<void> {
   for (let done = false; !done;) {
     const key = updateKey(lockedTarget(request, hold), hold);
     const steps = function* () {
       yield* waitForTurn(request.path, request.signal);
       const target = lockedTarget(request, hold);
-      // Otherwise a link has come to lead to another file, which has another queue.
+      // Otherwise, a link now leads to another file, which has another queue.
       const isSame = updateKey(target, hold) === key;
       if (isSame) yield* change(request, target, hold, fn);
       return isSame;
@@ -139,7 +142,7 @@ function afterOthers<T>(
   }).finally(stopWatching);
 }
 
-/** The keys of the updates that block this thread. */
+/** The keys of the updates that are blocking this thread. */
 const blocking = new Set<string>();
 
 /** The synchronous form of {@linkcode afterOthers}, which cannot wait for this thread's own work. */
@@ -159,12 +162,14 @@ function either<T>(async: () => Promise<T>, sync: () => T): Steps<T> {
   return call((_, isSync) => isSync ? sync() : async());
 }
 
-/** The key of a file's updates under a lock, whatever path leads to the lock's directory. */
+/**
+ * The key of a file's updates under a lock, regardless of which path leads to the lock's directory.
+ */
 function updateKey(target: string, { key }: Hold): string {
   return `${key}/${pathKey(basename(target))}`;
 }
 
-/** Calls `fn`, and calls it again if the file changed between its reading and its replacement. */
+/** Calls `fn`, and calls it again if the file changed between being read and being replaced. */
 function* change(
   request: WriteRequest,
   target: string,
@@ -176,7 +181,7 @@ function* change(
   for (let tries = 1;; tries++) {
     const version = yield* readInTurn(read);
     const data = yield* call(() => fn(version.bytes));
-    ignoreFailure(data); // updateSync() refuses a promise, and nothing else handles its rejection.
+    ignoreFailure(data); // updateSync() accepts no promise, and nothing else handles its rejection.
     if (data === null) return;
     if (data === undefined) {
       throw own(
@@ -191,7 +196,7 @@ function* change(
       if (!isHeld(hold)) throw new LockLostError(hold.path);
       // The new target may be in another directory, whose lock is not held.
       if (path !== target) throw stale(request, "The file became a link to another file");
-      // With `createNew`, link(2) refuses a file that another writer created.
+      // With `createNew`, link(2) fails if another writer created the file.
       hasChanged = request.existing !== "refuse" && !isCurrent(version, path);
       if (hasChanged) throw stale(request, "Another writer changed the file while 'fn' ran");
     };
@@ -201,7 +206,7 @@ function* change(
       return;
     } catch (error) {
       if (!hasChanged) throw error;
-      // A stream cannot be read twice: a generator that has ended would publish an empty file.
+      // A stream cannot be read twice: a finished generator would produce an empty file.
       if (tries === MAX_TRIES || !isInMemory(data)) throw Object.assign(error as Error, { tries });
     }
   }
@@ -211,12 +216,12 @@ function stale(request: WriteRequest, message: string): unknown {
   return failure(runtime.error("ESTALE", message, request.path), request, "check");
 }
 
-/** Whether data is a string or bytes of any realm, so that `fn` can produce it again. */
+/** Whether data is a string, or bytes from any realm, so that `fn` can produce it again. */
 function isInMemory(data: unknown): boolean {
   return typeof data === "string" || typeof Object(data).byteLength === "number";
 }
 
-/** The file to be changed, after following links. */
+/** The file to update, after following links. */
 function targetOf(request: WriteRequest): string {
   try {
     return findTarget(request.path, request.existing).path;
@@ -225,7 +230,9 @@ function targetOf(request: WriteRequest): string {
   }
 }
 
-/** Refuses the target as its own lock file: the update would replace it, and the lock with it. */
+/**
+ * Throws if the target is also the lock file: the update would replace it, and the lock with it.
+ */
 function mustBeApart(target: string, lockPath: string): void {
   if (pathKey(target) !== pathKey(lockPath)) return;
   throw new RangeError(
@@ -233,7 +240,7 @@ function mustBeApart(target: string, lockPath: string): void {
   );
 }
 
-/** The file to be changed, whose directory's lock must be the held one. */
+/** The file to update. Throws unless the held lock is that of its directory. */
 function lockedTarget(request: WriteRequest, hold: Hold): string {
   if (!isHeld(hold)) throw new LockLostError(hold.path);
   const target = targetOf(request);
@@ -248,7 +255,10 @@ function lockedTarget(request: WriteRequest, hold: Hold): string {
   return target;
 }
 
-/** A signal that is aborted when either of two is. Node 20.0 to 20.2 lack `AbortSignal.any()`. */
+/**
+ * Returns a signal that is aborted when either of two signals is. Node 20.0 to 20.2 lack
+ * `AbortSignal.any()`.
+ */
 function eitherSignal(
   first: AbortSignal | undefined,
   second: AbortSignal | undefined,

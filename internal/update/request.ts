@@ -3,7 +3,10 @@ import { holdOf } from "../lock/queue.ts";
 import { type Check, type Checks, readOptions } from "../base/options.ts";
 import { type AtomicWriteOptions, WRITE_OPTIONS, WRITE_SYNC_OPTIONS } from "../write/request.ts";
 
-/** The options of an update, as the caller passes them. `lock` is a held lock, or its options. */
+/**
+ * The options of an update, as the caller passes them. `lock` is a held lock, or options for
+ * acquiring one.
+ */
 export interface UpdateOptions extends AtomicWriteOptions {
   lock?: object;
 }
@@ -20,7 +23,7 @@ export const UPDATE_SYNC_OPTIONS: Checks<Omit<UpdateOptions, "signal">> = {
   lock: isLock(ACQUIRE_SYNC_OPTIONS),
 };
 
-/** Checks for an exclusive lock that is held, or options to acquire one. */
+/** Checks for an exclusive lock that is held, or options for acquiring one. */
 function isLock<T extends object>(checks: Checks<T>): Check {
   return (value, name) => {
     const hold = holdOf(value);
