@@ -1,4 +1,4 @@
-/** A value or a promise of it, depending on the {@linkcode FileSystem}. */
+/** A value or a promise for it, depending on the {@linkcode FileSystem}. */
 export type Awaitable<T> = T | Promise<T>;
 
 /** The result of `lstat(2)`, `stat(2)` or `fstat(2)`. */
@@ -12,7 +12,7 @@ export interface FileInfo {
   readonly gid: number;
   /** In bytes. */
   readonly size: number;
-  /** When the content last changed, in milliseconds since the epoch, on Deno without a fraction. */
+  /** When the content last changed, in milliseconds since the epoch; whole milliseconds on Deno. */
   readonly mtime: number;
 }
 
@@ -33,15 +33,15 @@ export interface OpenFile {
   close(): Awaitable<void>;
   /** `fstat(2)` of the descriptor. */
   stat(): FileInfo;
-  /** Changes the owner of this file, never of another one that has replaced it. */
+  /** Changes the owner of this file, never that of another file that has replaced it. */
   chown(uid: number, gid: number): void;
-  /** Sets the permission bits of this file, never of another one that has replaced it. */
+  /** Sets the permission bits of this file, never those of another file that has replaced it. */
   chmod(mode: number): void;
 }
 
 /**
  * The file calls that `internal/` uses. The asynchronous and the synchronous form have the same
- * shape, so each operation is written once.
+ * shape, so each operation has to be written only once.
  *
  * `lstat`, `stat` and `readLink` are synchronous in both: the kernel answers them from memory, and
  * a thread hop costs ten times as much as the call (ARCHITECTURE.md, "Measured").
@@ -57,8 +57,8 @@ export interface FileSystem {
   /** `open(2)` with `O_CREAT | O_EXCL | O_WRONLY`; `mode` is subject to the umask. */
   create(path: string, mode: number | undefined): Awaitable<OpenFile>;
   /**
-   * Opens an existing file, but refuses a symbolic link where the platform can. The file can be synced
-   * with either access.
+   * Opens an existing file, but refuses a symbolic link where the platform can. The file can be
+   * synced with either kind of access.
    */
   openExisting(path: string, access: "read" | "write"): Awaitable<OpenFile>;
   rename(from: string, to: string): Awaitable<void>;
@@ -86,9 +86,15 @@ export type SyncFileSystem = Sync<FileSystem>;
 export interface LockFile {
   /** Like {@linkcode FileInfo.id}. */
   readonly id: string;
-  /** Takes the lock if it is free. Not while holding it: Windows reports its own lock as taken. */
+  /**
+   * Takes the lock if it is free. Do not call it while holding the lock: Windows reports its own
+   * lock as taken.
+   */
   tryLock(exclusive: boolean): boolean;
-  /** Waits for the lock in the kernel, on another thread. Only where `kernelWaits` is not 0. */
+  /**
+   * Waits for the lock in the kernel, on another thread. Only available where `kernelWaits` is not
+   * 0.
+   */
   lock?(exclusive: boolean): Promise<void>;
   unlock(): void;
   close(): void;
@@ -103,7 +109,7 @@ export interface Runtime {
   readonly windows: boolean;
   /** Whether names that differ only in case or normalization can lead to the same file. */
   readonly foldsNames: boolean;
-  /** How many calls of {@linkcode LockFile.lock} can wait without stalling other file calls. */
+  /** How many calls to {@linkcode LockFile.lock} can wait without stalling other file calls. */
   readonly kernelWaits: number;
   cwd(): string;
   /** The canonical path of an existing file. */
@@ -116,19 +122,20 @@ export interface Runtime {
   openLock(path: string, access: "read-write" | "read"): LockFile;
   /**
    * Makes the client of a network file system ask its server which files the names in a directory
-   * refer to. Does nothing on a disk, which the identity of a file in the directory reveals.
+   * refer to. Does nothing on a local disk, which is recognized by the identity of a file in the
+   * directory.
    */
   refreshDir(dir: string, fileId: string): void;
   /**
-   * Whether a name that is missing in a directory may reappear shortly: before an NFS client renames a
-   * file over one that is open on the same machine, it renames the open one to `.nfs…`.
+   * Whether a name that is missing from a directory may reappear shortly: before an NFS client
+   * renames a file over one that is open on the same machine, it renames the open one to `.nfs…`.
    */
   mayReappear(dir: string): boolean;
   /** The ids of the live processes that hold a file's lock; null if the system does not report them. */
   lockHolders(path: string): number[] | null;
   /** The code of a failed system call, such as `"ENOENT"`; undefined for other errors. */
   codeOf(error: object): string | undefined;
-  /** An error of the class that the platform has for `code`. */
+  /** Creates an error of the platform's class for `code`. */
   error(code: ErrorCode, message: string, path: string): Error;
   /** Calls `listener` when the program ends, unless it is killed. */
   onExit(listener: () => void): void;

@@ -3,7 +3,7 @@ import { failedWith } from "../base/errors.ts";
 import { failure } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 
-/** How a change fails on file systems without owners or permissions, and in sandboxes. */
+/** The error codes of a change on file systems without owners or permissions, and in sandboxes. */
 const ATTRIBUTE_REFUSALS = new Set([
   "EPERM",
   "EACCES",
@@ -19,28 +19,28 @@ interface Owner {
   readonly gid: number;
 }
 
-/** Mode and owner of the new file. */
+/** The mode and owner of the new file. */
 export interface Attributes {
   /** Permission bits; undefined to keep those that open(2) assigns. */
   readonly mode: number | undefined;
-  /** Owner and group of the file that is replaced. */
+  /** Owner and group of the file that is being replaced. */
   readonly owner: Owner | undefined;
 }
 
 /**
- * The mode with which a temporary file is created. Its owner and group may not be the target's yet,
- * so group and others get only the rights that both have on the target. With more, a user who cannot
- * read the target could read the new content.
+ * The mode with which a temporary file is created. Its owner and group may still differ from the
+ * target's, so group and others get only the rights that both have on the target. Otherwise, a user
+ * who cannot read the target could read the new content.
  */
 export function firstMode({ mode, owner }: Attributes): number | undefined {
   if (mode === undefined) return undefined;
   const both = (mode >> 3) & mode & 0o007;
   const others = owner === undefined ? mode & 0o077 : (both << 3) | both;
-  // The owner can always read it, because Deno has to open the file again to change its mode.
+  // The owner can always read it, because Deno has to reopen the file to change its mode.
   return 0o600 | (mode & 0o700) | others;
 }
 
-/** Sets the owner and mode of an open file, as far as the system allows it. */
+/** Sets the owner and mode of an open file, as far as the system allows. */
 export function setAttributes(
   request: WriteRequest,
   file: OpenFile,
@@ -49,8 +49,8 @@ export function setAttributes(
   if (mode === undefined) return;
   let now = statOf(request, file);
   if (owner !== undefined && !isSameOwner(now, owner)) {
-    // Before the mode, since chown(2) clears the set-id bits. A process that may not change the
-    // owner may still be able to set the group to one of its own groups.
+    // Set the owner before the mode, since chown(2) clears the set-ID bits. A process that is not
+    // allowed to change the owner may still be able to set the group to one of its own groups.
     for (const uid of new Set([owner.uid, now.uid])) {
       if (isAllowed(request, "chown", () => file.chown(uid, owner.gid))) break;
     }
@@ -79,16 +79,16 @@ function statOf(request: WriteRequest, file: OpenFile): FileInfo {
   }
 }
 
-/** The mode without the rights that were meant for an owner or group that the file does not have. */
+/** Removes the rights that were meant for an owner or group that the file does not have. */
 function withoutOthersRights(mode: number, now: Owner, owner: Owner): number {
   if (now.uid !== owner.uid) mode &= ~0o4000;
   if (now.gid === owner.gid) return mode;
-  // Members of the old group now count as others, and members of the new group did so before.
+  // Members of the old group now count as others, as members of the new group did before.
   const both = (mode >> 3) & mode & 0o007;
   return (mode & ~0o2077) | (both << 3) | both;
 }
 
-/** Makes a change; false if it was refused. */
+/** Makes a change; returns false if the system refused it. */
 function isAllowed(request: WriteRequest, step: string, change: () => void): boolean {
   try {
     change();

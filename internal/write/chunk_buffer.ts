@@ -1,12 +1,14 @@
 import { Buffer } from "node:buffer";
 
-/** Small chunks are gathered up to this size. Without it, a million 1-byte chunks took 36 s. */
+/**
+ * Small chunks are gathered up to this size. Without a buffer, a million 1-byte chunks took 36 s.
+ */
 const CHUNK_BUFFER_BYTES = 64 * 1024;
 
-/** U+FFFD, which replaces half of a surrogate pair, as UTF-8. */
+/** U+FFFD in UTF-8, which replaces half of a surrogate pair. */
 const REPLACEMENT = [0xef, 0xbf, 0xbd] as const;
 
-/** Gathers the small chunks of a stream into large ones. */
+/** Combines a stream's small chunks into large ones. */
 export class ChunkBuffer {
   readonly #encoder = new TextEncoder();
   #gathered: Uint8Array | undefined;
@@ -14,7 +16,10 @@ export class ChunkBuffer {
   /** The first half of a surrogate pair whose second half has not arrived yet. */
   #high = "";
 
-  /** The bytes of a chunk. The strings form one text: a surrogate pair may be split between two. */
+  /**
+   * The bytes of a chunk. Strings form one continuous text, so a surrogate pair may be split
+   * between two.
+   */
   encode(chunk: Uint8Array | string): Uint8Array {
     if (typeof chunk === "string") {
       const text = this.#high + chunk;
@@ -27,7 +32,7 @@ export class ChunkBuffer {
       : Buffer.concat([this.endText(), chunk]);
   }
 
-  /** The bytes for a first half that was never completed; empty if there is none. */
+  /** The bytes for an unpaired first half; empty if there is none. */
   endText(): Uint8Array {
     const bytes = Uint8Array.from(this.#high === "" ? [] : REPLACEMENT);
     this.#high = "";

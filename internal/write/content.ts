@@ -5,22 +5,22 @@ import { kindOf } from "../base/options.ts";
 import type { Steps } from "../base/steps.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
 
-/** The largest number of bytes per call, so that a write can be aborted between two calls. */
+/** The maximum number of bytes per call, so that a write can be aborted between two calls. */
 const SLICE_BYTES = 16 * 1024 * 1024;
-/** A larger Blob is streamed, so that it is never held in memory as a whole. */
+/** A larger Blob is streamed, so that it is never held in memory in full. */
 const MAX_BLOB_BYTES = 2 ** 31 - 1;
 
 /** Content in memory, as it was when the write was called. */
 export interface Content {
   readonly length: number;
   /**
-   * At most {@linkcode SLICE_BYTES} bytes from `start` on. Throws a TypeError if some are no longer
-   * there, so that a truncated file is never published.
+   * Returns at most {@linkcode SLICE_BYTES} bytes, beginning at `start`. Throws a TypeError if some
+   * of them are gone, so that a truncated file is never published.
    */
   slice(start: number): Uint8Array;
 }
 
-/** Content of a string or bytes, which can be read repeatedly; undefined for other data. */
+/** The content of a string or bytes, which can be read repeatedly; undefined for other data. */
 export function contentOf(data: unknown): Content | undefined {
   if (typeof data === "string") return textContent(data);
   const bytes = viewOf(data);
@@ -28,8 +28,8 @@ export function contentOf(data: unknown): Content | undefined {
 }
 
 /**
- * Content of a synchronous iterable of chunks, which is read to its end; undefined for other data,
- * and for objects that are also asynchronously iterable, which may not have all their chunks yet.
+ * The content of a synchronous iterable of chunks, which is consumed. Undefined for other data, and
+ * for objects that are also async iterables, which may not have all their chunks yet.
  */
 export function contentOfChunks(data: unknown): Content | undefined {
   if (typeof data !== "object" || data === null) return undefined;
@@ -43,7 +43,7 @@ export function contentOfChunks(data: unknown): Content | undefined {
       grown.set(bytes);
       bytes = grown;
     }
-    // A copy, because a generator may reuse one buffer for all chunks.
+    // Copy the chunk, because a generator may reuse one buffer for all chunks.
     bytes.set(chunk, used);
     used += chunk.byteLength;
   };
@@ -52,13 +52,15 @@ export function contentOfChunks(data: unknown): Content | undefined {
   return bytesContent(bytes.subarray(0, used));
 }
 
-/** Whether data is a Blob, by its members: `instanceof` fails for a Blob from another realm. */
+/**
+ * Whether data is a Blob, judging by its members: `instanceof` fails for a Blob from another realm.
+ */
 export function isBlob(data: unknown): data is Blob {
   const { arrayBuffer, size } = Object(data) as Partial<Blob>;
   return typeof arrayBuffer === "function" && typeof size === "number";
 }
 
-/** Whether a Blob can be read as a whole. In Bun, a pipe's size is Infinity and an S3 file's NaN. */
+/** Whether a Blob can be read in one go. In Bun, a pipe's size is Infinity and an S3 file's NaN. */
 export function isReadable({ size }: Blob): boolean {
   return size >= 0 && size <= MAX_BLOB_BYTES;
 }
@@ -71,7 +73,7 @@ export function* readBlob(opener: Opener, blob: Blob): Steps<Content> {
   return bytesContent(bytes);
 }
 
-/** One chunk, of the iterable `source` if given; throws a TypeError if it is not a chunk. */
+/** Checks one chunk, from the iterable `source` if given; throws a TypeError if it is not valid. */
 export function chunkOf(chunk: unknown, source?: unknown): Uint8Array | string {
   if (typeof chunk === "string") return chunk;
   const bytes = viewOf(chunk);
@@ -98,7 +100,7 @@ export function bytesContent(bytes: Uint8Array): Content {
   };
 }
 
-/** Encoded lazily, because most of the versions that wait on one path are never written. */
+/** Encoded lazily, because most of the versions queued for a path are never written. */
 function textContent(text: string): Content {
   let bytes: Uint8Array | undefined;
   const encoded = () => bytes ??= new TextEncoder().encode(text);
@@ -117,17 +119,17 @@ function notWhole(now: number, given: number): TypeError {
   );
 }
 
-/** The bytes of an ArrayBuffer or a view; undefined for another value. */
+/** The bytes of an ArrayBuffer or a view; undefined for other values. */
 function viewOf(data: unknown): Uint8Array | undefined {
   if (ArrayBuffer.isView(data)) {
     const isEmpty = data.byteLength === 0;
     if (!isEmpty && data instanceof Uint8Array && data.buffer instanceof ArrayBuffer) return data;
-    // Throws for a typed array that only seems empty: it is detached or out of bounds.
+    // Throws for a typed array that only seems empty because it is detached or out of bounds.
     if (isEmpty && "length" in data) Uint8Array.prototype.keys.call(data);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    // Other threads can change shared memory during the write, and file calls refuse it.
+    // Copy shared memory, which other threads can change during the write and file calls reject.
     return types.isArrayBuffer(data.buffer) ? bytes : bytes.slice();
   }
-  // Not by class, which differs in other realms, nor by tag, which any object and Proxy can have.
+  // Check neither the class, which differs in other realms, nor the tag, which any object can fake.
   return types.isArrayBuffer(data) ? new Uint8Array(data) : undefined;
 }

@@ -5,7 +5,7 @@ import { codeOf, own, withContext } from "../base/errors.ts";
 import type { Steps } from "../base/steps.ts";
 import type { WriteRequest } from "./request.ts";
 
-/** A call whose failure fails the request. */
+/** Makes a call whose failure fails the request. */
 export function* step<T>(
   request: WriteRequest,
   name: string,
@@ -18,7 +18,9 @@ export function* step<T>(
   }
 }
 
-/** The error of a step, with the properties of an {@linkcode AtomicWriteError} and a hint. */
+/**
+ * The error for a failed step, with the properties of an {@linkcode AtomicWriteError} and a hint.
+ */
 export function failure(
   error: unknown,
   request: WriteRequest,
@@ -30,7 +32,7 @@ export function failure(
     "the temporary file next to it has a new name each time";
   const { name, message } = Object(error) as Partial<Error>;
   if (name === "NotCapable" && !message!.endsWith(grant)) {
-    const denied = own(error as Error); // By Deno, and without a code.
+    const denied = own(error as Error); // By Deno, so it has no code.
     denied.message += grant;
     return denied;
   }
@@ -40,7 +42,7 @@ export function failure(
   return withContext(error, `Cannot write '${path}'`, all, hint);
 }
 
-/** The calls that change the directory. */
+/** The steps that change the directory. */
 const DIRECTORY_STEPS = new Set(["open", "mkdir", "link", "rename"]);
 
 /** What to do about a failure; empty if there is nothing to add. */

@@ -27,9 +27,9 @@ export function mayCopyInPlace(
 }
 
 /**
- * Copies a finished temporary file over a target that cannot be replaced. Until the copy is done, the
- * new content also exists under a name that is neither swept nor removed at exit. A failure before
- * the copy leaves the target unchanged, and no such file.
+ * Copies a finished temporary file over a target that cannot be replaced. Until the copy is done,
+ * the new content also exists under a name that is neither swept nor removed at exit. A failure
+ * before the copy leaves the target unchanged and does not leave such a file behind.
  */
 export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Found): Steps<void> {
   const kept = keptPath(target.path);
@@ -39,7 +39,7 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     const to = yield* opened(request, (fs) => fs.openExisting(target.path, "write"));
     open.push(to);
     const { id, mode } = to.stat();
-    // A link that replaced the target after its inspection would lead to another file.
+    // A link that replaced the target after it was inspected would lead to another file.
     if (id !== target.info?.id) {
       throw runtime.error("ESTALE", "Was replaced by another file", target.path);
     }
@@ -48,13 +48,14 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     step = "fsync";
     if (!temp.isSynced) yield () => from.sync();
     request.verify?.(target.path);
-    // Last before the copy, so that an earlier failure does not leave a kept file. A process that is
-    // killed before this leaves the old content, and a temporary file to sweep.
+    // This is the last step before the copy, so that an earlier failure does not leave a kept file
+    // behind. A process that is killed before this step leaves the old content and a temporary file
+    // to sweep.
     step = "rename";
     yield* temp.publish(kept);
     step = "copy";
     yield* copy(from, to, target.path);
-    // A write clears the set-id bits, unless the process is root.
+    // Writing clears the set-ID bits, unless the process runs as root.
     if (mode & 0o6000) yield () => to.chmod(mode);
     yield () => to.sync();
     while (open.length > 0) {

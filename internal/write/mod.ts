@@ -3,7 +3,9 @@ import { replace, replaceSync } from "./replacement.ts";
 import type { WriteRequest } from "./request.ts";
 import { replaceFrom, sourceOf, wrongData } from "./source.ts";
 
-/** Starts a write. Data in memory joins the queue immediately; a source does when it has ended. */
+/**
+ * Starts a write. Data in memory joins the queue immediately; a source joins it when it has ended.
+ */
 export function write(request: WriteRequest, data: unknown): Promise<void> {
   const content = contentOf(data) ?? contentOfChunks(data);
   if (content !== undefined) return replace(request, { content });

@@ -14,22 +14,22 @@ import { inSlot } from "./slots.ts";
 import { prepareTarget, type Target } from "./target.ts";
 import { closeQuietly, TempFile } from "./temp_file.ts";
 
-/** A file system that cannot sync a directory fails with one of these. */
+/** The error codes of file systems that cannot sync directories. */
 const UNSYNCABLE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
 /**
- * A file system without hard links fails with one of these: FAT and exFAT with EPERM on Linux, and
- * on Windows with "Incorrect function", which the runtimes map to EISDIR.
+ * The error codes of file systems without hard links: FAT and exFAT fail with EPERM on Linux, and
+ * with "Incorrect function" on Windows, which the runtimes map to EISDIR.
  */
 const LINK_REFUSALS = new Set(["EPERM", "EISDIR", "ENOSYS", "EOPNOTSUPP"]);
 
-/** A temporary file that was written before its turn, for the target at that time. */
+/** A temporary file that was written before its turn came, for the target as it was then. */
 export interface Draft {
   readonly temp: TempFile;
   readonly target: Target;
 }
 
-/** The new content, from exactly one of these. */
+/** The new content, in exactly one of these forms. */
 interface Data {
   readonly content?: Content;
   readonly blob?: Blob;
@@ -39,13 +39,15 @@ interface Data {
 /** One execution of a turn's steps. A synchronous call on the path may start another one. */
 interface Attempt {
   state: "writing" | "publishing" | "copying" | "published";
-  /** Why it failed, while it still cleans up. */
+  /** Why it failed, if it is still cleaning up. */
   failure?: { readonly error: unknown };
   temp?: TempFile;
   target?: Target;
 }
 
-/** Replaces a file when its turn has come, and waits until the new content is durable. */
+/**
+ * Replaces a file when its turn comes, and waits until the new content is as durable as requested.
+ */
 export function replace(request: WriteRequest, data: Data): Promise<void> {
   return takeTurn(queueKey(request), new Replacement(request, data));
 }
@@ -109,8 +111,8 @@ class Replacement implements Turn<void> {
   }
 
   /**
-   * Syncs the rename, and the directories that were created for it. This is the directory of the file
-   * itself, not that of a link to it.
+   * Syncs the rename and the directories that were created for it. The directory synced is that of
+   * the file itself, not that of a link to it.
    */
   *finish(): Steps<void> {
     const request = this.#request;
@@ -156,14 +158,17 @@ class Replacement implements Turn<void> {
     }
   }
 
-  /** If the target has been removed since the draft was begun, the draft keeps its mode and owner. */
+  /**
+   * If the target was removed after the draft was started, the draft keeps the target's mode and
+   * owner.
+   */
   #asSeen(now: Target): Target {
     const seen = this.#data.draft?.target;
     if (seen === undefined) return now;
     return now.info === undefined ? { ...now, attributes: seen.attributes } : now;
   }
 
-  /** Puts the new content in the target's place. */
+  /** Replaces the target with the new content. */
   *#publish(attempt: Attempt, temp: TempFile, target: Target): Steps<void> {
     attempt.state = "publishing";
     try {
@@ -178,7 +183,7 @@ class Replacement implements Turn<void> {
     yield* temp.discard();
   }
 
-  /** Makes the change visible. Nothing may come between the check of the lock and this call. */
+  /** Makes the change visible. Nothing may happen between the check of the lock and this call. */
   *#move(attempt: Attempt, temp: TempFile, { path, info }: Target): Steps<void> {
     const request = this.#request;
     const check = () => {

@@ -7,13 +7,16 @@ import { StreamWriter } from "./stream_writer.ts";
 /** Data that arrives in chunks. */
 export interface Source {
   next(): Promise<IteratorResult<unknown, unknown>>;
-  /** The error of the source itself, if {@linkcode Source.next} failed because of one. */
+  /** The source's own error, if that is why {@linkcode Source.next} failed. */
   failure?(): unknown;
-  /** Stops the source, without waiting until it has stopped. */
+  /** Stops the source, without waiting for it to stop. */
   stop(reason: unknown): void;
 }
 
-/** Converts data to a source. Its kind is recognized by its members, since realms differ in classes. */
+/**
+ * Converts data to a source. The kind of data is recognized by its members, since each realm has
+ * its own classes.
+ */
 export function sourceOf(data: unknown): Source {
   const given = Object(data) as Partial<
     & Pick<ReadableStream<unknown>, "getReader" | "locked">
@@ -34,7 +37,7 @@ export function sourceOf(data: unknown): Source {
   throw wrongData(data, "a string, bytes, a Blob, a stream or an iterable of strings and bytes");
 }
 
-/** The error for data that is not `expected`, with a hint at what the caller probably meant. */
+/** The error for data that is not `expected`, with a hint about what the caller probably meant. */
 export function wrongData(data: unknown, expected: string): TypeError {
   return new TypeError(`Data must be ${expected}: received ${kindOf(data)}${hintFor(data)}`);
 }
@@ -50,7 +53,7 @@ function hintFor(data: unknown): string {
   return isPlain ? ". To write a value as JSON, use writeJson()" : "";
 }
 
-/** Writes everything that a source yields, and then replaces the target. */
+/** Writes everything that a source yields, then replaces the target. */
 export async function replaceFrom(source: Source, request: WriteRequest): Promise<void> {
   let writer: StreamWriter | undefined;
   try {
@@ -94,7 +97,10 @@ function iteratorSource(iterator: AsyncIterator<unknown>): Source {
   };
 }
 
-/** The parts of a `node:stream` that are used. Other implementations lack the optional members. */
+/**
+ * The parts of a `node:stream` stream that are used. Other implementations lack the optional
+ * members.
+ */
 interface NodeStream {
   on(event: "error" | "data", listener: (value: unknown) => void): unknown;
   destroy(): unknown;
@@ -108,7 +114,8 @@ interface NodeStream {
 function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
   if (isAlreadyRead(stream)) throw alreadyRead(stream);
   const failures: unknown[] = [];
-  // In this tick: an 'error' event without a listener ends the process, for example for ENOENT.
+  // In this tick: without a listener, an 'error' event, for example for ENOENT, crashes the
+  // process.
   stream.on("error", (error) => failures.push(error));
   // 'data' is emitted for each chunk, no matter what reads it.
   let [emitted, received] = [0, 0];
@@ -128,12 +135,12 @@ function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
       return next;
     },
     failure: () => failures[0],
-    // return() of the iterator would not destroy a stream that it has not begun to read.
+    // The iterator's return() would not destroy a stream that it has not begun to read.
     stop: () => quietly(() => stream.destroy()),
   };
 }
 
-/** Whether other code may have read chunks before the call. Older streams do not report that. */
+/** Whether other code may have read chunks before the call. Older streams do not report this. */
 function isAlreadyRead(stream: NodeStream): boolean {
   const { readableDidRead, readableFlowing, readableEnded } = stream;
   if (readableDidRead !== undefined) return readableDidRead;
@@ -147,7 +154,7 @@ function alreadyRead(stream: unknown): TypeError {
   );
 }
 
-/** Ignores errors: an error while a source is stopped would hide the reason for stopping it. */
+/** Ignores errors: an error while stopping a source would mask the reason for stopping it. */
 function quietly(work: () => unknown): void {
   (async () => await work())().catch(() => {});
 }

@@ -7,7 +7,9 @@ import { run } from "../base/steps.ts";
 import { prepareTarget, type Target } from "./target.ts";
 import { TempFile } from "./temp_file.ts";
 
-/** A replacement whose content comes in chunks. It takes its turn when the content is complete. */
+/**
+ * A replacement whose content arrives in chunks. It takes its turn when the content is complete.
+ */
 export class StreamWriter {
   readonly #request: WriteRequest;
   readonly #target: Target;
@@ -55,8 +57,8 @@ export class StreamWriter {
   }
 
   /**
-   * Appends a chunk. A small one is copied, and undefined is returned: if it cannot be written later,
-   * a later call fails.
+   * Appends a chunk. If it is small, it is copied and undefined is returned; if it then cannot be
+   * written, a later call fails.
    */
   write(chunk: unknown): Promise<void> | undefined {
     this.#mustBeOpen("write to");
@@ -74,7 +76,10 @@ export class StreamWriter {
     });
   }
 
-  /** A stream into the file. Closing it does not commit, so a pipe that ends early is not published. */
+  /**
+   * A stream that writes to the file. Closing it does not commit, so a pipe that ends early
+   * publishes nothing.
+   */
   get stream(): WritableStream<Uint8Array> {
     return this.#stream ??= new WritableStream<Uint8Array>({
       write: async (chunk) => {
@@ -85,7 +90,7 @@ export class StreamWriter {
       abort: (reason) => reason === undefined ? this.discard() : this.fail(reason),
     }, {
       highWaterMark: 1,
-      // Called within the stream's own write(), unlike the function above.
+      // Called within the stream's own write(), unlike the `write` function above.
       size: () => {
         this.#hasStreamed = true;
         this.#queued++;
@@ -97,7 +102,7 @@ export class StreamWriter {
   /** Finishes the file and renames it over its target. */
   async commit(): Promise<void> {
     if (this.#isStreaming) await this.#streamEnd();
-    // Now: a later write() must not add the second half of a surrogate pair.
+    // Take this now: a later write() must not add the second half of a surrogate pair.
     const rest = this.#buffer.endText();
     await this.#next(async () => {
       this.#mustBeOpen("commit");
@@ -110,28 +115,28 @@ export class StreamWriter {
     });
   }
 
-  /** Removes what was written; after a commit it does nothing. */
+  /** Removes what was written; does nothing after a commit. */
   discard(): Promise<void> {
     return this.#next(() => this.#discard(undefined));
   }
 
   /** Removes what was written, and makes later calls fail with `error`. */
   fail(error: unknown): Promise<void> {
-    // Immediately, so that a write() or commit() called next fails.
+    // Set immediately, so that the next write() or commit() fails.
     if (this.#state === "open") this.#failure ??= { error };
     return this.#next(() => this.#discard({ error }));
   }
 
-  /** Whether the stream is open, and was written to or is held by a writer or a pipe. */
+  /** Whether the stream is open, and was written to or is locked by a writer or a pipe. */
   get #isStreaming(): boolean {
     if (this.#stream === undefined || this.#isStreamClosed) return false;
     if (this.#state !== "open" || this.#failure !== undefined) return false;
     return this.#hasStreamed || this.#stream.locked;
   }
 
-  /** Waits for the end of the stream. Throws, and leaves the file open, if nothing has closed it. */
+  /** Waits for the stream to end. Throws, and leaves the file open, if nothing has closed it. */
   async #streamEnd(): Promise<void> {
-    // A close() takes effect some microtasks after all chunks are written.
+    // A close() takes effect a few microtasks after all chunks have been written.
     for (let idle = 0; idle < 20; idle = this.#queued > 0 ? 0 : idle + 1) {
       if (!this.#isStreaming) return;
       await this.#calls;
@@ -158,7 +163,7 @@ export class StreamWriter {
   #next(work: () => Promise<void>): Promise<void> {
     this.#pending++;
     const done = this.#calls.then(work).catch(async (error) => {
-      // A later commit() must fail: it would publish a part as the whole.
+      // A later commit() must fail, because it would publish an incomplete file.
       await this.#discard({ error });
       throw error;
     }).finally(() => this.#pending--);

@@ -5,7 +5,10 @@ import { joinPath } from "../base/paths.ts";
 import { call, type Steps } from "../base/steps.ts";
 import { isTempName } from "./temp_name.ts";
 
-/** How calls fail for a file that was removed or replaced, is another user's, or is open on Windows. */
+/**
+ * The error codes for a file that was removed or replaced, belongs to another user, or is open on
+ * Windows.
+ */
 const SKIPPED = new Set(["ENOENT", "ENOTDIR", "EPERM", "EACCES", "EBUSY"]);
 
 /** Which temporary files to remove. */

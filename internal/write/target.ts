@@ -8,15 +8,15 @@ import { failure } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 import type { Steps } from "../base/steps.ts";
 
-/** As many as Linux follows, path_resolution(7). */
+/** The same limit as in Linux, see path_resolution(7). */
 const MAX_LINKS = 40;
-/** How many attempts to follow links that change in the meantime. */
+/** How many times to try to follow links that keep changing. */
 const MAX_TRIES = 10;
 
 /** What is at a path, after following links. */
 export interface Found {
   readonly path: string;
-  /** A file, or a link that is to be replaced; undefined if nothing is there yet. */
+  /** A file, or a link to be replaced; undefined if nothing is there yet. */
   readonly info: FileInfo | undefined;
 }
 
@@ -25,7 +25,7 @@ export interface Target extends Found {
   readonly attributes: Attributes;
 }
 
-/** Inspects the target, and creates its directory if that is requested. */
+/** Inspects the target, and creates its directory if requested. */
 export function* prepareTarget(request: WriteRequest): Steps<Target> {
   let found: Found;
   try {
@@ -48,8 +48,9 @@ export function* prepareTarget(request: WriteRequest): Steps<Target> {
 }
 
 /**
- * Finds the regular file that a path names or will name. Throws if anything else is there, or with
- * `"refuse"` if anything is. The calls are synchronous, since the kernel answers them from memory.
+ * Finds the regular file that a path refers to or will refer to. Throws if anything else is there
+ * or, with `"refuse"`, if anything is there at all. The calls are synchronous, since the kernel
+ * answers them from memory.
  */
 export function findTarget(path: string, existing: WriteRequest["existing"]): Found {
   for (let tries = 1; tries <= MAX_TRIES; tries++) {
@@ -60,7 +61,8 @@ export function findTarget(path: string, existing: WriteRequest["existing"]): Fo
     }
     if (info?.kind !== "symlink" || existing === "replace") return regular(path, info);
     // First let the kernel follow the link, which may refuse: in sticky directories,
-    // fs.protected_symlinks forbids following another user's link, but readlink(2) would not notice.
+    // fs.protected_symlinks forbids following another user's link, which readlink(2) would not
+    // reveal.
     const meant = runtime.sync.stat(path);
     const found = follow(path);
     mustNameFile(found.path, found.info);
@@ -73,7 +75,7 @@ export function findTarget(path: string, existing: WriteRequest["existing"]): Fo
 function follow(path: string): Found {
   for (let links = 0;; links++) {
     const info = runtime.sync.lstat(path);
-    // After too many, the lookup by the kernel and this one differ, so that both are made again.
+    // After too many links, this lookup differs from the kernel's, so both are repeated.
     if (info?.kind !== "symlink" || links === MAX_LINKS) return { path, info };
     path = resolveFrom(dirname(path), runtime.sync.readLink(path));
   }
@@ -89,7 +91,7 @@ function regular(path: string, info: FileInfo | undefined): Found {
   return { path, info };
 }
 
-/** Refuses a path that can only be a directory's: one that ends with a separator or dots. */
+/** Throws if a path can only be that of a directory: it ends with a separator or dots. */
 function mustNameFile(path: string, info: FileInfo | undefined): void {
   if (!(runtime.windows ? /[\\/]\.{0,2}$/ : /\/\.{0,2}$/).test(path)) return;
   throw info === undefined || info.kind === "directory"

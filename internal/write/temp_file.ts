@@ -12,7 +12,7 @@ import type { WriteRequest } from "./request.ts";
 import type { Target } from "./target.ts";
 import { tempPath } from "./temp_name.ts";
 
-/** More collisions, with 62 random bits in each name, are not a coincidence. */
+/** With 62 random bits in each name, more collisions than this are not a coincidence. */
 const MAX_NAMES = 16;
 
 /** The paths of existing temporary files, shared by all copies of the library. */
@@ -36,9 +36,9 @@ const unfinished = sharedState("unfinished/3", () => {
  */
 export class TempFile {
   readonly #request: WriteRequest;
-  /** Where it is. */
+  /** Its path. */
   readonly path: string;
-  /** Open from the creation until {@linkcode TempFile.finish}. */
+  /** Open from creation until {@linkcode TempFile.finish}. */
   #file: OpenFile | undefined;
   #id: string | undefined;
   #attributes: Attributes | undefined;
@@ -71,12 +71,14 @@ export class TempFile {
     return this.#isSynced;
   }
 
-  /** Records the file's identity: it is published later, and may have to be opened again. */
+  /** Records the file's identity, because it is published later and may have to be reopened. */
   *identify(): Steps<void> {
     this.#id = (yield* step(this.#request, "fstat", () => this.#file!.stat())).id;
   }
 
-  /** Appends all of `content`, even if calls write fewer bytes. `check` runs between calls. */
+  /**
+   * Appends all of `content`, even if single calls write fewer bytes. `check` runs between calls.
+   */
   *append(content: Content, check: () => void): Steps<void> {
     const [request, file] = [this.#request, this.#file!];
     for (let offset = 0; offset < content.length;) {
@@ -100,8 +102,8 @@ export class TempFile {
   }
 
   /**
-   * Sets owner and mode, syncs as durability requires, and closes the file. Steps that are already
-   * done are not repeated, so the second call costs nothing if the target did not change.
+   * Sets the owner and mode, syncs as durability requires, and closes the file. Steps that are
+   * already done are not repeated, so a second call costs nothing if the target has not changed.
    */
   *finish(attributes: Attributes, check: () => void = () => {}): Steps<void> {
     const request = this.#request;
@@ -112,11 +114,12 @@ export class TempFile {
     const file = this.#file ?? (yield* this.#reopen());
     try {
       check();
-      // Before the sync, which also writes the attributes. Deno opens the file again to set them.
+      // Set attributes before the sync, which also writes them to disk. Deno reopens the file to
+      // set them.
       if (isChanged) yield* opened(request, () => setAttributes(request, file, attributes));
       this.#attributes = attributes;
-      // Never retry: after a failed fsync, the kernel may drop the data that it could not write, and
-      // the next fsync succeeds without it (https://lwn.net/Articles/752063/).
+      // Never retry: after a failed fsync, the kernel may drop the data that it could not write,
+      // and the next fsync would succeed without it (https://lwn.net/Articles/752063/).
       if (needsSync) yield* step(request, "fsync", () => file.sync());
       this.#isSynced = needsSync;
     } catch (error) {
@@ -128,18 +131,21 @@ export class TempFile {
     yield* step(request, "close", () => file.close());
   }
 
-  /** Renames the file to `path`. Windows may refuse this for `retryMs`; `check` runs before retries. */
+  /**
+   * Renames the file to `path`. On Windows, retries for up to `retryMs`; `check` runs before each
+   * retry.
+   */
   *publish(path: string, retryMs = 0, check: () => void = () => {}): Steps<void> {
     yield* retryRefused(retryMs, (fs) => fs.rename(this.path, path), check);
     this.#forget();
   }
 
-  /** Gives the file a second name. Unlike a rename, that never replaces an existing file. */
+  /** Gives the file a second name. Unlike a rename, this never replaces an existing file. */
   link(path: string): Steps<void> {
     return call((fs) => fs.link(this.path, path));
   }
 
-  /** Closes and removes the file. It never throws, because that would hide the first error. */
+  /** Closes and removes the file. Never throws, because that would mask the first error. */
   *discard(): Steps<void> {
     const file = this.#file;
     this.#file = undefined;
@@ -153,7 +159,7 @@ export class TempFile {
     this.#forget();
   }
 
-  /** Opens a finished file again, because its target has changed. */
+  /** Reopens a finished file, because its target has changed. */
   *#reopen(): Steps<OpenFile> {
     const request = this.#request;
     const open = (access: "read" | "write") => {
@@ -163,7 +169,7 @@ export class TempFile {
     try {
       file = yield* open("read");
     } catch (error) {
-      // Its mode may forbid its owner to read it, but not to write to it.
+      // Its mode may forbid its owner from reading it, but not from writing to it.
       if (codeOf(error) !== "EACCES") throw failure(error, request, "open");
       file = yield* open("write");
     }
@@ -178,7 +184,7 @@ export class TempFile {
   }
 }
 
-/** Closes a file if it does not matter whether that fails: the descriptor is freed, close(2). */
+/** Closes a file when failure does not matter: the descriptor is freed anyway, see close(2). */
 export function* closeQuietly(file: Pick<OpenFile, "close">): Steps<void> {
   try {
     yield () => file.close();

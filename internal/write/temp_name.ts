@@ -1,12 +1,12 @@
 import { basename } from "@std/path/basename";
 
-/** How much of the target's name a temporary one has: eCryptfs allows names of 143 bytes. */
+/** How much of the target's name a temporary name contains. eCryptfs limits names to 143 bytes. */
 const STEM_BYTES = 120;
 
 const DIGITS = "[0-9a-f]{16}";
 const TEMP_NAME = new RegExp(`^\\.[^/]+\\.${DIGITS}\\.tmp$`, "s");
 
-/** Whether a name is one that {@linkcode tempPath} makes. */
+/** Whether a name has the form that {@linkcode tempPath} generates. */
 export function isTempName(name: string): boolean {
   return TEMP_NAME.test(name);
 }

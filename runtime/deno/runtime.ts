@@ -13,7 +13,7 @@ const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   readLink: (path) => Deno.readLinkSync(path),
 };
 
-/** The platform of Deno. */
+/** The Deno platform. */
 export const denoRuntime: Runtime = {
   async: {
     ...lookups,
@@ -46,7 +46,8 @@ export const denoRuntime: Runtime = {
   windows: isWindows,
   foldsNames,
   // Up to Deno 2.9.5, each wait occupies one of the 32 threads that all file calls share. If all of
-  // them wait, the lock's holder cannot continue (https://github.com/denoland/deno/issues/22504).
+  // them are waiting, the lock's holder cannot continue
+  // (https://github.com/denoland/deno/issues/22504).
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
   realPath: (path) => Deno.realPathSync(path),
@@ -57,7 +58,8 @@ export const denoRuntime: Runtime = {
     return lockFile(path, Deno.openSync(path, { read: true, write: access === "read-write" }));
   },
   refreshDir,
-  // A read requires permission only for the file: it must not prompt for the directory.
+  // Reading a file requires permission only for that file, so this must not prompt for the
+  // directory.
   mayReappear: (dir) => {
     const { state } = Deno.permissions.querySync({ name: "read", path: dir });
     return state === "granted" && mayReappear(dir);
@@ -74,7 +76,7 @@ function creation(mode: number | undefined): Deno.OpenOptions {
 }
 
 function existing(access: "read" | "write") {
-  // Windows syncs only files that are open for writing.
+  // Windows can only sync files that are open for writing.
   return isWindows ? { read: true, write: true } : { [access]: true };
 }
 
@@ -115,9 +117,9 @@ function shared(path: string, file: Deno.FsFile) {
 }
 
 /**
- * `Deno.FsFile` has neither chown nor chmod, and by path they would follow a link that has replaced
- * the file. So this opens the path again, without following links, and checks that it is the same
- * file.
+ * `Deno.FsFile` has neither chown nor chmod, and the functions that take a path would follow a link
+ * that has replaced the file. So this reopens the path without following links, and checks that it
+ * is still the same file.
  */
 function change(path: string, file: Deno.FsFile, by: (descriptor: number) => void): void {
   const { O_RDONLY, O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = nodeFs.constants;
@@ -126,7 +128,7 @@ function change(path: string, file: Deno.FsFile, by: (descriptor: number) => voi
   try {
     descriptor = open(O_RDONLY);
   } catch (error) {
-    // Its mode may forbid reading, even to its owner.
+    // Its mode may forbid even its owner from reading it.
     if ((error as { code?: string }).code !== "EACCES") throw error;
     descriptor = open(O_WRONLY);
   }
@@ -149,7 +151,8 @@ function lockFile(path: string, file: Deno.FsFile): LockFile {
       try {
         return file.tryLockSync(exclusive);
       } catch (error) {
-        // Deno maps "Incorrect function" of Windows to EISDIR, which is misleading for a lock.
+        // Deno maps the Windows error "Incorrect function" to EISDIR, which is misleading for a
+        // lock.
         if (isWindows && codeOf(error as Error) === "EISDIR") {
           Object.assign(error as Error, { code: "ENOTSUP" });
         }
@@ -167,14 +170,14 @@ function acceptNoFullSync(error: unknown): void {
 }
 
 /**
- * Whether a failed sync can be ignored. On macOS, Deno syncs with F_FULLFSYNC and has no fallback, so
- * nothing could be written on file systems that lack it, such as SMB.
+ * Whether a failed sync can be ignored. On macOS, Deno syncs with F_FULLFSYNC and has no fallback,
+ * so writes would fail on file systems that do not support it, such as SMB.
  */
 export function isNoFullSync(code = "", platform: string): boolean {
   return platform === "darwin" && ["EINVAL", "ENOTSUP", "ENOTTY", "EOPNOTSUPP"].includes(code);
 }
 
-/** Whether /proc can be read: Deno requires all permissions for it, and would prompt. */
+/** Whether /proc can be read. Deno requires all permissions for that, and would prompt for them. */
 function mayReadProc(): boolean {
   const names = ["read", "write", "run", "env", "net", "sys", "ffi"] as const;
   return names.every((name) => Deno.permissions.querySync({ name }).state === "granted");

@@ -23,7 +23,7 @@ export function info(path: string, of: Deno.FileInfo): FileInfo {
   return {
     kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",
     id: fileId(path, of),
-    // On Windows the mode may be missing; the file must not seem read-only.
+    // On Windows, the mode may be missing; the file must not appear to be read-only.
     mode: (of.mode ?? (isWindows ? 0o666 : 0)) & 0o7777,
     uid: of.uid ?? 0,
     gid: of.gid ?? 0,
@@ -38,7 +38,7 @@ export function fileId(path: string, { dev, ino, isSymlink }: Deno.FileInfo): st
   if (Number.isSafeInteger(ino)) return idOf({ dev, ino }, isWindows);
   const stat = isSymlink ? nodeFs.lstatSync : nodeFs.statSync;
   const exact = stat(path, { bigint: true, throwIfNoEntry: false });
-  // The path may have come to lead to another file.
+  // The path may now lead to another file.
   if (exact === undefined || Number(exact.ino) !== ino) return `${dev}:${ino}:replaced`;
   return idOf(exact, isWindows);
 }

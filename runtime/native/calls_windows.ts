@@ -1,16 +1,16 @@
 import { toNamespacedPath } from "node:path";
 import type { Koffi } from "./koffi.ts";
 
-/** The calls of kernel32.dll that Node does not offer. Each returns whether it succeeded. */
+/** The kernel32.dll calls that Node does not provide. The boolean results report success. */
 export interface WindowsCalls {
-  /** CreateFileW of an existing file, with all share modes; -1 if it fails. */
+  /** Calls CreateFileW on an existing file, with all share modes; returns -1 if that fails. */
   open(path: string, access: number, flags: number): number;
   /** GetFileInformationByHandle: {@link https://learn.microsoft.com/windows/win32/api/fileapi/ns-fileapi-by_handle_file_information} */
   information(file: number, into: Uint8Array): boolean;
   lock(file: number, flags: number): boolean;
   unlock(file: number): boolean;
   close(file: number): void;
-  /** GetLastError of the previous call. */
+  /** Calls GetLastError, for the error of the previous call. */
   lastError(): number;
 }
 

@@ -1,7 +1,7 @@
 import process from "node:process";
 import { type Koffi, loadKoffi } from "./koffi.ts";
 
-/** `flock(2)`, which Node and Bun do not offer. Returns 0 or the error number. */
+/** `flock(2)`, which Node and Bun do not provide. Returns 0 or the error number. */
 export type Flock = (descriptor: number, operation: number) => number;
 
 /** Loads flock(2) with koffi or, if koffi cannot be loaded, with `bun:ffi` or `node:ffi`. */
@@ -45,8 +45,8 @@ interface BuiltinFfi {
 type NativeCalls = Record<string, (...args: unknown[]) => unknown>;
 
 /**
- * Loads flock(2) with the runtime's built-in FFI: that of Bun, or of Node 26 and newer. Both are
- * experimental. Returns undefined if there is none.
+ * Loads flock(2) with the built-in FFI of Bun, or of Node 26 and newer. Both are experimental.
+ * Returns undefined if there is none.
  */
 export function builtinFlock(
   ffi: BuiltinFfi | undefined = builtinFfi(),
@@ -72,7 +72,7 @@ function builtinFfi(): BuiltinFfi | undefined {
     | undefined;
 }
 
-/** Node can search the program itself. Bun cannot, so it needs the possible names of libc. */
+/** Node can search the program itself. Bun cannot, so it needs libc's possible file names. */
 function openLibc(ffi: BuiltinFfi, platform: string, functions: Record<string, object>) {
   if (ffi.read === undefined) return ffi.dlopen(null, functions);
   if (platform === "darwin") return ffi.dlopen("libSystem.B.dylib", functions);
@@ -84,7 +84,7 @@ function openLibc(ffi: BuiltinFfi, platform: string, functions: Record<string, o
   }
 }
 
-/** A function's parameters and result, under the property names of both Bun and Node. */
+/** A function's parameters and result, under the property names that Bun and Node use. */
 function signature(parameters: string[], result: string): object {
   return { args: parameters, returns: result, arguments: parameters, return: result };
 }

@@ -2,7 +2,7 @@ import * as nodeModule from "node:module";
 import process from "node:process";
 import { isFile, stackFiles } from "../shared/stack_files.ts";
 
-/** The part of koffi that is used, https://koffi.dev. */
+/** The parts of koffi that are used: https://koffi.dev. */
 export interface Koffi {
   load(library: string | null): Library;
   errno(): number;
@@ -26,7 +26,7 @@ function isMissing(error: unknown): boolean {
 export function loadKoffi(): Koffi {
   const files = stackFiles();
   let failure: unknown;
-  // After the bundle itself, from the program and from a single executable.
+  // After the bundle itself, try the program and a single executable.
   for (const from of [...files, process.argv[1], process.execPath]) {
     if (!isFile(from)) continue;
     try {
@@ -44,7 +44,7 @@ export function loadKoffi(): Koffi {
 /** This file's own path, or its path after scripts/lib/join.ts has put it in the npm package. */
 const OWN_FILE = /[\\/](runtime[\\/]native[\\/]koffi\.[jt]s|(esm|script)[\\/]common\.js)$/;
 
-/** The error, with one of four causes and what to do about it. */
+/** Creates the error, with one of four causes and what to do about it. */
 function notLoaded(cause: unknown, file: string | undefined): Error {
   const { code, message = String(cause) } = Object(cause) as Error & { code?: unknown };
   let why: string;

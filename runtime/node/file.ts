@@ -4,7 +4,7 @@ import type { FileInfo, OpenFile, SyncOpenFile } from "../types.ts";
 import { isWindows } from "../shared/platform.ts";
 import { statOf } from "./stat.ts";
 
-/** Converts a call with a callback to a promise, at half the cost of `fs.promises`. */
+/** Converts a callback-style call to a promise, at half the cost of `fs.promises`. */
 export function settled<T = void>(
   call: (done: (error?: Error | null, value?: T) => void) => void,
 ): Promise<T> {
@@ -18,17 +18,17 @@ export function isRestricted(): boolean {
   return (process as { permission?: unknown }).permission !== undefined;
 }
 
-/** The flags to create a temporary file. */
+/** The flags for creating a temporary file. */
 export function creation(): string | number {
   const { O_WRONLY, O_CREAT, O_EXCL, O_SYNC } = fs.constants;
-  // If fsync is forbidden, each write must reach the disk by itself.
+  // If fsync is forbidden, each write must reach the disk on its own.
   return isRestricted() ? O_WRONLY | O_CREAT | O_EXCL | O_SYNC : "wx";
 }
 
-/** The flags to open an existing file. */
+/** The flags for opening an existing file. */
 export function existing(access: "read" | "write"): number {
   const { O_RDONLY, O_RDWR, O_WRONLY, O_NOFOLLOW = 0, O_SYNC } = fs.constants;
-  // Windows syncs only files that are open for writing.
+  // Windows can only sync files that are open for writing.
   const reading = isWindows ? O_RDWR : O_RDONLY;
   const flags = access === "read" ? reading : O_WRONLY;
   return flags | O_NOFOLLOW | (isRestricted() ? O_SYNC : 0);
@@ -54,12 +54,12 @@ export async function openFile(
       return settled((done) => fs.ftruncate(descriptor, length, done));
     },
     async sync() {
-      // Each write reached the disk by itself: see creation().
+      // Each write reached the disk on its own: see creation().
       if (isRestricted()) return;
       await settled((done) => fs.fsync(descriptor, done));
       isSynced = true;
     },
-    // Synchronous if everything is synced: then close(2) cannot block, and a thread hop costs more.
+    // Synchronous if everything is synced: close(2) then cannot block, and a thread hop costs more.
     close: () =>
       isSynced ? fs.closeSync(descriptor) : settled((done) => fs.close(descriptor, done)),
     ...shared(path, descriptor),

@@ -10,8 +10,8 @@ import { windowsLocks } from "./lock_windows.ts";
 let open: Runtime["openLock"] | undefined;
 
 /**
- * Opens an existing lock file. Node has no file locks, so they are called through an FFI, which is
- * loaded by the first lock: programs that only write files do not need one.
+ * Opens an existing lock file. Node has no API for file locks, so they are taken through an FFI,
+ * which is loaded when the first lock is taken: programs that only write files do not need it.
  */
 export function openLock(path: string, access: "read-write" | "read"): LockFile {
   open ??= isMainThread ? opener() : closingAtExit(opener());
@@ -24,9 +24,9 @@ function opener(): Runtime["openLock"] {
 }
 
 /**
- * Closes lock files when a worker thread ends, which may otherwise leave descriptors open and locks
- * held: Bun does, and so does Node with `trackUnmanagedFds: false`, or on Windows, where koffi opens
- * the files.
+ * Closes lock files when a worker thread ends. Otherwise, descriptors would stay open and locks
+ * held on Bun, on Node with `trackUnmanagedFds: false`, and on Windows, where koffi opens the
+ * files.
  */
 function closingAtExit(open: Runtime["openLock"]): Runtime["openLock"] {
   const unclosed = new Set<LockFile>();
@@ -40,7 +40,8 @@ function closingAtExit(open: Runtime["openLock"]): Runtime["openLock"] {
     const file = open(path, access);
     const closing: LockFile = {
       ...file,
-      // Not after the thread's end: the descriptor's number may belong to another file.
+      // Not after the thread has ended: by then, the descriptor's number may belong to another
+      // file.
       unlock() {
         if (unclosed.has(closing)) file.unlock();
       },

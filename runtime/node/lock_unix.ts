@@ -5,10 +5,10 @@ import { statOf } from "./stat.ts";
 import type { Runtime } from "../types.ts";
 import type { Flock } from "../native/flock.ts";
 
-/** Constants of flock(2), which are the same on Linux, macOS and the BSDs. */
+/** The flock(2) constants, which are the same on Linux, macOS and the BSDs. */
 const SHARED = 1, EXCLUSIVE = 2, NON_BLOCKING = 4, UNLOCK = 8;
 
-/** Opens lock files with the same locks as Deno: flock(2). */
+/** Opens lock files and locks them as Deno does: with flock(2). */
 export function unixLocks(flock: Flock): Runtime["openLock"] {
   const { EAGAIN } = os.constants.errno;
   const { O_RDWR, O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
@@ -21,7 +21,7 @@ export function unixLocks(flock: Flock): Runtime["openLock"] {
       id: statOf(descriptor).id,
       tryLock(exclusive) {
         const errno = flock(descriptor, (exclusive ? EXCLUSIVE : SHARED) | NON_BLOCKING);
-        // EWOULDBLOCK is the same number.
+        // EWOULDBLOCK has the same number.
         if (errno !== 0 && errno !== EAGAIN) throw failure(errno);
         return errno === 0;
       },

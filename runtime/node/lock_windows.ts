@@ -6,13 +6,13 @@ import { systemError, windowsErrorName } from "../shared/error_codes.ts";
 const GENERIC_READ = 0x8000_0000, GENERIC_WRITE = 0x4000_0000;
 const ATTRIBUTE_NORMAL = 0x80;
 const FAIL_IMMEDIATELY = 1, EXCLUSIVE = 2;
-/** ERROR_INVALID_FUNCTION: how locking fails on a file system without locks. */
+/** ERROR_INVALID_FUNCTION, the error on a file system that does not support locks. */
 const INVALID_FUNCTION = 1;
 const LOCK_VIOLATION = 33;
-/** The size and offsets of BY_HANDLE_FILE_INFORMATION. */
+/** The size of BY_HANDLE_FILE_INFORMATION, and the offsets of some of its fields. */
 const INFORMATION_BYTES = 52, VOLUME = 28, INDEX_HIGH = 44, INDEX_LOW = 48;
 
-/** Opens lock files and locks them as Deno does: LockFileEx over the whole range. */
+/** Opens lock files and locks them as Deno does: with LockFileEx, over the whole range. */
 export function windowsLocks(calls: WindowsCalls): Runtime["openLock"] {
   return (path, access) => {
     const failure = (call: string, error = calls.lastError()) =>

@@ -15,7 +15,7 @@ const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   readLink: (path) => fs.readlinkSync(path),
 };
 
-/** The platform of Node and Bun. */
+/** The Node and Bun platform. */
 export const nodeRuntime: Runtime = {
   async: {
     ...lookups,
@@ -46,10 +46,10 @@ export const nodeRuntime: Runtime = {
   },
   windows: isWindows,
   foldsNames,
-  // Waits in libuv's pool of four threads would stall every file call of the process, including those
-  // of the lock's holder (https://github.com/nodejs/node/issues/122).
+  // Waiting in libuv's pool of four threads would stall all of the process's file calls, including
+  // the lock holder's (https://github.com/nodejs/node/issues/122).
   kernelWaits: 0,
-  // Node and Bun cache process.cwd(), which is wrong once another program renames the directory.
+  // Node and Bun cache process.cwd(), so it is wrong once another program renames the directory.
   cwd: () => isWindows || isRestricted() ? process.cwd() : fs.realpathSync.native("."),
   realPath: (path) => fs.realpathSync.native(path),
   sleep: sleepSync,

@@ -5,7 +5,9 @@ import { isWindows } from "../shared/platform.ts";
 import { retryLookup } from "../shared/windows_refusal.ts";
 import type { FileInfo } from "../types.ts";
 
-/** libuv lacks some codes, EDQUOT among them: "Unknown system error -122". */
+/**
+ * libuv has no names for some errors, such as EDQUOT, which it calls "Unknown system error -122".
+ */
 export function codeOf({ code, errno }: { code?: unknown; errno?: unknown }): string | undefined {
   if (typeof code !== "string") return undefined;
   return code.startsWith("Unknown system error") ? errorName(-Number(errno)) ?? code : code;
@@ -16,8 +18,8 @@ export function infoAt(
   path: string,
   lookup: typeof fs.lstatSync | typeof fs.statSync,
 ): FileInfo | undefined {
-  // Errors are slow to create. But stat() must throw for ENOTDIR, which does not mean absence: since
-  // Node 22, it would return undefined.
+  // Errors are slow to create. But stat() must throw for ENOTDIR, which does not mean that nothing
+  // is there; since Node 22, it would return undefined.
   const throwIfNoEntry = lookup === fs.statSync;
   const find = () => infoOf((bigint) => lookup(path, { bigint, throwIfNoEntry }));
   try {
@@ -40,8 +42,8 @@ const KINDS: Partial<Record<number, FileInfo["kind"]>> = {
 };
 
 /**
- * Inode numbers beyond 2^53, as on overlayfs and always on Windows, are rounded: two files could seem
- * to have the same one. BigInts cost twice as much, so they are used only then.
+ * Inode numbers beyond 2^53, as on overlayfs and always on Windows, are rounded, so two files could
+ * seem to have the same one. BigInts cost twice as much, so they are used only in this case.
  */
 function infoOf(
   stat: (bigint: boolean) => fs.Stats | fs.BigIntStats | undefined,

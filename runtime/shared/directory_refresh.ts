@@ -12,7 +12,7 @@ export function refreshDir(dir: string, fileId: string): void {
   try {
     fs.closeSync(fs.openSync(dir, "r"));
   } catch {
-    // A directory that is not readable is not refreshed.
+    // An unreadable directory is not refreshed.
   }
 }
 

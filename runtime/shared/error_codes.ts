@@ -2,11 +2,11 @@ import * as os from "node:os";
 
 /** The name of an `errno` value, such as `"ENOENT"`. */
 export function errorName(errno: number): string | undefined {
-  // `os.constants`, since tools that trace files mistake a bare `constants` for that of `node:fs`.
+  // Not a bare `constants`, which file-tracing tools mistake for the one from `node:fs`.
   return Object.entries(os.constants.errno).find(([, value]) => value === errno)?.[0];
 }
 
-/** The codes that libuv and Deno give to Windows error numbers, and a few that both lack. */
+/** The codes that libuv and Deno assign to Windows error numbers, and a few that both lack. */
 const WINDOWS_CODES: ReadonlyMap<number, string> = new Map([
   [1, "EISDIR"], // ERROR_INVALID_FUNCTION
   [2, "ENOENT"], // ERROR_FILE_NOT_FOUND
@@ -30,7 +30,7 @@ export function windowsErrorName(error: number): string {
   return WINDOWS_CODES.get(error) ?? "UNKNOWN";
 }
 
-/** An error like those of `node:fs`. */
+/** An error like those from `node:fs`. */
 export function systemError(
   code = "UNKNOWN",
   errno: number,

@@ -3,15 +3,15 @@ import process from "node:process";
 import { hasDisk } from "./directory_refresh.ts";
 
 /**
- * The statfs(2) types of local file systems whose device number is not a disk's: tmpfs, overlayfs,
- * btrfs, ZFS, bcachefs.
+ * The statfs(2) types of local file systems whose device number is not that of a disk: tmpfs,
+ * overlayfs, btrfs, ZFS, bcachefs.
  */
 const LOCAL = new Set([0x0102_1994, 0x794c_7630, 0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e]);
 
 /**
- * The ids of the live processes that hold a flock(2) lock of a file, from `/proc/locks`. Null if that
- * does not list all holders: it omits processes in another pid namespace, on another machine, and
- * those that inherited the lock of a process that has ended.
+ * The ids of the live processes that hold a flock(2) lock on a file, from `/proc/locks`. Null if
+ * that does not list all holders: it omits processes in another PID namespace or on another
+ * machine, and those that inherited the lock from a process that has ended.
  *
  * @see {@link https://man7.org/linux/man-pages/man5/proc_locks.5.html}
  */
@@ -21,7 +21,7 @@ export function holdersOf(path: string): number[] | null {
     const stat = fs.statSync(path, { bigint: true, throwIfNoEntry: false });
     if (stat === undefined) return [];
     const locks = flocks(fs.readFileSync("/proc/locks", "utf8"));
-    // Node returns numbers from 2^63 on as negative ones.
+    // Node returns inode numbers of 2^63 and above as negative numbers.
     const number = String(BigInt.asUintN(64, stat.ino));
     const ofInode = locks.filter(({ ino }) => ino === number);
     const own = ofInode.filter(({ device }) => device === deviceName(stat.dev));
@@ -30,7 +30,7 @@ export function holdersOf(path: string): number[] | null {
     const pids = own.map(({ pid }) => pid).filter(isLive);
     return pids.length === 0 ? null : [...new Set(pids)].sort((a, b) => a - b);
   } catch {
-    return null; // The answer is only for messages: nothing may fail because of it.
+    return null; // The result is used only in messages: nothing may fail because of it.
   }
 }
 
@@ -49,7 +49,7 @@ function isLocal(path: string, device: bigint): boolean {
   return hasDisk(Number(device)) || LOCAL.has(fs.statfsSync(path).type);
 }
 
-/** The name of a device in /proc/locks, from its number in stat(2): see makedev(3). */
+/** A device's name in /proc/locks, derived from its stat(2) number: see makedev(3). */
 function deviceName(device: bigint): string {
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
   const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn);

@@ -1,4 +1,4 @@
-/** Members of Error in V8 and JavaScriptCore, which not all versions of the types declare. */
+/** Members of Error in V8 and JavaScriptCore, which not all versions of their types declare. */
 interface StackTraces {
   prepareStackTrace?: unknown;
   stackTraceLimit?: unknown;
@@ -25,7 +25,7 @@ export function stackFiles(): string[] {
   }
 }
 
-/** Whether a name is that of a file, and not `node:fs`, `webpack-internal:///…` or the like. */
+/** Whether a name is that of a file, rather than `node:fs`, `webpack-internal:///…` or the like. */
 export function isFile(name: unknown): name is string {
   return typeof name === "string" && /^(file:\/\/|\/|\\\\|[a-z]:[\\/])/i.test(name);
 }

@@ -1,19 +1,21 @@
 import { sleepSync } from "./sleep.ts";
 
-/** The number of lookups, with 23 ms of pauses in total. */
+/** The maximum number of lookups, with 23 ms of pauses in total. */
 const MAX_TRIES = 6;
 const MAX_PAUSE_MS = 8;
-/** How calls fail on Windows while another program has the file open, or while it is being removed. */
+/**
+ * The error codes on Windows while another program has the file open, or while it is being removed.
+ */
 const TRANSIENT_REFUSALS = new Set(["EACCES", "EBUSY", "EPERM"]);
 
-/** Whether a call that failed with this code can succeed later. */
+/** Whether a call that failed with this code may succeed later. */
 export function isRefusal(code: string | undefined): boolean {
   return TRANSIENT_REFUSALS.has(code ?? "");
 }
 
 /**
- * Looks up a path, with retries if Windows refuses: if a file was removed or replaced while a program
- * had it open, all access is denied until that program closes it.
+ * Looks up a path, and retries if Windows refuses: if a file was removed or replaced while a
+ * program had it open, all access to it is denied until that program closes it.
  */
 export function retryLookup<T>(
   look: () => T,
