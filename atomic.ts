@@ -68,8 +68,8 @@ export type AtomicData =
 /** Options for {@linkcode sweepTempFiles} and {@linkcode sweepTempFilesSync}. */
 export interface SweepOptions {
   /**
-   * How much time must have passed since a temporary file was last written, in milliseconds. Choose
-   * more than your longest write takes.
+   * The minimum time since a file was last written, in milliseconds. Set it to more than the
+   * duration of your longest write.
    *
    * 0 removes all temporary files, even those dated in the future because the clock was set back or
    * a file server's clock is ahead. Use 0 only while nothing is writing.

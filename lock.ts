@@ -56,7 +56,8 @@ export type { AcquireOptions, AcquireSyncOptions, TryAcquireOptions };
  * The lock is not re-entrant: a program that tries to acquire a lock it already holds waits for
  * itself. After such a wait has lasted 10 seconds, the library prints a warning.
  *
- * @see {@link https://man7.org/linux/man-pages/man2/flock.2.html} for the kernel's part in this
+ * @see {@link https://man7.org/linux/man-pages/man2/flock.2.html} for how the kernel handles the
+ * lock
  *
  * @example Usage
  * ```ts

@@ -10,7 +10,7 @@ const MAX_WAIT_MS = 60_000;
 const MAX_SYNC_WAIT_MS = 1_000;
 const MAX_PAUSE_MS = 50;
 
-/** The error codes if the process or the system has no free descriptors. */
+/** Error codes when the process or the system has no free descriptors. */
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 
 /** An operation that opens files. */

@@ -24,7 +24,7 @@ export function sharedState<T>(name: string, make: () => T): () => T {
 let warned = false;
 
 /**
- * Warns once if another version has state with the same name, which is incompatible and not shared.
+ * Warns once if another version of the library is loaded whose form of this state is incompatible.
  */
 function warnOfOtherVersion(name: string, holder: object): void {
   const subject = PREFIX + name.slice(0, name.indexOf("/") + 1);

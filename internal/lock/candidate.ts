@@ -7,7 +7,7 @@ import { identity, lockFailure, lockFileId, pathStillIs, tryLock } from "./file.
 import { type Hold, hold, isIdle } from "./queue.ts";
 import type { LockRequest } from "./request.ts";
 
-/** The error codes if opening another user's lock file for writing fails. */
+/** Error codes when another user's lock file cannot be opened for writing. */
 const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
 /** A call's lock file, from its first inspection until it is locked or given up. */

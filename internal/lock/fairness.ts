@@ -3,10 +3,7 @@ import { sharedState } from "../base/shared_state.ts";
 
 /** How long a thread may take the same lock repeatedly before it yields to other processes. */
 const MAX_STREAK_MS = 20;
-/**
- * If a lock has been free for this long, other processes had a chance to take it, so the streak
- * ends.
- */
+/** Other processes had a chance to take a lock that was free for this long, so the streak ends. */
 const STREAK_GAP_MS = 1;
 
 /** When this thread began holding a lock without a gap, and when it last released it. */

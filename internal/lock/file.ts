@@ -9,7 +9,7 @@ import type { LockRequest } from "./request.ts";
 /** How many attempts a call makes if the lock file keeps being replaced before it is locked. */
 export const MAX_TRIES: number = 100;
 
-/** The error codes of flock(2) on a file system that does not support locks. */
+/** Error codes of flock(2) on a file system that does not support locks. */
 const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
 /** The likely cause if flock(2) fails with EACCES. */

@@ -90,8 +90,7 @@ function* read({ path, signal }: ReadRequest): Steps<FileVersion> {
 }
 
 /**
- * Reads a file, which must be a regular file: reading a FIFO would block until something writes to
- * it.
+ * Reads a regular file, and no other kind: reading a FIFO would block until something writes to it.
  */
 function* readOnce(path: string, opener: Opener): Steps<FileVersion> {
   // Inspect the file before reading it, so that a change in between is detected.

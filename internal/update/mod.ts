@@ -181,7 +181,7 @@ function* change(
   for (let tries = 1;; tries++) {
     const version = yield* readInTurn(read);
     const data = yield* call(() => fn(version.bytes));
-    ignoreFailure(data); // updateSync() accepts no promise, and nothing else handles its rejection.
+    ignoreFailure(data); // updateSync() throws for a promise, and nothing else handles its rejection.
     if (data === null) return;
     if (data === undefined) {
       throw own(

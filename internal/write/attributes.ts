@@ -3,7 +3,9 @@ import { failedWith } from "../base/errors.ts";
 import { failure } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 
-/** The error codes of a change on file systems without owners or permissions, and in sandboxes. */
+/**
+ * Error codes when a change fails on file systems without owners or permissions, and in sandboxes.
+ */
 const ATTRIBUTE_REFUSALS = new Set([
   "EPERM",
   "EACCES",

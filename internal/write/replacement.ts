@@ -14,12 +14,12 @@ import { inSlot } from "./slots.ts";
 import { prepareTarget, type Target } from "./target.ts";
 import { closeQuietly, TempFile } from "./temp_file.ts";
 
-/** The error codes of file systems that cannot sync directories. */
+/** Error codes on file systems that cannot sync directories. */
 const UNSYNCABLE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
 /**
- * The error codes of file systems without hard links: FAT and exFAT fail with EPERM on Linux, and
- * with "Incorrect function" on Windows, which the runtimes map to EISDIR.
+ * Error codes on file systems without hard links: FAT and exFAT fail with EPERM on Linux, and with
+ * "Incorrect function" on Windows, which the runtimes map to EISDIR.
  */
 const LINK_REFUSALS = new Set(["EPERM", "EISDIR", "ENOSYS", "EOPNOTSUPP"]);
 

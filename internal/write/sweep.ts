@@ -6,7 +6,7 @@ import { call, type Steps } from "../base/steps.ts";
 import { isTempName } from "./temp_name.ts";
 
 /**
- * The error codes for a file that was removed or replaced, belongs to another user, or is open on
+ * Error codes for a file that was removed or replaced, belongs to another user, or is open on
  * Windows.
  */
 const SKIPPED = new Set(["ENOENT", "ENOTDIR", "EPERM", "EACCES", "EBUSY"]);
