@@ -487,7 +487,7 @@ export function isTempName(name: string): boolean {
 }
 
 /**
- * Removes the temporary files that killed processes left behind in a directory.
+ * Removes the temporary files that killed processes did not clean up in a directory.
  *
  * It removes regular files, but never links or directories, if {@linkcode isTempName} accepts their
  * name and they were last written more than `olderThan` milliseconds ago. Files that cannot be
@@ -524,8 +524,8 @@ export function sweepTempFiles(
 }
 
 /**
- * Removes the temporary files that killed processes left behind in a directory: the synchronous
- * form of {@linkcode sweepTempFiles}.
+ * Removes the temporary files that killed processes did not clean up in a directory: the
+ * synchronous form of {@linkcode sweepTempFiles}.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *

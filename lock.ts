@@ -174,7 +174,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    * Blocks this thread until the directory's lock is free, then takes it: the synchronous form of
    * {@linkcode DirLock.acquire}.
    *
-   * It goes ahead of this thread's waiting asynchronous calls, which cannot continue while it
+   * It is served before this thread's waiting asynchronous calls, which cannot continue while it
    * blocks.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.

@@ -6,7 +6,7 @@
  * - {@linkcode DirLock} and {@linkcode withDirLock} lock a directory against other processes. The
  *   kernel releases the lock when its holder dies.
  * - {@linkcode atomicUpdate} changes a file while holding the lock, so no update is lost.
- * - {@linkcode sweepTempFiles} removes the temporary files that killed processes left behind.
+ * - {@linkcode sweepTempFiles} removes the temporary files that killed processes did not clean up.
  *
  * Readers need neither a lock nor this library: they open the file and get either the old content
  * or the new, never a partial file.

@@ -3,7 +3,7 @@ import { type Command, command, duration, flag, refuseMore } from "./arguments.t
 import { say } from "./print.ts";
 
 /**
- * `sweep DIR`: removes the temporary files that killed programs left behind, and prints their
+ * `sweep DIR`: removes temporary files that killed programs did not clean up, and prints their
  * paths.
  */
 export const sweep: Command = command("DIR", {

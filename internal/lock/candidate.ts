@@ -12,7 +12,7 @@ const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
 /** A call's lock file, from its first inspection until it is locked or given up. */
 export class LockCandidate {
-  /** The identity of the lock file, which is the key of this thread's queue. */
+  /** The identity of the lock file, which is the key to this thread's queue. */
   readonly id: string;
   readonly #request: LockRequest;
   #file: LockFile | undefined;

@@ -52,7 +52,7 @@ export function setAttributes(
   let now = statOf(request, file);
   if (owner !== undefined && !isSameOwner(now, owner)) {
     // Set the owner before the mode, since chown(2) clears the set-ID bits. A process that is not
-    // allowed to change the owner may still be able to set the group to one of its own groups.
+    // allowed to change the owner may still be able to set the group to one that it belongs to.
     for (const uid of new Set([owner.uid, now.uid])) {
       if (isAllowed(request, "chown", () => file.chown(uid, owner.gid))) break;
     }

@@ -29,7 +29,7 @@ export function mayCopyInPlace(
 /**
  * Copies a finished temporary file over a target that cannot be replaced. Until the copy is done,
  * the new content also exists under a name that is neither swept nor removed at exit. A failure
- * before the copy leaves the target unchanged and does not leave such a file behind.
+ * before the copy leaves the target unchanged and does not leave such a file.
  */
 export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Found): Steps<void> {
   const kept = keptPath(target.path);
@@ -48,9 +48,9 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     step = "fsync";
     if (!temp.isSynced) yield () => from.sync();
     request.verify?.(target.path);
-    // This is the last step before the copy, so that an earlier failure does not leave a kept file
-    // behind. A process that is killed before this step leaves the old content and a temporary file
-    // to sweep.
+    // This is the last step before the copy, so that an earlier failure does not leave a kept file.
+    // A process that is killed before this step leaves the old content and a temporary file to
+    // sweep.
     step = "rename";
     yield* temp.publish(kept);
     step = "copy";
