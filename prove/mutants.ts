@@ -63,7 +63,7 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "leaves the temporary file after a failure",
     file: "internal/write/temp_file.ts",
-    find: "yield* retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(this.path));",
+    find: "yield* this.#reach((path) => retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path)));",
     replace: "yield () => {};",
     caughtBy: ["system/faults_test.ts", "survives a failure"],
   },

@@ -4,7 +4,7 @@ import { isatty } from "node:tty";
 import { AtomicFile, atomicWrite } from "../../atomic.ts";
 import { codeOf } from "../base/errors.ts";
 import { type Command, command, durability, flag, invocationOf, octal } from "./arguments.ts";
-import { EX_USAGE, ExitError, UsageError } from "./errors.ts";
+import { EX_UNAVAILABLE, EX_USAGE, ExitError, UsageError } from "./errors.ts";
 import { onSignals, runCommand, signalCode } from "./process.ts";
 
 /** `write FILE`: replaces a file with standard input, or with the output of a successful command. */
@@ -19,6 +19,13 @@ export const write: Command = command("FILE", {
     throw new UsageError(`Unexpected argument '${first}' after '${file}': use -- COMMAND`);
   }
   const invocation = first === undefined ? undefined : invocationOf(given);
+  if (invocation !== undefined && cutsExitCodes()) {
+    throw new ExitError(
+      EX_UNAVAILABLE,
+      "Bun on Windows reports exit code 256 as 0, so a failed COMMAND could be published: " +
+        "run aperture-atomic with Node or Deno (https://github.com/oven-sh/bun/issues/33720)",
+    );
+  }
   const controller = new AbortController();
   const { signal } = controller;
   onSignals((name) => controller.abort(signalCode(name)));
@@ -51,6 +58,11 @@ export const write: Command = command("FILE", {
     if (!signal.aborted) throw error;
   }
 });
+
+function cutsExitCodes(): boolean {
+  // dnt-shim-ignore
+  return process.platform === "win32" && "Bun" in globalThis;
+}
 
 function standardInput(): AsyncIterable<Uint8Array> {
   const kind = kindOfInput();

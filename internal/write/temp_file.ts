@@ -36,8 +36,9 @@ const unfinished = sharedState("unfinished/3", () => {
  */
 export class TempFile {
   readonly #request: WriteRequest;
-  /** Its path. */
-  readonly path: string;
+  #path: string;
+  /** The path without links, if known: it stays valid even if a link to the directory is changed. */
+  #realPath: string | undefined;
   /** Open from creation until {@linkcode TempFile.finish}. */
   #file: OpenFile | undefined;
   #id: string | undefined;
@@ -46,8 +47,8 @@ export class TempFile {
 
   private constructor(request: WriteRequest, target: Target) {
     this.#request = request;
-    this.path = tempPath(target.path);
-    unfinished().add(this.path);
+    this.#path = tempPath(target.path);
+    unfinished().add(this.#path);
   }
 
   /** Creates an empty file. */
@@ -56,7 +57,7 @@ export class TempFile {
     for (let names = 1;; names++) {
       const temp = new TempFile(request, target);
       try {
-        temp.#file = yield* opened(request, (fs) => fs.create(temp.path, mode));
+        temp.#file = yield* opened(request, (fs) => fs.create(temp.#path, mode));
         return temp;
       } catch (error) {
         temp.#forget(); // The file belongs to another program, or does not exist.
@@ -67,13 +68,26 @@ export class TempFile {
     }
   }
 
+  get path(): string {
+    return this.#path;
+  }
+
   get isSynced(): boolean {
     return this.#isSynced;
   }
 
-  /** Records the file's identity, because it is published later and may have to be reopened. */
+  /**
+   * Records the file's identity, because it is published later: it may have to be reopened, and a
+   * link to its directory may be changed.
+   */
   *identify(): Steps<void> {
     this.#id = (yield* step(this.#request, "fstat", () => this.#file!.stat())).id;
+    try {
+      this.#realPath = runtime.realPath(this.#path);
+      unfinished().add(this.#realPath);
+    } catch {
+      // A permission may be missing. That matters only if a link is changed.
+    }
   }
 
   /**
@@ -93,7 +107,7 @@ export class TempFile {
       }
       content.slice(offset); // Don't report a detached buffer as a disk error.
       if (written === 0) {
-        throw failure(runtime.error("EIO", "No bytes were written", this.path), request, "write");
+        throw failure(runtime.error("EIO", "No bytes were written", this.#path), request, "write");
       }
       offset += written;
     }
@@ -136,13 +150,13 @@ export class TempFile {
    * retry.
    */
   *publish(path: string, retryMs = 0, check: () => void = () => {}): Steps<void> {
-    yield* retryRefused(retryMs, (fs) => fs.rename(this.path, path), check);
+    yield* this.#reach((from) => retryRefused(retryMs, (fs) => fs.rename(from, path), check));
     this.#forget();
   }
 
   /** Gives the file a second name. Unlike a rename, this never replaces an existing file. */
   link(path: string): Steps<void> {
-    return call((fs) => fs.link(this.path, path));
+    return this.#reach((from) => call((fs) => fs.link(from, path)));
   }
 
   /** Closes and removes the file. Never throws, because that would mask the first error. */
@@ -150,9 +164,9 @@ export class TempFile {
     const file = this.#file;
     this.#file = undefined;
     if (file !== undefined) yield* closeQuietly(file);
-    if (!unfinished().has(this.path)) return;
+    if (!unfinished().has(this.#path)) return;
     try {
-      yield* retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(this.path));
+      yield* this.#reach((path) => retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path)));
     } catch {
       // It was never created, or is left for sweepTempFiles().
     }
@@ -163,7 +177,7 @@ export class TempFile {
   *#reopen(): Steps<OpenFile> {
     const request = this.#request;
     const open = (access: "read" | "write") => {
-      return opened(request, (fs) => fs.openExisting(this.path, access));
+      return this.#reach((path) => opened(request, (fs) => fs.openExisting(path, access)));
     };
     let file: OpenFile;
     try {
@@ -175,12 +189,25 @@ export class TempFile {
     }
     if (file.stat().id === this.#id) return file;
     yield* closeQuietly(file);
-    const error = runtime.error("ESTALE", "The temporary file was replaced", this.path);
+    const error = runtime.error("ESTALE", "The temporary file was replaced", this.#path);
     throw failure(error, request, "open");
   }
 
+  /** Makes a call on the file, by its real path if a link to its directory was changed. */
+  *#reach<T>(make: (path: string) => Steps<T>): Steps<T> {
+    try {
+      return yield* make(this.#path);
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT" || this.#realPath === undefined) throw error;
+    }
+    unfinished().delete(this.#path);
+    this.#path = this.#realPath;
+    return yield* make(this.#path);
+  }
+
   #forget(): void {
-    unfinished().delete(this.path);
+    unfinished().delete(this.#path);
+    if (this.#realPath !== undefined) unfinished().delete(this.#realPath);
   }
 }
 

@@ -1,10 +1,13 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { execFileSync, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
+import type { Arguments } from "../../internal/cli/arguments.ts";
+import { ExitError } from "../../internal/cli/errors.ts";
+import { write } from "../../internal/cli/write.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
-import { isRoot, isWindows, test } from "../support/test.ts";
+import { isBun, isRoot, isWindows, test } from "../support/test.ts";
 import { onUnix, run, runInShell, start, startOnTerminal, withTerminal } from "./command.ts";
 
 const withChildren = {
@@ -244,3 +247,17 @@ test(
     }),
   withMounts,
 );
+
+test("`write` refuses to run a command on Bun for Windows, which truncates exit codes", async () => {
+  const platform = Object.getOwnPropertyDescriptor(process, "platform")!;
+  Object.defineProperty(process, "platform", { value: "win32", configurable: true });
+  if (!isBun) Object.defineProperty(globalThis, "Bun", { value: {}, configurable: true });
+  try {
+    const given = write.read(["file", "--", "true"]) as Arguments;
+    const error = await assertRejects(() => write.run(given), ExitError);
+    assertEquals(error.exitCode, 69);
+  } finally {
+    Object.defineProperty(process, "platform", platform);
+    if (!isBun) Reflect.deleteProperty(globalThis, "Bun");
+  }
+});

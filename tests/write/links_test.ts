@@ -3,13 +3,7 @@ import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/as
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
-import {
-  AtomicFile,
-  atomicWrite,
-  type AtomicWriteOptions,
-  atomicWriteSync,
-  isTempName,
-} from "../../mod.ts";
+import { AtomicFile, atomicWrite, type AtomicWriteOptions, atomicWriteSync } from "../../mod.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { intercepted, recorded, systemError } from "../support/runtime.ts";
 import { isDeno27, isRoot, isWindows, test, testWithLinks } from "../support/test.ts";
@@ -172,19 +166,40 @@ test(
   { skip: isWindows && "counted elsewhere" },
 );
 
+for (const how of ["commit", "discard"] as const) {
+  testWithLinks(
+    `AtomicFile.${how}() leaves nothing when the link to its directory was changed`,
+    () =>
+      inTempDir(async (dir) => {
+        const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));
+        for (const name of [one, two]) fs.mkdirSync(name!);
+        fs.symlinkSync("one", link!);
+        const file = await AtomicFile.open(path.join(link!, "file"));
+        await file.write("new");
+        fs.unlinkSync(link!);
+        fs.symlinkSync("two", link!);
+        await file[how]();
+        // The path of a call is looked up when it takes effect.
+        assertEquals([list(one!), list(two!)], [[], how === "commit" ? ["file"] : []]);
+      }),
+  );
+}
+
 testWithLinks(
-  "AtomicFile.commit() publishes nothing when the link to its directory was changed",
+  "AtomicFile.commit() keeps the mode of the target to which its directory was changed",
   () =>
     inTempDir(async (dir) => {
       const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));
       for (const name of [one, two]) fs.mkdirSync(name!);
+      fs.writeFileSync(path.join(two!, "file"), "old");
+      fs.chmodSync(path.join(two!, "file"), 0o600);
       fs.symlinkSync("one", link!);
       const file = await AtomicFile.open(path.join(link!, "file"));
       await file.write("new");
       fs.unlinkSync(link!);
       fs.symlinkSync("two", link!);
-      const error = await assertRejects(() => file.commit(), Error);
-      assertEquals((error as Error & { code?: string }).code, "ENOENT");
-      assertEquals([list(one!).filter((name) => !isTempName(name)), list(two!)], [[], []]);
+      await file.commit();
+      assertEquals([list(one!), fs.readFileSync(path.join(two!, "file"), "utf8")], [[], "new"]);
+      if (!isWindows) assertEquals(fs.statSync(path.join(two!, "file")).mode & 0o777, 0o600);
     }),
 );
