@@ -186,7 +186,7 @@ for (const how of ["commit", "discard"] as const) {
 }
 
 testWithLinks(
-  "AtomicFile.commit() keeps the mode of the target to which its directory was changed",
+  "AtomicFile.commit() keeps the mode of the target that a changed link leads to",
   () =>
     inTempDir(async (dir) => {
       const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));
