@@ -20,7 +20,7 @@ function isMissing(error: unknown): boolean {
 
 /**
  * Loads koffi, resolved from the file that contains this code. The call stack shows which file that
- * is: `import.meta.url` is empty in a CommonJS bundle, and `require` is missing in an ES module. A
+ * is: the URL of a module is empty in a CommonJS bundle, and `require` is missing in an ES module. A
  * literal `require("koffi")` would make bundlers include an addon that they cannot bundle.
  */
 export function loadKoffi(): Koffi {
