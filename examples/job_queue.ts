@@ -1,6 +1,6 @@
 /**
  * A directory that serves as a job queue for any number of workers. Each job is a file that is
- * complete from the moment it becomes visible, and the worker that runs the job holds its lock. If
+ * complete from the moment it becomes visible, and a worker holds a job's lock while running it. If
  * a worker dies, the lock is released and another worker runs the job again.
  *
  * @module
@@ -35,7 +35,7 @@ export async function doNextJob(
       await rm(`${dir}/${name}`);
       return true;
     } finally {
-      // A worker that has opened the lock file in the meantime detects that it was removed.
+      // A worker that opened the lock file in the meantime notices that it has been removed.
       await rm(`${dir}/${name}${LOCK}`).catch(() => {});
       lock.release();
     }

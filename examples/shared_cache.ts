@@ -1,8 +1,8 @@
 /**
  * Eight processes share one cache directory. They request the digest and compressed size of every
  * file under a directory, many times and concurrently. Each result is computed only once, under the
- * lock of its part of the cache. It is stored atomically, and read without a lock even while other
- * processes write.
+ * lock of its part of the cache. Results are stored atomically, and read without a lock even while
+ * other processes write.
  *
  * ```sh
  * npm run demo # or: npm run demo -- DIR
@@ -89,7 +89,7 @@ Next, try the lock from two terminals, and two processes that share a settings f
 }
 process.exit(twice.length + torn + lostUses === 0 ? 0 : 1);
 
-/** Returns this runtime; on Deno, also Node.js if it is installed and the npm package is built. */
+/** Returns this runtime and, on Deno, Node.js if it is installed and the npm package is built. */
 function findRuntimes(): Worker[] {
   const worker = here("shared_cache_worker.mjs");
   const library = import.meta.resolve("@aperture/atomic");
@@ -166,7 +166,7 @@ async function countUses(): Promise<number> {
   return total;
 }
 
-/** Returns the command that runs a file of this repository from the working directory. */
+/** Returns the command that runs one of this repository's files from the working directory. */
 function runOf(file: string): string {
   const words = [process.execPath, "run", "-A", ...denoArgs, here(`../${file}`)];
   return words.map((word) => word.replace(`${process.cwd()}/`, "")).join(" ");

@@ -1,5 +1,5 @@
 /**
- * A program that runs only one instance at a time. A second instance reports the process id of
+ * A program that allows only one instance at a time. A second instance reports the process id of
  * the first and exits. There is no stale pid file to remove by hand, because the kernel releases
  * the lock even if the first instance crashes or is killed.
  *

@@ -1,6 +1,7 @@
 /**
  * A download that is published in full or not at all. If it fails or is interrupted, readers never
- * see part of it, and the previous download is kept. It is never held in memory in full.
+ * see part of it, and the previous download is kept. The download is never held in memory as a
+ * whole.
  *
  * Usage: whole_download.ts URL FILE
  *
@@ -20,14 +21,14 @@ export async function download(url: string | URL, path: string): Promise<void> {
   await atomicWrite(path, whole(response), { durability: "durable" });
 }
 
-/** Yields the body, and throws at the end if it is not as long as announced. */
+/** Yields the body, and throws at the end if its length is not the announced one. */
 async function* whole({ body, headers }: Response): AsyncGenerator<Uint8Array> {
   let length = 0;
   for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
     length += chunk.byteLength;
     yield chunk;
   }
-  // For compressed bodies, content-length is not the content's length: compare a digest instead.
+  // For compressed bodies, content-length is not the content's length; compare a digest instead.
   const announced = headers.get("content-length");
   if (announced !== null && headers.get("content-encoding") === null) {
     if (length !== Number(announced)) throw new Error(`${length} of ${announced} bytes arrived`);
