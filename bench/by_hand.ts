@@ -1,7 +1,7 @@
 /**
- * The library's work done by hand: the shortest code with the same system calls and checks, each in
- * the cheapest form that the runtime offers. It has no options, queues, signals or error context,
- * and does not clean up after a failure.
+ * The library's operations, written by hand: the shortest code that makes the same system calls and
+ * checks, each in the cheapest form that the runtime offers. It has no options, queues, signals or
+ * error context, and does not clean up after a failure.
  *
  * A replacement:
  *
@@ -32,7 +32,7 @@ import { createRequire } from "node:module";
 import * as path from "node:path";
 import process from "node:process";
 
-/** One runtime's calls, written by hand. */
+/** The handwritten calls for one runtime. */
 export interface ByHand {
   replace(file: string, bytes: Uint8Array, sync: boolean): Promise<void>;
   replaceSync(file: string, bytes: Uint8Array, sync: boolean): void;

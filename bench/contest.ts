@@ -1,11 +1,11 @@
 /** One side of a contest. */
 export interface Contender {
   readonly name: string;
-  /** The code to time, until the returned promise settles. */
+  /** The code to time. The timing ends when the returned promise settles. */
   run(): unknown;
 }
 
-/** The result of one contender, in milliseconds unless its row has another unit. */
+/** A contender's result, in milliseconds unless its row specifies another unit. */
 export interface Measure {
   readonly lower: number;
   readonly median: number;
@@ -13,7 +13,7 @@ export interface Measure {
   readonly samples: number;
 }
 
-/** How long a contest runs: it ends when it reaches either limit. */
+/** How long a contest runs: it ends when either limit is reached. */
 export interface Length {
   readonly rounds: number;
   readonly seconds: number;
@@ -39,8 +39,8 @@ export function measureOf(samples: readonly number[]): Measure {
 
 /**
  * Runs the contenders in turns, so that all of them run under the same conditions. Each round
- * starts with a different contender; otherwise the same one would always pay for its predecessor's
- * leftover work.
+ * starts with a different contender; otherwise the same contender would always pay for the leftover
+ * work of the one before it.
  */
 export async function interleave(
   contenders: readonly Contender[],

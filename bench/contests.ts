@@ -29,7 +29,7 @@ export const OURS = "ours";
 /** The name of the handwritten equivalent. */
 export const BY_HAND = "by hand";
 
-/** All contests, keyed by the name of their row. */
+/** All contests, keyed by row name. */
 export const contests: Record<string, Contest> = {
   "async-none": (scene) => replaceAsync(scene, "none"),
   "async-consistent": (scene) => replaceAsync(scene, "consistent"),
@@ -202,7 +202,7 @@ function lockSync(scene: Scene): Promise<Record<string, Measure>> {
   );
 }
 
-/** 100 concurrent calls on one path. */
+/** 100 concurrent calls for the same path. */
 function onePath100(scene: Scene): Promise<Record<string, Measure>> {
   const { atomicWrite } = scene.library;
   const versions = Array.from({ length: 100 }, () => content(4096));
@@ -223,7 +223,7 @@ function onePath100(scene: Scene): Promise<Record<string, Measure>> {
   );
 }
 
-/** 1,000 concurrent calls on one path, the case that steno is designed for. */
+/** 1,000 concurrent calls for the same path, the case that steno is designed for. */
 function onePath1000(scene: Scene): Promise<Record<string, Measure>> {
   const { atomicWrite } = scene.library;
   const versions = Array.from({ length: 1_000 }, () => content(4096));
@@ -245,7 +245,7 @@ function onePath1000(scene: Scene): Promise<Record<string, Measure>> {
   );
 }
 
-/** Concurrent calls, each on its own path. */
+/** Concurrent calls, each for a different path. */
 function paths(
   scene: Scene,
   count: number,
@@ -383,7 +383,7 @@ function parents(scene: Scene): Promise<Record<string, Measure>> {
   ], length(scene, 30));
 }
 
-/** A million one-byte chunks, or as many as time allows; the result is scaled. */
+/** A million one-byte chunks, or fewer if time is short; the result is scaled up. */
 const CHUNKS = 1_000_000;
 const BYTE = new Uint8Array(1);
 

@@ -5,7 +5,7 @@ import { measureOf } from "./contest.ts";
 import { OURS, type Scene } from "./contests.ts";
 import { peer } from "./peers.ts";
 
-/** Measures how the duration of a call grows. */
+/** Measures how the duration of a call grows with the amount of work. */
 export interface Curve {
   /** The values on the x axis, smallest first. */
   readonly points: readonly number[];
@@ -17,7 +17,7 @@ export interface Curve {
   readonly clear?: () => void;
 }
 
-/** The result of a curve. */
+/** The measured points of a curve, by contender. */
 export interface Grown {
   /** The median at each point reached. */
   readonly lines: Record<string, [point: number, milliseconds: number][]>;
@@ -74,7 +74,7 @@ async function grow(scene: Scene, curve: Curve): Promise<Grown> {
   return { lines, ends };
 }
 
-/** Otherwise the first point would include compilation. */
+/** Otherwise the first point would include compilation time. */
 async function warmUp(curve: Curve): Promise<void> {
   const first = curve.points[0]!;
   curve.prepare?.(first);

@@ -33,7 +33,7 @@ export const measurements: Record<string, (subject: Subject) => Promise<unknown>
   "update-together": (subject) => updateTogether(subject as Subject & { file: string }),
 };
 
-/** How long each of one process's updates took, in milliseconds. */
+/** How long each update made by one process took, in milliseconds. */
 export type Latencies = number[];
 
 /**
@@ -93,7 +93,7 @@ function load({ url }: Subject): Promise<typeof Library> {
   return import(url);
 }
 
-/** Milliseconds until all of the `count` waiters for one lock have held it. */
+/** Milliseconds until each of `count` waiters for one lock has held it. */
 async function drain(subject: Subject): Promise<number> {
   const { DirLock } = await load(subject);
   const held = await DirLock.acquire(subject.dir);
@@ -154,7 +154,7 @@ async function filesLoaded(subject: Subject): Promise<number> {
   return files.size;
 }
 
-/** By how many MiB the process grows while it streams `count` MiB in chunks of 64 KiB. */
+/** How many MiB the process grows by while it streams `count` MiB in 64 KiB chunks. */
 async function streamMemory(subject: Subject): Promise<number> {
   const { atomicWrite } = await load(subject);
   const file = path.join(subject.dir, "file");
@@ -200,8 +200,8 @@ async function waiterMemory(subject: Subject): Promise<number> {
 }
 
 /**
- * Waits until all processes are ready, then counts this process's turns in `count` milliseconds.
- * Each turn holds the lock for 200 µs.
+ * Waits until all processes are ready, then counts how many turns this process gets in `count`
+ * milliseconds. Each turn holds the lock for 200 µs.
  */
 async function contend(subject: Subject): Promise<number> {
   const turn = await turnOf(subject);

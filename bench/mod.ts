@@ -198,7 +198,7 @@ function amount(value: number, unit: Line["unit"]): string {
     : `${(value / 1_000).toFixed(2)} s`;
 }
 
-/** The type of file system that a directory is on. */
+/** The type of the file system that contains a directory. */
 function fileSystem(dir: string): string {
   const names: Record<number, string> = {
     0x01021994: "tmpfs",

@@ -3,7 +3,7 @@ import { BY_HAND, contests, OURS } from "./contests.ts";
 import { compileFlock, type Runtime } from "./setup.ts";
 import { type Bench, crowd, type Together, updates, work } from "./work.ts";
 
-/** A goal: a limit for the ratio to another contender in the row, or for the number itself. */
+/** A goal: a limit on the ratio to another contender in the row, or on the number itself. */
 export interface Goal {
   readonly runtime: Runtime["id"];
   /** The other contender; absent if the goal limits the number itself. */
@@ -31,7 +31,7 @@ export interface Row {
   ): Promise<Record<string, Measure>>;
 }
 
-/** A contender without a unit in a row that has one. */
+/** A contender whose result has no unit, although its row has one. */
 export const JAIN = "Jain's index";
 /** The peers that, together, can update a file. */
 const PEERS_TOGETHER = "proper-lockfile, write-file-atomic";
@@ -81,7 +81,7 @@ function contest(
   };
 }
 
-/** All rows, keyed by the name that `--only` takes. */
+/** All rows, keyed by the name that `--only` accepts. */
 export const rows: Record<string, Row> = {
   "async-none": contest('4 KiB, asynchronous, "none"', [
     most("node", BY_HAND, 1.25),
@@ -257,7 +257,10 @@ for (const id of Object.keys(contests)) {
 
 type Crowds = Record<string, Together[]>;
 
-/** Results by runtime, count and kind, since two rows show different figures from the same runs. */
+/**
+ * Results by runtime, count and kind. They are kept because two rows show different figures from
+ * the same runs.
+ */
 const crowdsSoFar = new Map<string, Promise<Crowds>>();
 
 /** Runs our library and the peers in turns, with `count` processes updating concurrently. */

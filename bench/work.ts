@@ -51,7 +51,7 @@ export function work<T>(
   });
 }
 
-/** Lets `count` processes compete for a lock; returns how many turns each process had. */
+/** Lets `count` processes compete for a lock; returns how many turns each process got. */
 export function crowd(
   bench: Pick<Bench, "dir">,
   who: Runtime | string,

@@ -88,7 +88,7 @@ export const prove: ProveApart = async () => {
 
 /**
  * Runs a command in the arm64 tree. The handler for arm64 programs is registered only in the
- * command's user namespace, not on the machine, which requires Linux 6.7 or later.
+ * command's user namespace, not for the whole machine. This requires Linux 6.7 or later.
  */
 function emulated(command: readonly string[]): string {
   const magic = String.raw`\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00`;

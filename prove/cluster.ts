@@ -133,7 +133,7 @@ class Cluster {
     await until(() =>
       all.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null)
     );
-    // Lazily, because the kernel may still keep the clients' files open.
+    // Unmount lazily, because the kernel may still hold the clients' files open.
     sh("umount -l $1/disk", this.#base);
   }
 }

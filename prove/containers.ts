@@ -8,8 +8,8 @@ import { apart, groundRuntimes, type ProveApart, roomFor, say, sh, sleep } from 
 import { type Part, type Row, type Runtime, same, Tally } from "./part.ts";
 
 /**
- * The environments in which programs run today: image layers, namespaces, mounted files, little
- * memory.
+ * The environments in which programs run today: image layers, namespaces, files that are mount
+ * points, and little memory.
  */
 export const proveContainers: Part = apart("containers", "Containers", {
   commands: { unshare: "util-linux", setpriv: "util-linux", "mkfs.xfs": "xfsprogs" },
@@ -175,7 +175,7 @@ async function processes(base: string, runtimes: Runtime[], short: boolean): Pro
   ];
 }
 
-/** Mounted files, for which the directory is read-only or the rename is refused. */
+/** Files that are mount points: their directory is read-only, or the kernel refuses the rename. */
 async function mounts(base: string, runtimes: Runtime[]): Promise<Row[]> {
   const [readOnly, busy, inPlace] = [new Tally(), new Tally(), new Tally()];
   const volume = path.join(base, "volume");
@@ -245,8 +245,8 @@ async function mounts(base: string, runtimes: Runtime[]): Promise<Row[]> {
   sh("umount $1/file; umount $1; umount $2/file", sealed, open);
   return [
     readOnly.row("One writable file in a read-only root: EROFS, clearly", "a bind-mounted file"),
-    busy.row("A file that is a mount: EBUSY, old content whole", "a bind-mounted file"),
-    inPlace.row('`fallback: "in-place"` writes a file that is a mount', "a bind-mounted file"),
+    busy.row("A file that is a mount point: EBUSY, old content whole", "a bind-mounted file"),
+    inPlace.row('`fallback: "in-place"` writes a file that is a mount point', "a bind-mounted file"),
   ];
 }
 
@@ -309,7 +309,7 @@ async function groups(base: string, runtimes: Runtime[]): Promise<Row[]> {
           same([fs.statSync(file).gid, fs.statSync(file).mode & 0o7777], [4321, 0o660]);
           same(await write(runtime, [file, form, {}], more), {});
           same([fs.statSync(file).gid, fs.statSync(file).mode & 0o7777], [4321, 0o660]);
-          // The file's group is not the directory's, and must be preserved.
+          // The file's group differs from the directory's and must be preserved.
           fs.chownSync(file, user === "root" ? 0 : 1234, 1234);
           fs.chmodSync(file, 0o640);
           same(await write(runtime, [file, form, {}], more), {});
@@ -336,7 +336,7 @@ function canRun(worker: readonly string[], shell: string): boolean {
   }
 }
 
-/** A control group with little memory, and a stream much larger than its limit. */
+/** Streams much more data than the memory limit of the control group allows. */
 async function memory(_base: string, runtimes: Runtime[], short: boolean): Promise<Row[]> {
   const guarantee = "A stream needs little memory";
   const groups = "/sys/fs/cgroup/memory";

@@ -60,8 +60,8 @@ const CALLS: Record<string, string> = {
 };
 
 /**
- * Makes real system calls fail: the file must be complete, either old or new, with nothing left
- * over and the correct error.
+ * Makes real system calls fail. The file must be complete, either old or new; nothing may be left
+ * over; and the error must be correct.
  */
 export const proveFaults: Part = async ({ short, runtimes }) => {
   const files = new Tally();

@@ -114,7 +114,7 @@ export const proveFuzz: Part = async ({ short }) => {
     "a path": fc.asyncProperty(
       fc.oneof(anything, fc.webUrl().map((url) => new URL(url)), fc.constant("a\0b")),
       (given) =>
-        // A valid path, as text or bytes, would be written to.
+        // A valid path, whether text or bytes, would be written to.
         typeof given === "string" && !given.includes("\0") && given !== "" ||
           ArrayBuffer.isView(given)
           ? Promise.resolve(true)

@@ -18,7 +18,7 @@ export interface Needs {
 
 /**
  * Makes a part that runs in its own mount, network and PID namespaces, so that no mounts or
- * processes outlive it, however it ends. `module` exports it as `prove`.
+ * processes outlive it, however it ends. `module` exports the part's code as `prove`.
  */
 export function apart(module: string, guarantee: string, needs: Needs): Part {
   return async ({ short, soak }) => {
@@ -47,7 +47,7 @@ export function apart(module: string, guarantee: string, needs: Needs): Part {
   };
 }
 
-/** Names the first missing requirement; returns undefined if there is none. */
+/** Returns the first missing requirement, or undefined if there is none. */
 function missing({ commands, devices = [] }: Needs): string | undefined {
   if (Deno.build.os !== "linux") return "needs Linux";
   if (process.getuid!() !== 0) return "needs root";
@@ -150,8 +150,5 @@ export function markdown(header: readonly string[], rows: readonly (readonly unk
   return [line(header), line(header.map(() => "---")), ...rows.map(line)].join("\n");
 }
 
-/**
- * The type of the `prove` function exported by the module of a part that runs in its own
- * namespaces.
- */
+/** The `prove` function of a part that runs in its own namespaces. */
 export type ProveApart = (scale: Omit<Scale, "runtimes">) => Promise<Row[]>;

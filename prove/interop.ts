@@ -1,6 +1,6 @@
 import { type Part, root, Tally } from "./part.ts";
 
-/** Other programs and runtimes respect the same lock: runs and counts the tests that check this. */
+/** Runs and counts the tests which check that other programs and runtimes respect the same lock. */
 export const proveInterop: Part = async () => {
   const imports: string[] = JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]");
   const tally = new Tally();

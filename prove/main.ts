@@ -1,7 +1,7 @@
 // Proves the library's guarantees at length:
 //   deno task prove [--short] [--only PART,...] [--soak [MINUTES]]
 // `network` and `arm64` run only if they are named: they build virtual machines from Debian's
-// packages. Ends with a table and a summary.
+// packages. Prints a table and a summary at the end.
 
 import { existsSync } from "node:fs";
 import { proveArm64 } from "./arm64.ts";

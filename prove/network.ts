@@ -23,8 +23,8 @@ const GROUND_WORKER = "tests/support/ground_worker";
 const RUNTIMES: readonly GuestRuntime[] = ["node", "deno", "bun"];
 
 /**
- * Features that do not work on each share and whose checks are therefore skipped there. Only SMB
- * mounts on Linux have any.
+ * For each share, the features that do not work there and whose checks are skipped. Only SMB mounts
+ * on Linux have such features.
  */
 const LACKS: Readonly<Record<Share, string>> = {
   nfs42: "none",
@@ -203,7 +203,7 @@ class Proof {
           const [holder, asking] = [this.#peer("a", one), this.#peer("b", other)];
           const dir = this.#fresh();
           await holder.ask("acquire", dir);
-          // The other machine knows that there is a holder, but not which process it is.
+          // The other machine can tell that the lock is held, but not by which process.
           const busy = await asking.ask("try", dir);
           await holder.ask("verify");
           await holder.ask("release");
@@ -282,8 +282,8 @@ class Proof {
 
   /**
    * A client must not mistake a cached name for the current file. Without the library's
-   * precautions, it does as long as a hard link or an open descriptor keeps the old file on the
-   * server.
+   * precautions, it would do so as long as a hard link or an open descriptor keeps the old file on
+   * the server.
    */
   async #hardLinks(): Promise<Result> {
     const tally = new Tally();
@@ -378,7 +378,7 @@ class Proof {
       same(await asking.ask("try", dir), null);
       await this.#machines.setCable("a", "down");
       try {
-        // NFS 3 has no leases: the lock stays until its holder is back.
+        // NFS 3 has no leases: the lock stays held until the holder's machine is back.
         const most = this.#share === "nfs3" ? 0 : 2 * LEASE_MS;
         if (most > 0) method = `free after ${await waitUntilFree(asking, dir, most)} ms`;
       } finally {
@@ -415,7 +415,8 @@ class Proof {
   }
 
   /**
-   * Runs each fix's check with that fix removed from the library; it must fail on every runtime.
+   * Removes each fix from the library in turn and runs the fix's check, which must fail on every
+   * runtime.
    */
   async #withoutFixes(): Promise<Result> {
     const caught = new Tally();
@@ -520,7 +521,7 @@ class Peer {
   }
 }
 
-/** Returns the message with which a promise rejects, or an empty string if it is fulfilled. */
+/** Returns the message with which a promise rejects, or an empty string if it fulfills. */
 async function failureOf(promise: Promise<unknown>): Promise<string> {
   return await promise.then(() => "", (error) => error.message);
 }

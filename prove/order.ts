@@ -70,8 +70,8 @@ function expected({ runtime, durability, createNew, existing, mode, form }: Writ
 }
 
 /**
- * Calls are made in the order that each durability level requires; replayed in a model, they
- * survive a power cut.
+ * Calls are made in the order that each durability level requires. When the calls are replayed in a
+ * model, the files survive a power cut.
  */
 export const proveOrder: Part = async ({ short, runtimes }: Scale): Promise<Row[]> => {
   if (!canTrace) return [];

@@ -2,7 +2,7 @@ import { findWrong, library } from "../tests/support/order_model.ts";
 import { type Part, Tally } from "./part.ts";
 
 /**
- * Random programs that make calls on one path have the same result as the calls made sequentially.
+ * Random programs whose calls for the same path overlap have the same result as sequential calls.
  */
 export const proveOrderModel: Part = async ({ short }) => {
   const tally = new Tally();

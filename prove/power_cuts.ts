@@ -35,7 +35,7 @@ interface Ground {
   readonly name: string;
   readonly make: string;
   readonly options: string;
-  /** Whether it keeps no promises, no matter what is synced. */
+  /** Whether the file system keeps no promises, no matter what is synced. */
   readonly lawless?: boolean;
 }
 
@@ -44,12 +44,12 @@ const grounds: readonly Ground[] = [
   { name: "xfs", make: "mkfs.xfs -q -f", options: "" },
   { name: "btrfs", make: "mkfs.btrfs -q -f", options: "" },
   { name: "ext4 noauto_da_alloc", make: "mkfs.ext4 -q", options: ",noauto_da_alloc" },
-  // It reuses a replaced file's blocks before the replacement reaches the disk: a cut in between
-  // leaves another file's content under the old name.
+  // The file system reuses a replaced file's blocks before the replacement reaches the disk, so a
+  // cut in between leaves another file's content under the old name.
   { name: "ext4 data=writeback", make: "mkfs.ext4 -q", options: ",data=writeback", lawless: true },
 ];
 
-/** From no promise to the strongest promise. */
+/** Ordered from no promise to the strongest. */
 const durabilities = ["bare", "none", "consistent", "durable"] as const;
 type Durability = typeof durabilities[number];
 
@@ -65,7 +65,7 @@ interface Writer {
   readonly variant?: string;
 }
 
-/** The state in which cuts left files of one kind, written with one durability level. */
+/** The outcomes of cuts for files of one kind, written with one durability level. */
 interface Found {
   files: number;
   /** Complete and at least as new as the last acknowledged version. */
@@ -259,8 +259,8 @@ async function cutPower(
 }
 
 /**
- * Reads every file whose writing had begun; throws if one breaks the promise of its durability
- * level.
+ * Reads every file for which a write had begun; throws if a file breaks the promise of its
+ * durability level.
  */
 function readAll(copy: string, { done, begun }: Journal, found: Table): void {
   const bad: string[] = [];

@@ -57,7 +57,10 @@ export const prove: ProveApart = async ({ soak }) => {
         shell: "ulimit -n 128",
       });
     };
-    /** Returns a process's next line that does not report a failure. */
+    /**
+     * Reads a process's lines, recording the failures, until one that reports none; returns that
+     * line's values.
+     */
     const hear = async (child: Child, about: string): Promise<string[]> => {
       for (;;) {
         const line = await child.line();
@@ -113,7 +116,7 @@ export const prove: ProveApart = async ({ soak }) => {
           await hear(child, "soaking");
           await sleep(200 + Math.random() * 3_000);
           child.process.kill("SIGKILL");
-          // Read failures that it had not reported yet.
+          // Read the failures that the process reported before it was killed.
           await hear(child, "nothing").catch(() => {});
           await child.exit();
           kills++;

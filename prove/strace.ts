@@ -36,7 +36,8 @@ export interface Write {
   readonly createNew?: boolean;
   readonly mode?: number;
   /**
-   * Whether it replaces a file that has a different owner and a mode that the umask would restrict.
+   * Whether the write replaces a file that has a different owner and a mode that the umask would
+   * restrict.
    */
   readonly existing: boolean;
 }
@@ -60,8 +61,8 @@ const OLD = content(1, 5_000);
 const OWNER = 12345;
 
 /**
- * Writes in a process under strace, which reports all calls that touch these `paths`. `inject`
- * makes calls fail; it uses the syntax of strace's option.
+ * Writes in a process that runs under strace; strace reports all calls that touch these `paths`.
+ * `inject` makes calls fail, in the syntax of strace's option.
  */
 export async function traced(
   write: Write,

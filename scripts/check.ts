@@ -11,7 +11,7 @@ import { countByFolder, proseFindings } from "./lib/prose.ts";
 import { root } from "./lib/setup.mjs";
 import { Checklist } from "./lib/checklist.ts";
 
-/** The number of remaining phrases that are allowed; lower it when some are removed. */
+/** The number of flagged phrases that may remain; lower it when some are removed. */
 const MAX_PROSE_FINDINGS = 40;
 
 const imports = await importArgs();

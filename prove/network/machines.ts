@@ -34,8 +34,9 @@ const CARDS: Readonly<Record<Machine, readonly { wire: string; ip: string; mac: 
 };
 
 /**
- * The number of virtual processors per machine. If this computer has fewer, virtual processors that
- * wait for each other waste their time slices, and under load the machines' kernels stall.
+ * The number of virtual processors per machine. If this computer has fewer processors, virtual
+ * processors that wait for each other waste their time slices, and under load the machines' kernels
+ * stall.
  */
 const CPUS = os.availableParallelism() < 6 ? 1 : 2;
 
@@ -126,7 +127,7 @@ export class Machines {
     return String(stdout).trim();
   }
 
-  /** Runs `fn` while the library on both clients is broken. */
+  /** Breaks the library on both clients while `fn` runs. */
   async broken<T>(edit: Edit, fn: () => Promise<T>): Promise<T> {
     const compiled = { ...edit, file: `npm_test/esm/${edit.file.replace(/ts$/, "js")}` };
     const edits = [edit, compiled];

@@ -16,10 +16,10 @@ import {
   withDirLock,
 } from "../../mod.ts";
 
-/** A feature that a file system lacks, so that its checks are skipped. */
+/** A feature whose checks are skipped on file systems that lack it. */
 type Lack = "locks" | "modes" | "links";
 
-/** A check of the library in its own directory; it fails by throwing. */
+/** A check that runs in its own directory and throws if it fails. */
 interface Check {
   readonly name: string;
   readonly needs?: Lack;
@@ -273,7 +273,7 @@ const jobs: Record<string, (...args: string[]) => unknown> = {
     console.log(JSON.stringify(await basics(dir!, lacks!)));
   },
 
-  /** Runs the command on each line, a JSON array, and prints its result or why it failed. */
+  /** Reads commands, one JSON array per line; runs each and prints its result or why it failed. */
   async obey() {
     const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
     for (;;) {

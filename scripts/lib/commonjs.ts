@@ -1,7 +1,7 @@
 /**
- * Why most tests do not also run as CommonJS. Both kinds are compiled from the same sources and
- * differ only in how modules are loaded, locate themselves and share state. Test files that match
- * no pattern do run as CommonJS; `npm test -- --on cjs` and the matrix run all of them.
+ * Why most tests do not also run as CommonJS. ES modules and CommonJS are compiled from the same
+ * sources and differ only in how modules are loaded, locate themselves and share state. Test files
+ * that match no pattern do run as CommonJS; `npm test -- --on cjs` and the matrix run all of them.
  */
 const ESM_ONLY: readonly [files: RegExp, reason: string][] = [
   [/^cli\//, "the command is an ES module"],

@@ -87,8 +87,8 @@ function stdSpecifiers(): Set<string> {
 }
 
 /**
- * The file in the npm package `deno-std` that provides a module of the standard library. The
- * package lacks `@std/fs/ensure-dir`; for that, returns a substitute's path relative to the
+ * Returns the file in the npm package `deno-std` that provides a standard library module. For
+ * `@std/fs/ensure-dir`, which the package lacks, returns the path of a substitute, relative to the
  * repository's root.
  */
 export function stdFile(specifier: string): string {

@@ -20,12 +20,13 @@ interface Bundle {
 interface Chunk {
   readonly fileName: string;
   readonly isEntry: boolean;
-  /** The modules that it contains, by path. */
+  /** The modules that the file contains, by path. */
   readonly moduleIds: readonly string[];
 }
 
 /**
- * The names of the files shared by several entry points, keyed by one module that each contains.
+ * The names of the files shared by several entry points, keyed by one module that each file
+ * contains.
  */
 const SHARED: Readonly<Record<string, string>> = {
   "runtime/mod.js": "common",
@@ -36,8 +37,8 @@ const SHARED: Readonly<Record<string, string>> = {
 
 /**
  * Bundles the compiled modules into one file per entry point, plus one per set of modules that the
- * same entry points share, because opening a file costs an import about as much as its content.
- * Both module kinds are built from the ES modules; the declarations are left unchanged.
+ * same entry points share, because opening a file takes about as long as loading its content. Both
+ * module kinds are built from the ES modules; the declarations are left unchanged.
  */
 export async function joinModules(outDir: string): Promise<void> {
   setUp();

@@ -1,6 +1,6 @@
 import denoJson from "../../deno.json" with { type: "json" };
 
-/** An entry point: its subpath and its file name without `./` and `.ts`. */
+/** An entry point: its subpath and its file name, both without `./` and `.ts`. */
 export interface EntryPoint {
   readonly name: string;
   readonly file: string;
@@ -89,7 +89,7 @@ export const packageJson: PackageJson = {
     bin: Object.fromEntries(commands.map(({ file }) => ["aperture-atomic", `esm/${file}.js`])),
   },
   files: ["esm", "script", ...extraFiles],
-  // Writes do not need it; a lock that cannot load it reports what to install.
+  // Writes do not need koffi; a lock that cannot load it reports what to install.
   optionalDependencies: { koffi: "^3.3.3" },
   publishConfig: { access: "public", provenance: true },
 };

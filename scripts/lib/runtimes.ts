@@ -3,7 +3,7 @@ import pinned from "../tools/matrix/package.json" with { type: "json" };
 import { must } from "./commands.ts";
 import { root, setUp } from "./setup.mjs";
 
-/** The directory that specifies the tools that only the matrix needs. */
+/** The directory whose package.json lists the tools that only the matrix needs. */
 const matrix = `${root}/scripts/tools/matrix`;
 
 /** The directory into which {@linkcode setUpMatrix} installs them. */

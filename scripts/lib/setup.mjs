@@ -9,9 +9,9 @@ import { fileURLToPath } from "node:url";
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /**
- * The directory that specifies the toolchain. It is not the root, because `deno task` resolves all
- * packages listed in a package.json there, and would run the npm package's `deno` command instead
- * of itself.
+ * The directory whose package.json lists the toolchain. It is not the root, because `deno task`
+ * resolves all packages listed in a package.json there, and would run the npm package's `deno`
+ * command instead of itself.
  */
 const tools = join(root, "scripts", "tools");
 

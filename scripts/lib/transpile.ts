@@ -53,8 +53,8 @@ export function transpileTests(outDir: string): void {
 }
 
 /**
- * Puts a package where `npm install` would, so that the build can run in place; npm does not pack
- * it.
+ * Puts a package where `npm install` would put it, so that the build can run in place. npm does not
+ * include the package in the tarball.
  */
 export function link(outDir: string, name: string): void {
   fs.mkdirSync(path.join(outDir, "node_modules"), { recursive: true });

@@ -81,20 +81,20 @@ export class Wine {
     const command = ["timeout", "--kill-after=5", String(seconds), ...shell];
     const { status, signal } = this.#inside(command, output);
     fs.closeSync(output);
-    // On a timeout, timeout(1) exits with 124, or dies from the signal that it sends to a program
-    // that ignored the first one.
+    // On a timeout, timeout(1) exits with 124. If the program ignores the first signal, the second
+    // one kills timeout(1) as well.
     const isLate = status === 124 || status === 137 || signal === "SIGKILL";
     if (isLate) this.restart(); // The program's child processes would keep running.
     return { code: isLate ? undefined : status ?? 1, output: fs.readFileSync(log, "utf8") };
   }
 
-  /** Ends all Windows programs and restarts Wine. */
+  /** Kills all Windows programs and restarts Wine. */
   restart(): void {
     this.#stop();
     this.#keepRunning();
   }
 
-  /** Ends all programs and removes temporary files. */
+  /** Kills all programs and removes temporary files. */
   remove(): void {
     this.#stop();
     this.#killRest();
@@ -102,7 +102,7 @@ export class Wine {
       if (spawnSync("umount", [mount]).status !== 0) spawnSync("umount", ["-l", mount]);
     }
     const temporary = this.#isTemporary ? [this.work, this.#root] : [this.work];
-    // Do not delete through a mount that still exists.
+    // Do not delete files through a mount that still exists.
     spawnSync("rm", ["-rf", "--one-file-system", ...temporary]);
   }
 
@@ -134,8 +134,7 @@ export class Wine {
   }
 
   /**
-   * Kills programs left behind by a crashed Wine server, which are identified by their root
-   * directory.
+   * Kills programs left behind by a crashed Wine server, identifying them by their root directory.
    */
   #killRest(): void {
     for (const pid of fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
@@ -144,7 +143,7 @@ export class Wine {
           process.kill(Number(pid), "SIGKILL");
         }
       } catch {
-        // It has ended.
+        // The process has already exited.
       }
     }
   }

@@ -1,6 +1,6 @@
 // Opens the built site in headless Chromium: node scripts/site/browse.mjs [SCREENSHOTS]
-// Prints one line of JSON for each check: { name, error? }. Takes screenshots into the SCREENSHOTS
-// directory if it is specified.
+// Prints one line of JSON for each check: { name, error? }. Saves screenshots to the SCREENSHOTS
+// directory, if specified.
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";

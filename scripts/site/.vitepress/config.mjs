@@ -12,7 +12,7 @@ export default defineConfig({
   base: process.env.SITE_BASE ?? "/atomic/",
   cleanUrls: true,
   head: [["link", { rel: "icon", type: "image/svg+xml", href: icon("⚛") }]],
-  // One tree of the pages in docs/ and the API reference, which scripts/site.ts generates.
+  // Combines the pages in docs/ with the API reference that scripts/site.ts generates.
   srcDir: root,
   srcExclude: ["!(docs|scripts)/**", "*.md", "scripts/!(site)/**", "scripts/*.md"],
   rewrites: {
@@ -138,7 +138,7 @@ function renderMermaid(markdown) {
   };
 }
 
-/** Points links to repository files that are not pages to GitHub. */
+/** If a link leads to a repository file that is not a page, makes it point to GitHub. */
 function linkToRepository(markdown) {
   markdown.core.ruler.push("repository-links", ({ env, tokens }) => {
     const page = `docs/${env.path.slice(root.length)}`;
