@@ -383,7 +383,7 @@ function parents(scene: Scene): Promise<Record<string, Measure>> {
   ], length(scene, 30));
 }
 
-/** A million one-byte chunks, or fewer if time is short; the result is scaled up. */
+/** A million one-byte chunks, or as many as time allows; the result is scaled up to a million. */
 const CHUNKS = 1_000_000;
 const BYTE = new Uint8Array(1);
 

@@ -246,7 +246,10 @@ async function mounts(base: string, runtimes: Runtime[]): Promise<Row[]> {
   return [
     readOnly.row("One writable file in a read-only root: EROFS, clearly", "a bind-mounted file"),
     busy.row("A file that is a mount point: EBUSY, old content whole", "a bind-mounted file"),
-    inPlace.row('`fallback: "in-place"` writes a file that is a mount point', "a bind-mounted file"),
+    inPlace.row(
+      '`fallback: "in-place"` writes a file that is a mount point',
+      "a bind-mounted file",
+    ),
   ];
 }
 

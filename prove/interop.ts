@@ -1,6 +1,9 @@
 import { type Part, root, Tally } from "./part.ts";
 
-/** Runs and counts the tests which check that other programs and runtimes respect the same lock. */
+/**
+ * Checks that other programs and runtimes respect the same lock: runs and counts the tests for
+ * this.
+ */
 export const proveInterop: Part = async () => {
   const imports: string[] = JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]");
   const tally = new Tally();

@@ -2,7 +2,8 @@ import { findWrong, library } from "../tests/support/order_model.ts";
 import { type Part, Tally } from "./part.ts";
 
 /**
- * Random programs whose calls for the same path overlap have the same result as sequential calls.
+ * Random programs that make concurrent calls for the same path have the same result as sequential
+ * programs.
  */
 export const proveOrderModel: Part = async ({ short }) => {
   const tally = new Tally();

@@ -58,8 +58,8 @@ export const prove: ProveApart = async ({ soak }) => {
       });
     };
     /**
-     * Reads a process's lines, recording the failures, until one that reports none; returns that
-     * line's values.
+     * Returns the values in a process's next line, after recording any failures that it reports
+     * first.
      */
     const hear = async (child: Child, about: string): Promise<string[]> => {
       for (;;) {

@@ -2,7 +2,10 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { filesOf } from "./trees.ts";
 
-/** The maximum number of files in a folder; with more, it is hard to see which belong together. */
+/**
+ * The maximum number of files in a folder; with more files, it is hard to see which ones belong
+ * together.
+ */
 const MAX_FILES = 24;
 
 /** Reports files and folders that a list omits, and folders with too many files. */

@@ -69,7 +69,7 @@ export class Run {
     }
   }
 
-  /** Waits for a condition; throws if the process exits before it is met. */
+  /** Waits for a condition; throws if the process exits before the condition is met. */
   async until(condition: () => boolean): Promise<void> {
     try {
       await until(condition, this.process);
@@ -110,7 +110,7 @@ export function start(cwd: string, ...args: string[]): Run {
   return new Run([...command(), ...args], cwd);
 }
 
-/** Starts the command on a new terminal, through which its output is read and its input typed. */
+/** Starts the command on a new terminal; the test types its input and reads its output there. */
 export function startOnTerminal(cwd: string, ...args: string[]): Run {
   const shell = `exec ${[...command(), ...args].map(quoted).join(" ")}`;
   return new Run(["script", "-qec", shell, "/dev/null"], cwd);

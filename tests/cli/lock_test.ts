@@ -80,7 +80,7 @@ test("`lock` refuses a path that is a file", () =>
     assertEquals([code, err.startsWith("aperture-atomic: Cannot lock '")], [74, true], err);
   }), onUnix);
 
-test("`lock` exits with the conflict code when the lock is not free in time", () =>
+test("`lock` exits with the conflict code when the lock does not become free in time", () =>
   inTempDir(async (dir) => {
     using _held = await DirLock.acquire(dir);
     const cases: [args: string[], code: number][] = [
@@ -149,7 +149,7 @@ test("`lock` is verbose by default on a terminal", () =>
     assertEquals(await refused.exit(), 75);
   }), withTerminal);
 
-test("`lock` exits with 128 + n when signal n ends its wait", () =>
+test("`lock` exits with 128 + n when signal n interrupts its wait", () =>
   inTempDir(async (dir) => {
     using _held = await DirLock.acquire(dir);
     const waiting = start(dir, "lock", "--verbose", ".", "echo", "never");
@@ -181,7 +181,7 @@ test(
 );
 
 test(
-  "`lock` exits with 128 + n when forwarded signal n ends the command",
+  "`lock` exits with 128 + n when forwarded signal n terminates the command",
   () =>
     inTempDir(async (dir) => {
       const running = start(dir, "lock", ".", ...UNTIL_SIGNAL);
@@ -225,7 +225,7 @@ test(
 );
 
 test(
-  "`lock` frees the lock when it is killed, although the command keeps running",
+  "`lock` frees the lock when it is killed, even if the command keeps running",
   () =>
     inTempDir(async (dir) => {
       const running = start(dir, "lock", ".", ...UNTIL_LINE);

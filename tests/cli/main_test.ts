@@ -32,7 +32,7 @@ test("aperture-atomic --help and --version print and exit with 0", () =>
     assertEquals(ends, outputs.map((out) => ({ code: 0, out, err: "" })));
   }));
 
-test("aperture-atomic --version is the version in deno.json", () => {
+test("aperture-atomic --version prints the version in deno.json", () => {
   let dir = path.dirname(cli);
   while (!fs.existsSync(path.join(dir, "deno.json"))) {
     if (dir === path.dirname(dir)) throw new Error("There is no deno.json");
@@ -105,7 +105,7 @@ test(
 
 for (const name of ["cli", "aperture-atomic"]) {
   test(
-    `aperture-atomic runs from a URL that ends in "/${name}", as links of JSR and npm do`,
+    `aperture-atomic runs from a URL that ends in "/${name}", as JSR's and npm's links do`,
     () =>
       inTempDir(async (dir) => {
         const root = path.dirname(cli);

@@ -61,7 +61,7 @@ test("`write` refuses a target that it cannot replace", () =>
   }));
 
 test(
-  "`write` reads a file on standard input from the current position",
+  "`write` reads from the current position when its standard input is a file",
   () =>
     withOldFile(async (dir, file) => {
       fs.writeFileSync(path.join(dir, "input"), "header\nbody\n");
@@ -103,7 +103,7 @@ test("`write` on a terminal writes what is typed before ^D", () =>
   }), withTerminal);
 
 test(
-  "`write` leaves the file unchanged when a signal ends it during its input",
+  "`write` leaves the file unchanged when a signal terminates it while it reads its input",
   () =>
     withOldFile(async (dir, file) => {
       const cases: [signal: string, code: number][] = [
@@ -165,7 +165,8 @@ test(
       });
       writing.signal("SIGTERM");
       assertEquals([await writing.exit(), list(dir)], [143, ["up"]]);
-      // They still hold the output open. A process that has exited has an empty command line.
+      // The descendants still hold the output open. A process that has exited has an empty command
+      // line.
       assert(sleeps.every((pid) => text(`/proc/${pid}/cmdline`).startsWith("sleep")));
       for (const pid of sleeps) process.kill(pid);
     }),
@@ -203,7 +204,7 @@ test(
 );
 
 test(
-  "`write` leaves no temporary file when a signal arrives as it publishes",
+  "`write` leaves no temporary file when a signal arrives as it publishes the file",
   () =>
     withOldFile(async (dir, file) => {
       const script = "head -c 100000000 /dev/zero; touch done";

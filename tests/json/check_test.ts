@@ -22,7 +22,7 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
       assertEquals(text(file), '"2026-01-03T00:00:00.000Z"');
     }));
 
-  test(`${readName} and ${updateName} leave the file alone when the check rejects its value`, () =>
+  test(`${readName} and ${updateName} leave the file alone when the check rejects the file's value`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       fs.writeFileSync(file, '"eighty"');

@@ -9,7 +9,7 @@ import { intercepted, systemError } from "../support/runtime.ts";
 import { isDeno, test } from "../support/test.ts";
 import { runtime } from "../../runtime/mod.ts";
 
-/** ESTALE in the form in which the runtime reports it on Linux. */
+/** ESTALE as the runtime reports it on Linux. */
 function stale(): Error {
   if (!isDeno || process.platform !== "linux") return systemError("ESTALE");
   const message = "Stale file handle (os error 116)";

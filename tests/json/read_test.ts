@@ -80,7 +80,7 @@ for (const { read, write, update, readName, updateName } of forms) {
       }
     }));
 
-  test(`${readName} rounds integers beyond 2^53, as JSON.parse() does`, () =>
+  test(`${readName} rounds integers above 2^53, as JSON.parse() does`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       fs.writeFileSync(file, "[9007199254740991,9007199254740993,1e400]");
@@ -103,7 +103,7 @@ for (const { read, write, update, readName, updateName } of forms) {
     }));
 }
 
-test("JsonFileError has no line and column when JSON is too deep for the engine", () =>
+test("JsonFileError has no line and column when the JSON is too deeply nested for the engine", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, "[".repeat(1_000_000) + "]".repeat(1_000_000));

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { findError } from "../../internal/json/syntax.ts";
 import { test } from "../support/test.ts";
 
-test("findError() finds an error where JSON.parse() does, and only there", () => {
+test("findError() finds errors exactly where JSON.parse() does", () => {
   const bases = [
     '{"a":1,"b":[true,null,"x\\u00e9"],"c":{"d":-1.5e+10}}',
     " [ 1 , 2 ]\r\n",

@@ -192,7 +192,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       DirLock.tryAcquireSync(dir)!.release();
     }));
 
-  test(`${updateName} passes on the options of atomicUpdate${suffix}()`, () =>
+  test(`${updateName} passes its options on to atomicUpdate${suffix}()`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       using lock = DirLock.acquireSync(dir);
@@ -246,7 +246,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
   );
 }
 
-test("updateJson() and updateJsonSync() in several processes lose no update", () =>
+test("updateJson() and updateJsonSync() in several processes lose no updates", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const children = ["async", "sync", "async", "sync"].map((form) =>

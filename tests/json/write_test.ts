@@ -128,7 +128,7 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
     }));
 
   test(
-    `${writeName} and ${updateName} name the file when a value is too deep`,
+    `${writeName} and ${updateName} name the file when a value is too deeply nested`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");

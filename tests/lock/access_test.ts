@@ -10,7 +10,7 @@ import { isRoot, isWindows, test } from "../support/test.ts";
 
 const skip = isWindows && "Windows has no permission bits";
 
-/** Locks a directory with the given mode under a umask; returns the lock file's mode. */
+/** Under the given umask, locks a directory with the given mode; returns the lock file's mode. */
 function lockFileMode(dir: string, mode: number, umask: number): number {
   fs.chmodSync(dir, mode);
   const previous = process.umask(umask);
@@ -65,7 +65,7 @@ test(
 );
 
 test(
-  "DirLock.acquire() succeeds when the file system refuses the mode of the lock file",
+  "DirLock.acquire() succeeds when the file system refuses to set the lock file's mode",
   () =>
     inTempDir(async (dir) => {
       const calls = await intercepted(({ name }) => {

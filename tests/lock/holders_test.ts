@@ -67,7 +67,7 @@ test("lockHolders() returns this process when it holds the lock", () =>
   }), { skip });
 
 test(
-  "lockHolders() returns all processes when they share the lock",
+  "lockHolders() returns all processes that share the lock",
   () =>
     inTempDir(async (dir) => {
       await whileHeld(dir, "shared", (one) =>
@@ -115,7 +115,7 @@ test(
 );
 
 test(
-  "lockHolders() is null when a child holds the lock of a process that has died",
+  "lockHolders() is null when a process has died but its child still holds the lock",
   () =>
     inTempDir(async (dir) => {
       const script = 'exec 9>>"$1"; flock 9; sleep 60 & echo $!';
@@ -192,7 +192,7 @@ test(
 const terminal = spawnSync("script", ["--version"]).status === 0;
 
 test(
-  "lockHolders() returns null without a prompt when Deno only has the directory's permissions",
+  "lockHolders() returns null without prompting when Deno has permissions only for the directory",
   () =>
     inTempDir((root) => {
       const own = path.join(root, "own");

@@ -13,8 +13,8 @@ import { inTempDir } from "../support/dir.ts";
 import { endWithTest, isDeno, test } from "../support/test.ts";
 
 /**
- * Two commands of a program that locks a file: one holds the lock, the other tries it without
- * waiting.
+ * Two commands of a program that locks a file: one holds the lock, the other tries to acquire it
+ * without waiting.
  */
 interface Locker {
   readonly name: string;
@@ -89,8 +89,8 @@ function buildFs2Locker(): string | undefined {
   }
   const source = [`source.crates-io.replace-with="debian"`, `source.debian.directory="${crates}"`];
   const project = fileURLToPath(
-    // Resolves to the sources from the built package too, since the build does not copy Cargo's
-    // files.
+    // In the built package, this path also leads to the sources, since the build does not copy
+    // Cargo's files.
     new URL(isDeno ? "../support/fs2" : "../../../../tests/support/fs2", import.meta.url),
   );
   const target = path.join(tmpdir(), "aperture-fs2-locker");

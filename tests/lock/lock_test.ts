@@ -162,7 +162,7 @@ for (const { form, acquire } of FORMS) {
   );
 
   test(
-    `DirLock.${form}() throws ESTALE when the lock file is replaced before each try`,
+    `DirLock.${form}() throws ESTALE when the lock file is replaced before every attempt`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, LOCK_FILE_NAME);
@@ -246,7 +246,7 @@ test("DirLock.acquire() waits until the lock is released", () =>
     third.release();
   }));
 
-test("DirLock.acquire() serves the calls of a thread in order", () =>
+test("DirLock.acquire() serves a thread's calls in order", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const served: number[] = [];
@@ -313,7 +313,7 @@ testWithLinks(
     }),
 );
 
-test("DirLock.acquire() keeps no descriptor open while it waits for its own process", () =>
+test("DirLock.acquire() keeps no descriptor open while it waits for another call in its process", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const descriptors = openDescriptors();
@@ -441,7 +441,7 @@ test("DirLock.acquire() waits when its timeout is beyond a timer's range", () =>
     first.release();
   }));
 
-test("DirLock.acquire() rejects with the reason of its signal and leaves the queue", () =>
+test("DirLock.acquire() rejects with its signal's reason and leaves the queue", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const controller = new AbortController();
@@ -456,7 +456,7 @@ test("DirLock.acquire() rejects with the reason of its signal and leaves the que
     (await patient).release();
   }));
 
-test("DirLock.acquire() rejects when its signal is aborted in the tick of the release", () =>
+test("DirLock.acquire() rejects when its signal is aborted in the same tick as the release", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const controller = new AbortController();
@@ -467,7 +467,7 @@ test("DirLock.acquire() rejects when its signal is aborted in the tick of the re
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("DirLock.acquire() serves shared waiters when an exclusive one before them gives up", () =>
+test("DirLock.acquire() serves shared waiters when the exclusive waiter ahead of them gives up", () =>
   inTempDir(async (dir) => {
     const reader = await DirLock.acquire(dir, { shared: true });
     const controller = new AbortController();
@@ -492,7 +492,7 @@ test("DirLock.acquireSync() throws a DeadlockError when this thread holds the lo
     }
   }));
 
-test("DirLock.acquireSync() overtakes the waiting calls of its thread", () =>
+test("DirLock.acquireSync() overtakes its thread's waiting calls", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const waiter = DirLock.acquire(dir);
@@ -532,7 +532,7 @@ test("DirLock is released at the end of a using scope", () =>
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("DirLock.release() works when the directory was removed", () =>
+test("DirLock.release() works after the directory was removed", () =>
   inTempDir(async (root) => {
     const dir = path.join(root, "dir");
     const first = await DirLock.acquire(dir);
@@ -587,7 +587,7 @@ function mayProtect(): boolean {
 test("DirLock.acquire() has at most four calls waiting in the kernel", () =>
   inTempDir(async (dir) => {
     const dirs = Array.from({ length: 8 }, (_, i) => path.join(dir, String(i)));
-    // With descriptors unknown to the queues, as another process would.
+    // Uses descriptors that the queues do not know about, as another process would.
     const held = dirs.map((dir) => {
       DirLock.acquireSync(dir).release();
       const file = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");

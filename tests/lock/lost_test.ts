@@ -68,7 +68,7 @@ for (const [what, lose] of LOSSES) {
     const update = form === "atomicUpdate" ? atomicUpdate : atomicUpdateSync;
 
     test(
-      `${form}() throws a LockLostError when ${what} before it is passed on`,
+      `${form}() throws a LockLostError when ${what} before the call`,
       () =>
         inTempDir(async (root) => {
           const lock = DirLock.acquireSync(path.join(root, "dir"));
@@ -85,7 +85,7 @@ for (const [what, lose] of LOSSES) {
     );
 
     test(
-      `${form}() writes nothing when ${what} under the lock that it is passed`,
+      `${form}() writes nothing when ${what} while its function runs`,
       () =>
         inTempDir(async (root) => {
           const lock = DirLock.acquireSync(path.join(root, "dir"));
@@ -109,7 +109,7 @@ for (const form of ["atomicUpdate", "atomicUpdateSync"]) {
   const update = form === "atomicUpdate" ? atomicUpdate : atomicUpdateSync;
 
   test(
-    `${form}() writes nothing when the lock file that it locked itself is removed`,
+    `${form}() writes nothing when the lock file is removed while it holds its own lock`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");

@@ -14,7 +14,9 @@ import { isBun, isDeno, isWindows, test, testWithLinks } from "../support/test.t
 import { within } from "../support/within.ts";
 import "../support/worker.ts";
 
-/** So many that a queue that searches its waiters would take minutes. Wine takes 5 ms for each. */
+/**
+ * Enough waiters that a queue that searches them would take minutes. Under Wine, each takes 5 ms.
+ */
 const WAITERS = Number(process.env.APERTURE_WAITERS ?? 20_000);
 
 /** Lets everything in flight in this process continue. */
@@ -22,7 +24,9 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 10));
 }
 
-/** Acquires a lock as another process would, with a descriptor unknown to the queues. */
+/**
+ * Acquires a lock as another process would, with a descriptor that the queues do not know about.
+ */
 function lockOutside(dir: string): { release(): void } {
   DirLock.acquireSync(dir).release();
   const file = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");
@@ -81,7 +85,7 @@ test("DirLock.acquire() is served before the call that its own onWait makes", ()
     assertEquals(served, ["outer", "inner"]);
   }));
 
-test("DirLock.tryAcquireSync() returns null in an onWait that has released the lock", () =>
+test("DirLock.tryAcquireSync() returns null in an onWait callback that has released the lock", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const tried: (DirLock | null)[] = [];
@@ -93,7 +97,7 @@ test("DirLock.tryAcquireSync() returns null in an onWait that has released the l
     assertEquals(tried, [null]);
   }));
 
-test("DirLock.acquire() leaves the lock to the next call when its onWait releases and throws", () =>
+test("DirLock.acquire() leaves the lock to the next call when its onWait releases it and throws", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const onWait = () => {
@@ -216,7 +220,7 @@ test("DirLock.acquire() does not warn when many calls wait on one signal", () =>
     }
   }));
 
-test("DirLock.acquire() throws EMFILE at its timeout when there is no free descriptor", () =>
+test("DirLock.acquire() throws EMFILE when its timeout expires and there is still no free descriptor", () =>
   inTempDir(async (dir) => {
     await intercepted(({ name }) => {
       if (name === "openLock") throw systemError("EMFILE");
@@ -322,7 +326,7 @@ test("DirLock.acquire() distinguishes lock files without an identity", () =>
 const keepsOpen = isBun || (isWindows && !isDeno);
 for (const how of ["end", "exit", "untracked", "terminate"]) {
   test(
-    `DirLock is free when the thread that held it has ended, by ${how}`,
+    `DirLock is free after the thread that held it has ended: ${how}`,
     () =>
       inTempDir(async (dir) => {
         const child = new Child("threadThatKeeps", [dir, how]);

@@ -102,7 +102,7 @@ for (const one of programs) {
 }
 
 test(
-  "atomicUpdate() keeps all updates when Deno, Node and Bun update one file",
+  "atomicUpdate() keeps all updates when Deno, Node and Bun update the same file",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "counter");

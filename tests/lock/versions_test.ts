@@ -1,4 +1,4 @@
-/** Two versions of the library in one program. */
+/** Two versions of the library in one process. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -46,7 +46,7 @@ test("DirLock.acquireSync() records how its thread holds a lock until it is rele
     assertEquals(held(), []);
   }));
 
-test("DirLock.acquire() warns once when the program contains another version", () =>
+test("DirLock.acquire() warns once when the process also contains another version", () =>
   inTempDir(async (dir) => {
     const child = new Child("besideOtherVersion", [dir]);
     await child.says("warnings: 1");

@@ -1,4 +1,4 @@
-/** Waits in a thread's own queue keep the process alive, and fake timers do not stall them. */
+/** A wait in a thread's own queue keeps the process alive, and fake timers do not stall it. */
 import { assertEquals } from "@std/assert";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,7 +12,7 @@ const library = new URL(isDeno ? "../../mod.ts" : "../../mod.js", import.meta.ur
 
 /**
  * Runs a program that holds `lock` on the directory `dir`; returns its output and exit code.
- * `later` calls a function with a timer that does not keep the process alive.
+ * `later` calls a function from a timer that does not keep the process alive.
  */
 async function run(dir: string, code: string): Promise<[output: string, exitCode: number]> {
   const program = path.join(dir, "program.mjs");

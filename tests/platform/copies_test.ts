@@ -1,4 +1,6 @@
-/** Two copies of the module in one program: the application's and that of a package it uses. */
+/**
+ * Two copies of the module in one process: the application's, and one from a package that it uses.
+ */
 import {
   assert,
   assertEquals,
@@ -30,7 +32,7 @@ function withCopies(
 }
 
 test(
-  "atomicWrite() calls of two copies take effect in call order",
+  "atomicWrite() calls from two copies take effect in call order",
   () =>
     withCopies(async (dir, copies) => {
       for (let round = 0; round < 20; round++) {
@@ -46,7 +48,7 @@ test(
 );
 
 test(
-  "atomicWrite() with createNew fails with EEXIST after a call of the other copy",
+  "atomicWrite() with createNew fails with EEXIST after a call from the other copy",
   () =>
     withCopies(async (dir, copies) => {
       for (let round = 0; round < 20; round++) {
@@ -66,7 +68,7 @@ test(
 );
 
 test(
-  "atomicWriteSync() runs the pending writes of the other copy first",
+  "atomicWriteSync() runs the other copy's pending writes first",
   () =>
     withCopies(async (dir, [one, other]) => {
       const file = path.join(dir, "file");
@@ -97,7 +99,7 @@ test(
 );
 
 test(
-  "atomicUpdate() calls of two copies lose no update and keep call order",
+  "atomicUpdate() calls from two copies lose no updates and keep call order",
   () =>
     withCopies(async (dir, copies) => {
       const file = path.join(dir, "file");
@@ -112,7 +114,7 @@ test(
 );
 
 test(
-  "atomicUpdate() accepts a lock of the other copy",
+  "atomicUpdate() accepts the other copy's lock",
   () =>
     withCopies(async (dir, [one, other]) => {
       const file = path.join(dir, "file");
@@ -130,7 +132,7 @@ test(
 );
 
 test(
-  "DirLock.acquire() calls of two copies are served in call order",
+  "DirLock.acquire() calls from two copies are served in call order",
   () =>
     withCopies(async (dir, copies) => {
       const held = await copies[1].DirLock.acquire(dir);

@@ -35,7 +35,7 @@ function output(dir: string, flags: string[], program: string): string {
   return (stdout + stderr).trim();
 }
 
-/** A program that writes in every form and prints what went wrong. */
+/** A program that writes in every way and prints what went wrong. */
 const writes = (durabilities: string[], failed: string) => `
   import * as fs from "node:fs";
   const dir = process.argv[2];
@@ -74,7 +74,7 @@ for (const flags of [[], ["--allow-addons"]]) {
   const how = flags.length === 0 ? "" : " with --allow-addons";
 
   test(
-    `atomicWrite() works under --permission${how} unless it needs the fsync of a directory`,
+    `atomicWrite() works under --permission${how} unless it needs to fsync a directory`,
     () =>
       inTempDir((dir) => {
         const failed = "console.log(durability, form, i, error.code, error.message);";

@@ -61,7 +61,7 @@ test(
 );
 
 test(
-  "every call works with permissions for only a relative directory",
+  "every call works with permissions only for a relative directory path",
   () =>
     inTempDir(async (dir) => {
       const permissions = ["--allow-read=own", "--allow-write=own"];

@@ -1,6 +1,7 @@
 /**
- * The library in a node:vm context, as test runners load it, where errors, signals and bytes belong
- * to a different realm than those of Node's modules; and the library when it receives such values.
+ * The library in a node:vm context, which is how test runners load it. There, errors, signals and
+ * bytes belong to a different realm from those of Node's modules. Also tests the library outside
+ * such a context, with values from another realm.
  */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
@@ -87,7 +88,7 @@ test(
 );
 
 test(
-  "a node:vm context accepts data, streams and signals of the main realm",
+  "a node:vm context accepts data, streams and signals from the main realm",
   () =>
     inTempDir(async (dir) => {
       const { lib } = inContext(false);
@@ -282,7 +283,9 @@ test("atomicWrite() rethrows an error from another realm unchanged", () =>
     assertEquals(list(dir), []);
   }));
 
-/** A signal like jsdom's, which behaves like an AbortSignal but does not have its class. */
+/**
+ * A signal like jsdom's, which behaves like an AbortSignal but is not an instance of that class.
+ */
 class OtherSignal extends EventTarget {
   aborted = false;
   reason: unknown;

@@ -9,7 +9,7 @@ import { isBun, test } from "../support/test.ts";
 
 const traces = Error as { prepareStackTrace?: unknown; stackTraceLimit?: number };
 
-/** Calls `fn` while `Error.prepareStackTrace` is `prepare`. */
+/** Calls `fn` while `Error.prepareStackTrace` is set to `prepare`. */
 async function withStackTraces(prepare: unknown, fn: () => unknown): Promise<void> {
   const before = traces.prepareStackTrace;
   traces.prepareStackTrace = prepare;

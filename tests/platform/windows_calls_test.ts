@@ -53,7 +53,7 @@ test("windowsCalls() defines no named types, so a second copy of the module can 
   }
 });
 
-test("fileId() on Windows differs between volumes and is the same by path and by handle", () => {
+test("fileId() on Windows differs between volumes and is the same whether found by path or by handle", () => {
   const path = (dev: bigint) => fileId({ dev, ino: 7n << 48n }, true);
   const handle = (volume: number) =>
     windowsLocks(windows({ information: information(volume, 7n << 48n) }))("lock", "read").id;

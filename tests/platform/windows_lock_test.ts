@@ -1,4 +1,4 @@
-/** Locks where Windows refuses to open the lock file, or a file has no identity. */
+/** Locks when Windows refuses to open the lock file, or when a file has no identity. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";

@@ -117,7 +117,7 @@ function removeRefused(real: Runtime, refusals: number): Partial<Runtime> {
   };
 }
 
-test("atomicWrite() that failed removes its temporary file once a Windows scanner has closed it", () =>
+test("A failed atomicWrite() removes its temporary file once a Windows scanner has closed it", () =>
   inTempDir(async (dir) => {
     await onPlatform(
       (real) => removeRefused(real, 5),
@@ -126,7 +126,7 @@ test("atomicWrite() that failed removes its temporary file once a Windows scanne
     assertEquals(list(dir), []);
   }));
 
-test("atomicWriteSync() that failed retries the removal of its temporary file for 1 s on Windows", () =>
+test("A failed atomicWriteSync() retries the removal of its temporary file for 1 s on Windows", () =>
   inTempDir(async (dir) => {
     const { now } = performance;
     const began = now.call(performance);

@@ -49,7 +49,7 @@ for (let share = 0; share < 8; share++) {
 }
 
 test(
-  "atomicWrite() that failed removes its temporary file once a reader closes it",
+  "A failed atomicWrite() removes its temporary file once a reader closes it",
   () =>
     inTempDir(async (dir) => {
       let reader: { close(): void } | undefined;

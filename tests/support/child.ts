@@ -67,8 +67,8 @@ export class Child {
   }
 
   /**
-   * Closes the job's input and waits for it to end; returns the exit code or the name of the
-   * signal.
+   * Closes the job's input and waits for the process to exit; returns the exit code or the name of
+   * the signal.
    */
   async exit(): Promise<number | string> {
     this.process.stdin!.end();
@@ -76,14 +76,14 @@ export class Child {
     return (code ?? signal) as number | string;
   }
 
-  /** Kills the process and waits for it to end. */
+  /** Kills the process and waits for it to exit. */
   async kill(): Promise<void> {
     this.process.kill("SIGKILL");
     await this.exit();
   }
 }
 
-/** Waits until the process has brought about a condition; throws if the process ends first. */
+/** Waits for the process to make a condition true; throws if the process exits first. */
 export async function until(condition: () => boolean, child: ChildProcess): Promise<void> {
   while (!condition()) {
     if ((child.exitCode ?? child.signalCode) !== null && !condition()) {

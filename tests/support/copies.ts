@@ -11,7 +11,7 @@ export const noOtherCopy: string | false = !isDeno && !import.meta.url.includes(
   "the tests of the ES modules load both kinds";
 
 /**
- * Loads a second copy of the library into this program: on Node and Bun, the CommonJS build next to
+ * Loads a second copy of the library into this process: on Node and Bun, the CommonJS build next to
  * the ES modules; on Deno, a copy of the sources in `dir`.
  */
 export function otherCopy(dir: string): Promise<Library> {

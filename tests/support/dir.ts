@@ -55,7 +55,7 @@ export function openDescriptors(dir: string = fs.realpathSync(tmpdir())): number
   }).length;
 }
 
-/** Calls `fn` with a file, whose content and directory must be unchanged afterwards. */
+/** Calls `fn` with a file; afterwards, its content and directory must be unchanged. */
 export function unchanged(fn: (file: string) => Promise<unknown>): Promise<void> {
   return inTempDir(async (dir) => {
     const file = path.join(dir, "file");

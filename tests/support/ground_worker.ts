@@ -128,9 +128,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Acquires and releases the lock for `time` ms; if `shared` is not 0, only every `shared`th lock
-   * is exclusive. Reports any other holder that the lock should have excluded. `how` can select a
-   * broken lock that relies on the existence of a file.
+   * Repeatedly acquires and releases the lock for `time` ms; if `shared` is not 0, only every
+   * `shared`th lock is exclusive. Reports any other holder that the lock should have excluded.
+   * `how` can select a broken lock that relies on the existence of a file.
    */
   async contend(dir, time, shared, name, how) {
     const locked = { flock: lockByKernel, existence: lockByExistence }[how!]!;
@@ -206,7 +206,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`reads ${reads} ${stale}`);
   },
 
-  /** Writes under the lock for each line; prints the outcome and how many ms it took. */
+  /** For each line, writes under the lock; prints the outcome and how many ms the write took. */
   async writeWhenTold(file) {
     console.log("ready");
     for (let number = 1;; number++) {
@@ -226,7 +226,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Prints as JSON how many ms each operation takes: the median of `times`, and the maximum. */
+  /** Runs each operation `times` times; prints the median and maximum durations in ms as JSON. */
   async measure(dir, times) {
     const file = path.join(dir!, "measured");
     const bytes = content(1, 4_088);
@@ -378,7 +378,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         50,
       );
     }
-    // A killed process with this name may have left one.
+    // A killed process with this name may have left this file.
     fs.rmSync(path.join(root!, `${name}-new`), { force: true });
     repeat(
       async () => {
@@ -493,7 +493,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 };
 
-/** Returns free memory that glibc holds to the system: 70 of Deno's 195 MiB. */
+/** Makes glibc return its free memory to the system: 70 of Deno's 195 MiB. */
 function giveBack(): void {
   if (!("Deno" in globalThis)) {
     loadKoffi().load("libc.so.6").func("int malloc_trim(size_t)")(0);
@@ -510,7 +510,7 @@ const ESTALE = 116;
 
 /**
  * Whether a mark belongs to a live process, which eventually removes it. The kernel frees a killed
- * process's locks a moment before it reports the process as dead; the mark of such a process stays.
+ * process's locks a moment before it reports the process as dead; such a process's mark remains.
  */
 async function isLeftByTheLiving(mark: string): Promise<boolean> {
   // If two processes see each other's marks, both wait.

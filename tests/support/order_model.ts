@@ -1,6 +1,7 @@
 /**
- * Random programs that make calls on one path, and a sequential model of them. The model checks
- * whether running the calls one at a time in some allowed order could produce each call's result.
+ * Random programs that make calls for the same path, and a sequential model of them. The model
+ * checks whether running the calls one at a time in some allowed order could produce each call's
+ * result.
  */
 import { Buffer } from "node:buffer";
 import * as fs from "node:fs";
@@ -51,7 +52,7 @@ export type Step =
   }
   /** Waits for `turns` turns of the event loop. */
   | { readonly do: "pass"; readonly turns: number }
-  /** Waits for all calls, then may put something else at the path. */
+  /** Waits for all calls, then optionally puts something else at the path. */
   | { readonly do: "wait"; readonly put: Put };
 
 type CallStep = Extract<Step, { readonly id: number }>;
@@ -324,7 +325,7 @@ interface Moment {
   readonly reads: boolean;
 }
 
-/** Throws unless the model produces the same results for some order of the calls. */
+/** Throws unless some order of the calls makes the model produce the same results. */
 function check(done: readonly Done[], before: World, after: World, plainMode: number): void {
   for (const { outcome, step } of done) {
     if (!["ok", "EEXIST", INJECTED].includes(outcome)) {

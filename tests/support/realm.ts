@@ -27,15 +27,15 @@ const GIVEN = [
   "setTimeout",
 ];
 
-/** The globals that the library needs in addition to ECMAScript's. */
+/** The globals that the library needs in addition to those of ECMAScript. */
 const NEEDED = ["AbortController", "AbortSignal", "clearTimeout", "process", "setTimeout"];
 
 type Module = { exports: unknown };
 
 /**
- * Loads the built library in its own context, so that its errors, arrays and promises belong to
- * another realm than those of node:fs. With `buffers`, ArrayBuffer and Uint8Array are the host's, as
- * in Jest.
+ * Loads the built library in its own context, so that its errors, arrays and promises belong to a
+ * different realm from those of node:fs. With `buffers`, ArrayBuffer and Uint8Array are the host's,
+ * as in Jest.
  */
 export function inContext(
   buffers: boolean,

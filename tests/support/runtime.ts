@@ -14,7 +14,7 @@ export interface SeamCall {
   readonly form: "async" | "sync";
 }
 
-/** Runs before a call. It may throw instead, or change the arguments. */
+/** Runs before a call. It may change the arguments, or throw to make the call fail. */
 export type Interceptor = (call: SeamCall, index: number) => readonly unknown[] | void;
 
 /** Calls `fn` with a runtime that first passes each call to `intercept`; returns the calls. */
@@ -110,7 +110,7 @@ function wrapMethods<T extends object>(
       try {
         changed = before(name, args) ?? args;
       } catch (error) {
-        // A failed close(2) has closed the descriptor nevertheless.
+        // Even a close(2) that fails closes the descriptor.
         const closed = name === "close" ? method.apply(target, args) : undefined;
         if (isSync) throw error;
         return Promise.resolve(closed).then(() => Promise.reject(error));

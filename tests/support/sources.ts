@@ -1,4 +1,4 @@
-/** Returns a stream of the chunks that then closes or fails. */
+/** Returns a stream that yields the chunks, then closes or fails. */
 export function streamOf(
   chunks: Iterable<Uint8Array>,
   failure?: Error,

@@ -8,7 +8,10 @@ export function temps(dir: string): string[] {
   return fs.readdirSync(dir).filter(isTempName);
 }
 
-/** Calls `fn`; returns the maximum number of temporary files in `dir` at any call to the runtime. */
+/**
+ * Calls `fn`; returns the largest number of temporary files seen in `dir` during any call to the
+ * runtime.
+ */
 export async function mostTemps(dir: string, fn: () => unknown): Promise<number> {
   let most = 0;
   await intercepted(() => {
@@ -25,7 +28,9 @@ export interface Sight {
   readonly mode: number;
 }
 
-/** Calls `fn`; returns the state of each temporary file in `dir` at each call to the runtime. */
+/**
+ * Calls `fn`; returns the state of each temporary file in `dir` during each call to the runtime.
+ */
 export async function seenTemps(dir: string, fn: () => unknown): Promise<Sight[]> {
   const seen: Sight[] = [];
   await intercepted(({ name }) => {

@@ -17,7 +17,7 @@ export interface TestOptions {
 // dnt-shim-ignore
 export const isDeno: boolean = "Deno" in globalThis;
 
-/** Whether the tests run on Deno 2.7, some of whose node: modules the tests cannot use. */
+/** Whether the tests run on Deno 2.7; they cannot use some of its node: modules. */
 export const isDeno27: boolean = isDeno && /^2\.7\./.test(Deno.version.deno);
 
 /** Whether the tests run on Bun. */
@@ -30,15 +30,15 @@ export const isWindows: boolean = process.platform === "win32";
 /** Whether the tests run under Wine, as set by scripts/test_wine.ts. */
 export const isWine: boolean = process.env.APERTURE_WINE !== undefined;
 
-/** Whether the tests run as root, who is not restricted by permission bits. */
+/** Whether the tests run as root, to which permission bits do not apply. */
 export const isRoot: boolean = process.getuid?.() === 0;
 
 /** The default test timeout in milliseconds. Wine is slow. */
 const DEFAULT_TIMEOUT_MS = isWine ? 240_000 : 60_000;
 
 /**
- * How many milliseconds later the runner's own timeout expires, which also ends loops that never
- * yield.
+ * How many milliseconds after the test's timeout the runner's own timeout expires. Only the
+ * runner's timeout can stop a loop that never yields.
  */
 const RUNNER_GRACE_MS = 10_000;
 
@@ -58,9 +58,9 @@ export function test(
   const title = skip ? `${name} (${skip})` : name;
   const limited = () => withTimeout(fn, timeout);
   if (isDeno) {
-    // The sanitizers are off by default since Deno 2.8, and in 2.7, deno.json has no setting for
-    // them. On 2.7, they would report false leaks, because its node:child_process and streams leave
-    // reads pending.
+    // Since Deno 2.8, the sanitizers are off by default. Deno 2.7 has no setting for them in
+    // deno.json, and they would report false leaks there, because its node:child_process and
+    // streams leave reads pending.
     const sanitize = { sanitizeOps: !isDeno27, sanitizeResources: !isDeno27 };
     const definition = { name: title, ignore: skip !== false, fn: limited, ...sanitize };
     Deno.test({ ...definition, timeout: timeout + RUNNER_GRACE_MS });
@@ -109,7 +109,7 @@ function killTree(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch {
-    // It has ended.
+    // The process has already exited.
   }
 }
 

@@ -9,8 +9,8 @@ export const cannotBecome: string | false = process.platform !== "linux"
   : isBun && typeof process.setuid !== "function" && "there is no setuid";
 
 /**
- * Switches this process and all of its threads to another user for good. Load the modules that it
- * needs first: that user may not be able to read them.
+ * Switches this process and all of its threads to another user permanently. Before the switch, load
+ * all modules that the process needs: the other user may not be able to read them.
  */
 export function become(uid: number, gid: number, groups: number[] = []): void {
   if (!isDeno) {

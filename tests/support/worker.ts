@@ -104,7 +104,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Increments a counter by hand while holding the lock, which reveals any overlap. */
+  /** Increments a counter by hand while holding the lock; a wrong total reveals any overlap. */
   async count(dir, times) {
     const file = path.join(dir!, "counter");
     for (let i = 0; i < Number(times); i++) {
@@ -265,8 +265,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Acquires and releases the lock for `time` ms, every `shared`th time shared, and logs each turn
-   * in `log`. Reports any other holder that the lock should have excluded.
+   * Repeatedly acquires and releases the lock for `time` ms, in shared mode every `shared`th time,
+   * and logs each turn in `log`. Reports any other holder that the lock should have excluded.
    */
   async contend(dir, time, shared, name) {
     const [log, mark] = [path.join(dir!, "log"), path.join(dir!, `mark-${name}`)];
@@ -417,9 +417,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Waits for locks that it holds itself, in two ways, or that another process holds, with a clock
-   * that runs ten times as fast. Prints each warning with its time on that clock, and ends after
-   * 25 s on that clock.
+   * With a clock that runs ten times as fast, waits for locks that it holds itself, in two ways, or
+   * that another process holds. Prints each warning and the clock's time, and exits after 25 s on
+   * that clock.
    */
   async nest(dir, way) {
     hurryTime(10);
@@ -464,7 +464,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     process.exit(0);
   },
 
-  /** Acquires locks in a program with another version's state; prints the number of warnings. */
+  /**
+   * Acquires locks in a process that also holds another version's state; prints the number of
+   * warnings.
+   */
   async besideOtherVersion(dir) {
     Object.assign(globalThis, {
       [Symbol.for("@aperture/atomic/locks/0")]: {},
@@ -480,7 +483,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`warnings: ${warnings}`);
   },
 
-  /** Replaces a link to an idle FIFO with an update; prints when the call has ended. */
+  /** Uses an update to replace a link to an idle FIFO; prints a line once the call has ended. */
   async updateFifo(file, form) {
     try {
       if (form === "sync") atomicUpdateSync(file!, () => "x", { symlinks: "replace" });
@@ -509,7 +512,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 };
 
-/** Speeds up the library's clock and this process's timers by `times`. */
+/** Speeds up the library's clock and this process's timers by a factor of `times`. */
 function hurryTime(times: number): void {
   const { now, setInterval } = clock;
   clock.now = () => times * now();

@@ -24,7 +24,7 @@ export function writer(job: string, args: (string | number)[], runtimeArgs: stri
 
 type Ending = "exit" | "end" | "throw";
 
-/** Ends this process, in one of several ways. */
+/** Terminates this process in the given way. */
 function finish(how: Ending): void {
   if (how === "exit") process.exit(0);
   if (how === "throw") {
@@ -41,7 +41,7 @@ async function untilTemp(dir: string): Promise<void> {
 }
 
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
-  /** Writes with each durability level and mode as another user, and prints the results. */
+  /** As another user, writes with each durability level and mode; prints the results. */
   async writeAs(dir, uid, gid, groups, modes) {
     become(Number(uid), Number(gid), groups === "" ? [] : groups!.split(",").map(Number));
     for (const mode of modes!.split(",").map((octal) => parseInt(octal, 8))) {
@@ -67,7 +67,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("done");
   },
 
-  /** Replaces a file as another user while its mode changes; prints the new file's mode. */
+  /** As another user, replaces a file while its mode changes; prints the new file's mode. */
   async commitAs(dir, uid, from, to) {
     become(Number(uid), Number(uid));
     const target = path.join(dir!, "file");
@@ -89,7 +89,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     finish(how as Ending);
   },
 
-  /** Ends while a stream is being written. */
+  /** Terminates while a stream is being written. */
   async endWithStream(dir, how) {
     const source = new PassThrough();
     source.write(new Uint8Array(100_000));
@@ -99,7 +99,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     finish(how as Ending);
   },
 
-  /** Ends while bytes are being written. */
+  /** Terminates while bytes are being written. */
   async endWithBytes(dir, how) {
     const bytes = new Uint8Array(200 << 20);
     atomicWrite(path.join(dir!, "file"), bytes, { durability: "durable" }).catch(() => {});
@@ -133,7 +133,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Prints the warnings that appear while many calls wait with one signal. */
+  /** Prints the warnings that appear while many calls wait with the same signal. */
   async manyOnOneSignal(dir) {
     const { signal } = new AbortController();
     const warnings: string[] = [];

@@ -101,7 +101,7 @@ for (const page of pages) {
   }
 }
 
-/** Returns the program with imports of the library under test instead of the package. */
+/** Returns the program, changed to import the library under test instead of the package. */
 function withUrls(code: string): string {
   return code.replaceAll(
     /(?<=["'])@aperture\/atomic(?:\/(\w+))?(?=["'])/g,

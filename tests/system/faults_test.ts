@@ -1,5 +1,5 @@
 /**
- * Fails each call across the seam between policy and operating system in turn. Afterwards the
+ * Makes each call across the seam between policy and operating system fail in turn. Afterwards the
  * target must be complete, nothing may be left behind, and the error must be the one with which the
  * call failed.
  */
@@ -116,7 +116,7 @@ for (const [what, write] of Object.entries(writers)) {
               const synced = ["openDir", "directory.sync"].includes(failed!.name);
               assertEquals(now, error === undefined || synced ? 2 : existing ? 1 : 0, where);
               if (error?.replaced !== undefined) assertEquals(error.replaced, synced, where);
-              // A failed clean-up cannot be recovered here; that is what the sweep is for.
+              // Nothing here can recover from a failed clean-up; that is what the sweep is for.
               const left = list(dir).filter((name) => name !== "file");
               if (failed!.name !== "remove") assertEquals(left, [], where);
               for (const name of left) fs.rmSync(path.join(dir, name));

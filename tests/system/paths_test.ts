@@ -209,7 +209,7 @@ test(
 );
 
 test(
-  "relative paths lead to the working directory even after it was renamed and its name reused",
+  "relative paths start at the working directory even if it was renamed and its name reused",
   () =>
     inTempDir(async (dir) => {
       const before = process.cwd();

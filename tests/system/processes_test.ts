@@ -208,7 +208,8 @@ for (const poolSize of ["4", "1"]) {
       const holder = new Child("holdMany", [dir, 8]);
       await holder.says("held");
       const child = new Child("waitAndWrite", [dir, 8], { env: { UV_THREADPOOL_SIZE: poolSize } });
-      // If the waits blocked the thread pool, it would not finish before the locks are free.
+      // If the waits blocked the thread pool, the writes would not finish before the locks are
+      // free.
       await child.says("written");
       await assertBlocks(child.says("all served"), () => holder.tell());
       await finished([holder, child]);
@@ -265,7 +266,7 @@ test(
 );
 
 test(
-  "atomicWrite() fails at a bind-mounted file and leaves nothing",
+  "atomicWrite() fails on a bind-mounted file and leaves nothing behind",
   () =>
     inTempDir(async (dir) => {
       const [file, other] = [path.join(dir, "file"), path.join(dir, "other")];

@@ -39,7 +39,7 @@ test("atomicUpdate() updates two files under one held lock independently", () =>
   }));
 
 testWithLinks(
-  "atomicUpdate() serializes updates with a held lock whatever path leads to the directory",
+  "atomicUpdate() serializes updates with a held lock, no matter which path leads to the directory",
   () =>
     inTempDir(async (dir) => {
       fs.mkdirSync(path.join(dir, "real"));
@@ -58,7 +58,7 @@ testWithLinks(
 );
 
 testWithLinks(
-  "atomicUpdate() with a held lock takes the turn of the file that a link leads to when it runs",
+  "atomicUpdate() with a held lock queues for the file that a link leads to when the update runs",
   () =>
     inTempDir(async (dir) => {
       const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));
@@ -91,7 +91,7 @@ test("atomicUpdateSync() throws a DeadlockError inside an update of the same fil
     const inner = () => atomicUpdateSync(file, () => "inner", { lock });
     assertThrows(() => atomicUpdateSync(file, () => (inner(), "outer"), { lock }), DeadlockError);
     assertEquals(list(dir), []);
-    // An asynchronous update that its function starts runs after it.
+    // An asynchronous update that the function starts runs after the synchronous one.
     let after!: Promise<void>;
     atomicUpdateSync(file, () => {
       after = atomicUpdate(file, increment, { lock });

@@ -200,7 +200,7 @@ for (const { form, update } of FORMS) {
     }));
 }
 
-test("atomicUpdate() calls its function again when it awaits a write of the same file", () =>
+test("atomicUpdate() calls its function again when the function awaits a write to the same file", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     let calls = 0;

@@ -352,7 +352,7 @@ test("atomicUpdate() runs 50 concurrent updates in the order of their calls", ()
     }
   }));
 
-test("atomicUpdate() does not block writes of its path while its function runs", () =>
+test("atomicUpdate() does not block writes to the same file while its function runs", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     await within(atomicUpdate(file, async (bytes) => {

@@ -152,7 +152,7 @@ test("AtomicFile.commit() rejects after a pipe was aborted", () =>
     assertStrictEquals(await assertRejects(() => file.commit()), error);
   }));
 
-test("AtomicFile.commit() waits for the close() of a writer when neither is awaited", () =>
+test("AtomicFile.commit() waits for a writer to close when neither call is awaited", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     await using file = await AtomicFile.open(target);
@@ -164,7 +164,7 @@ test("AtomicFile.commit() waits for the close() of a writer when neither is awai
     assertEquals([text(target), list(dir)], ["abc", ["file"]]);
   }));
 
-test("AtomicFile.commit() waits for large chunks and the close() of a writer", () =>
+test("AtomicFile.commit() waits for large chunks and for a writer to close", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     await using file = await AtomicFile.open(target);
@@ -175,7 +175,7 @@ test("AtomicFile.commit() waits for large chunks and the close() of a writer", (
     assertEquals(numberOf(fs.readFileSync(target)), 7);
   }));
 
-test("AtomicFile.commit() ignores a chunk that a writer rejected after its close()", () =>
+test("AtomicFile.commit() ignores a chunk rejected because its writer was already closed", () =>
   inTempDir(async (dir) => {
     const file = await AtomicFile.open(path.join(dir, "file"));
     const writer = file.writable.getWriter();
@@ -206,7 +206,7 @@ test("AtomicFile.commit() publishes chunks from both write() and a writer", () =
     assert(text(target).indexOf("b") < text(target).indexOf("c"));
   }));
 
-test("AtomicFile.commit() rejects when a writer was given a bad chunk before it", () =>
+test("AtomicFile.commit() rejects when a writer has already received a bad chunk", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     const writer = file.writable.getWriter();
@@ -237,7 +237,7 @@ const unclosed: [string, (file: AtomicFile) => unknown][] = [
   }],
 ];
 for (const [what, use] of unclosed) {
-  test(`AtomicFile.commit() rejects and stays open after ${what}`, () =>
+  test(`AtomicFile.commit() rejects and leaves the file open after ${what}`, () =>
     unchanged(async (target) => {
       await using file = await AtomicFile.open(target);
       await use(file);
@@ -259,7 +259,7 @@ test("AtomicFile.commit() publishes when it is called again after close()", () =
     assertEquals(numberOf(fs.readFileSync(file.path)), 7);
   }));
 
-test("AtomicFile.commit() publishes when `writable` was read but not used", () =>
+test("AtomicFile.commit() publishes when the `writable` property was read but never used", () =>
   inTempDir(async (dir) => {
     await using file = await AtomicFile.open(path.join(dir, "file"));
     assertEquals(file.writable.locked, false);
@@ -348,7 +348,7 @@ test("AtomicFile.write() replaces a lone surrogate", () =>
   }));
 
 test(
-  "AtomicFile.commit() keeps the mode that its target has when it commits",
+  "AtomicFile.commit() keeps the mode that the target has at commit time",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -365,7 +365,7 @@ test(
 );
 
 test(
-  "AtomicFile.commit() keeps the owner that its target has when it commits",
+  "AtomicFile.commit() keeps the owner that the target has at commit time",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -382,7 +382,7 @@ test(
 );
 
 test(
-  "AtomicFile.commit() keeps the mode of a target that was created while it was open",
+  "AtomicFile.commit() keeps the mode of a target that was created while the AtomicFile was open",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -397,7 +397,7 @@ test(
 );
 
 test(
-  "AtomicFile.commit() keeps the mode of a target that was removed while it was open",
+  "AtomicFile.commit() keeps the mode of a target that was removed while the AtomicFile was open",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -413,7 +413,7 @@ test(
 );
 
 test(
-  "AtomicFile.commit() syncs again only when mode or owner have changed",
+  "AtomicFile.commit() syncs again only when the mode or owner has changed",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -435,7 +435,7 @@ test(
 );
 
 test(
-  "AtomicFile.commit() rejects a FIFO that was created while it was open",
+  "AtomicFile.commit() rejects a FIFO that was created while the AtomicFile was open",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -453,7 +453,7 @@ test(
 );
 
 testWithLinks(
-  "AtomicFile.commit() follows a link that was created while it was open",
+  "AtomicFile.commit() follows a link that was created while the AtomicFile was open",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");

@@ -38,7 +38,7 @@ function modeOf(file: string): number {
   return fs.statSync(file).mode & 0o7777;
 }
 
-/** The umask; Deno's node:process cannot set it before 2.9. */
+/** Gets or sets the umask. Before 2.9, Deno's node:process cannot set it. */
 function umask(mask?: number): number {
   return isDeno ? Deno.umask(mask) : mask === undefined ? process.umask() : process.umask(mask);
 }
@@ -289,7 +289,7 @@ for (const { form, write } of FORMS) {
       }),
   );
 
-  test(`${form}() does not replace a file that appears before the link with createNew`, () =>
+  test(`${form}() with createNew does not replace a file that appears just before link(2)`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       await intercepted(({ name }) => {
@@ -436,7 +436,7 @@ test("atomicWriteSync() takes effect after an earlier atomicWrite()", () =>
     assertEquals([text(file), list(dir)], ["second", ["file"]]);
   }));
 
-test("atomicWrite() completes the other calls on a path when one fails", () =>
+test("atomicWrite() completes the other calls for a path when one of them fails", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     let fail = true;

@@ -1,4 +1,4 @@
-/** The order of calls on one path when some of them write a Blob. */
+/** The order of calls for the same path when some of them write a Blob. */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -70,7 +70,7 @@ test("atomicWrite() of a Blob that cannot be read rejects, and later calls succe
     assertEquals([text(file), list(dir)], ["2", ["file"]]);
   }));
 
-test("atomicWrite() of a Blob reads it again when there was no free file descriptor", () =>
+test("atomicWrite() reads a Blob again if no file descriptor was free at first", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     let reads = 0;

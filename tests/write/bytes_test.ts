@@ -1,4 +1,7 @@
-/** Data in memory: if bytes go missing after the call, it fails and never writes a shorter file. */
+/**
+ * Data in memory: if bytes go missing after the call, the write fails and never produces a shorter
+ * file.
+ */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";

@@ -1,4 +1,4 @@
-/** Helpers for tests that make several calls on one path. */
+/** Helpers for tests that make several calls for the same path. */
 import * as fs from "node:fs";
 import { content, numberOf } from "../support/content.ts";
 import { intercepted } from "../support/runtime.ts";

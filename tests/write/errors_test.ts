@@ -152,7 +152,7 @@ test("isAtomicWriteError() is false for other values", () =>
     for (const other of others) assertEquals(isAtomicWriteError(other), false, String(other));
   }));
 
-/** What a failed call's message says to do. */
+/** What the message of a failed call says to do. */
 const hints: [call: string, code: string, options: AtomicWriteOptions, hint: string][] = [
   ["create", "ENOENT", {}, "pass 'parents: true' to create it"],
   ["create", "EACCES", {}, "must be writable, not only the file"],

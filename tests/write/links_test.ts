@@ -60,7 +60,7 @@ for (const [what, write] of ways) {
   }
 
   testWithLinks(
-    `${what} has the kernel follow a link before following the link itself`,
+    `${what} has the kernel follow a link before the library does`,
     () =>
       inTempDir(async (dir) => {
         const link = path.join(dir, "link");
@@ -179,7 +179,7 @@ for (const how of ["commit", "discard"] as const) {
         fs.unlinkSync(link!);
         fs.symlinkSync("two", link!);
         await file[how]();
-        // The path of a call is looked up when it takes effect.
+        // A call's path is looked up when the call takes effect.
         assertEquals([list(one!), list(two!)], [[], how === "commit" ? ["file"] : []]);
       }),
   );

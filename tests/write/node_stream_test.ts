@@ -107,7 +107,7 @@ for (const [what, make] of failing) {
     }));
 }
 
-test("atomicWrite() destroys a stream that stalls when it is aborted", () =>
+test("atomicWrite() destroys a stalled stream when aborted", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, "old");
@@ -125,7 +125,7 @@ test("atomicWrite() destroys a stream that stalls when it is aborted", () =>
     assertEquals([list(dir), text(file)], [["file"], "old"]);
   }));
 
-test("atomicWrite() ends a response that stalls when it is aborted", () =>
+test("atomicWrite() ends a stalled response when aborted", () =>
   inTempDir(async (dir) => {
     let gone!: () => void;
     const left = new Promise<void>((resolve) => gone = resolve);

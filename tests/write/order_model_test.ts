@@ -1,6 +1,6 @@
 /**
- * The order of calls, compared with a model. Each random program must have the same result as its
- * calls made sequentially; APERTURE_SEED runs the program for a single seed.
+ * The order of calls, compared with a model. Each random program must have the same result as when
+ * its calls are made sequentially. With APERTURE_SEED, only the program for that seed runs.
  */
 import { assert, assertEquals } from "@std/assert";
 import * as fs from "node:fs";

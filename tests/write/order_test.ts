@@ -1,4 +1,4 @@
-/** The order in which calls on one path take effect. */
+/** The order in which calls for the same path take effect. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as fs from "node:fs";
 import { createRequire } from "node:module";
@@ -25,7 +25,7 @@ const spellings: [string, (dir: string) => string][] = [
   ["/d/sub/../f", (dir) => `${dir}/sub/../file`],
 ];
 for (const [what, spell] of spellings) {
-  test(`atomicWrite() keeps the order of calls on /d/f and ${what}`, () =>
+  test(`atomicWrite() keeps the order of calls for /d/f and ${what}`, () =>
     inTempDir(async (dir) => {
       fs.mkdirSync(path.join(dir, "sub"));
       const file = path.join(dir, "file");
@@ -153,7 +153,7 @@ test(
   { skip: !import.meta.url.includes("/esm/tests/") && "runs on the built ES modules" },
 );
 
-test("atomicUpdate() runs calls on one path in call order", () =>
+test("atomicUpdate() runs calls for the same path in call order", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const decoder = new TextDecoder();
@@ -210,7 +210,7 @@ for (const durability of ["none", "consistent"] as const) {
     }));
 }
 
-test("atomicWrite() opens one descriptor at a time for 1,000 concurrent calls on a path", () =>
+test("atomicWrite() opens one descriptor at a time for 1,000 concurrent calls for the same path", () =>
   inTempDir(async (dir) => {
     let most = 0;
     await intercepted(
@@ -310,7 +310,7 @@ test("AtomicFile takes effect when it is committed", () =>
     assertEquals([text(target), list(dir)], ["draft", ["file"]]);
   }));
 
-test("AtomicFile.commit() with createNew fails when the file was written while it was open", () =>
+test("AtomicFile.commit() with createNew fails when the target was written while the AtomicFile was open", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     const file = await AtomicFile.open(target, { createNew: true });
@@ -339,7 +339,7 @@ test("atomicUpdate() reads what earlier calls write", () =>
   }));
 
 testWithLinks(
-  "atomicUpdate() through a link takes its turn in the queue of the link",
+  "atomicUpdate() through a link takes its turn in the link's queue",
   () =>
     inTempDir(async (dir) => {
       const link = path.join(dir, "link");

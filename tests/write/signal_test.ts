@@ -1,4 +1,6 @@
-/** Aborting immediately ends any wait in a write: for its turn, a descriptor or a slice. */
+/**
+ * An abort immediately ends any wait within a write: for its turn, for a descriptor or for a slice.
+ */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as path from "node:path";
 import { AtomicFile, atomicWrite, type AtomicWriteOptions } from "../../mod.ts";
@@ -60,7 +62,7 @@ for (const [what, wait] of waits) {
 
 type Begin = (file: string, signal: AbortSignal) => Promise<() => Promise<unknown>>;
 
-/** Calls to prepare, and then to make while an earlier write waits for a descriptor. */
+/** Calls to prepare first, then make while an earlier write waits for a descriptor. */
 const followers: [string, Begin][] = [
   [
     "a write that waits for one without a descriptor",

@@ -39,7 +39,7 @@ test("atomicWrite() does not wait for open streams and AtomicFiles", () =>
     assertEquals([list(dir).length, temps(dir)], [81, []]);
   }));
 
-test("atomicWrite() rejects when its signal is aborted while 64 others are written", () =>
+test("atomicWrite() rejects when its signal is aborted while 64 other files are being written", () =>
   inTempDir(async (dir) => {
     const controller = new AbortController();
     const reason = new Error("enough");
@@ -82,7 +82,7 @@ test(
   'atomicWrite() with durability "durable" syncs at most 64 directories concurrently',
   () =>
     inTempDir(async (dir) => {
-      // Syncs on a slow disk, which would pile up if they did not count as writes.
+      // On a slow disk, syncs would pile up if they did not count as writes.
       let [open, most] = [0, 0];
       await onPlatform(({ async }) => ({
         async: {

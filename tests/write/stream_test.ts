@@ -397,7 +397,7 @@ test(
   { skip: isWindows && "no modes on Windows" },
 );
 
-test("atomicWrite() ends no matter when it is aborted while a source stalls", () =>
+test("atomicWrite() settles, no matter when it is aborted while a source stalls", () =>
   unchanged(async (file) => {
     const stalls: AsyncIterable<string> = {
       [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }),

@@ -1,4 +1,4 @@
-/** Synchronous calls that take over asynchronous ones on the same path. */
+/** Synchronous calls that take over asynchronous ones for the same path. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
