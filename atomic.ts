@@ -39,7 +39,10 @@ import { write, writeSync } from "./internal/write/mod.ts";
 
 export type { AtomicWriteOptions, AtomicWriteSyncOptions, Durability };
 
-/** A piece of content. Strings are written as UTF-8, views as the bytes that they cover. */
+/**
+ * One piece of content. Strings are written as UTF-8; of a view, only the bytes that it covers are
+ * written.
+ */
 export type AtomicChunk = string | ArrayBuffer | ArrayBufferView;
 
 /**
@@ -55,9 +58,9 @@ export type AtomicDataSync = AtomicChunk | Iterable<AtomicChunk>;
  * Content for a file: data in memory, or a source that is read chunk by chunk and never buffered in
  * full.
  *
- * A `node:stream` stream is an `AsyncIterable`. Pass a stream as soon as you have it. Other code
- * can also read it, via `on("data")` or `pipe()`, but if any of its content was read before the
- * call, the call throws a `TypeError`.
+ * A `node:stream` stream is an `AsyncIterable`. Pass it as soon as you have it: if any of its
+ * content was read before the call, the call throws a `TypeError`. During the call, other code can
+ * read the stream too, via `on("data")` or `pipe()`.
  */
 export type AtomicData =
   | AtomicDataSync
@@ -68,8 +71,8 @@ export type AtomicData =
 /** Options for {@linkcode sweepTempFiles} and {@linkcode sweepTempFilesSync}. */
 export interface SweepOptions {
   /**
-   * The minimum time since a file was last written, in milliseconds. Set it to more than the
-   * duration of your longest write.
+   * The minimum age of the files to remove, in milliseconds since they were last written. Choose a
+   * value longer than your longest write.
    *
    * 0 removes all temporary files, even those dated in the future because the clock was set back or
    * a file server's clock is ahead. Use 0 only while nothing is writing.
@@ -89,15 +92,15 @@ export interface SweepOptions {
  * The error thrown when a system call fails during a write. It has the class and `code` of the
  * system call's error, such as `Deno.errors.NotFound` and `ENOENT`.
  *
- * Other errors do not have these properties: an error from a source, the reason of an aborted
- * signal, or a permission denied by Deno.
+ * Other errors do not have these properties. Examples are an error thrown by a source, the reason
+ * of an aborted signal, and a permission error from Deno.
  */
 export interface AtomicWriteError extends Error {
   /** The system's name for the failure, such as `"ENOSPC"`. */
   code: string;
   /** The step that failed: `"inspect"`, `"open"`, `"write"`, `"fsync"`, `"rename"` and so on. */
   step: string;
-  /** The path that was to be written. */
+  /** The path of the file to be written. */
   target: string;
   /**
    * Whether the target already has the new content. This is true only if durability is `"durable"`
@@ -106,14 +109,15 @@ export interface AtomicWriteError extends Error {
   replaced: boolean;
   /**
    * The path of a file that holds the complete new content. It is set only if copying that file
-   * over the target failed (option `fallback`), so the target may contain a mixture of old and new.
+   * over the target failed (see the `fallback` option); the target may then contain a mixture of
+   * old and new content.
    */
   temp?: string;
 }
 
 /**
- * Returns whether an error is an {@linkcode AtomicWriteError}, which means that a system call
- * failed during a write.
+ * Returns whether an error is an {@linkcode AtomicWriteError}, the error thrown when a system call
+ * fails during a write.
  *
  * @param error The error to check.
  * @returns Whether the error is an {@linkcode AtomicWriteError}.
@@ -150,15 +154,15 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: 
  *
  * If the write fails, the target keeps the old content and the temporary file is removed.
  *
- * Within one thread, calls on the same path take effect in call order; a stream takes effect when
- * it ends. Consecutive waiting calls with the same options are coalesced: only the newest is
- * written, and the others resolve when it does. If it fails, the next newest is written instead. A
- * Blob smaller than 2 GiB is read into memory when its turn comes; a larger one is treated as a
- * stream.
+ * Within one thread, calls for the same path take effect in call order, except that a stream takes
+ * effect when it ends. If consecutive calls with the same options are waiting, they are coalesced:
+ * only the newest content is written, and the older calls resolve when that write completes. If the
+ * newest write fails, the next newest is attempted instead. A Blob smaller than 2 GiB is read into
+ * memory when its turn comes; a larger one is treated as a stream.
  *
  * The directory must exist unless `parents` is true. Do not modify a buffer until the promise has
- * settled; if it is transferred, detached or resized, the write fails. Hard links to the old file
- * keep the old content; extended attributes and access control lists are lost.
+ * settled; if the buffer is transferred, detached or resized, the write fails. Hard links to the
+ * old file keep the old content; extended attributes and access control lists are lost.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
  * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
@@ -174,8 +178,8 @@ const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: 
  * @throws {RangeError} If an option's value is out of range.
  * @throws {AtomicWriteError} If a system call fails. The error has the runtime's own class and
  * `code`: `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device,
- * `ELOOP` if symbolic links form a cycle, `EEXIST` if something already exists and `createNew` is
- * true.
+ * `ELOOP` if symbolic links form a cycle, or `EEXIST` if something already exists and `createNew`
+ * is true.
  * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
  * @returns A promise that resolves when the file has the new content with the requested durability.
  *
@@ -216,10 +220,10 @@ export function atomicWrite(
  * Replaces the content of a file atomically, or creates the file: the synchronous form of
  * {@linkcode atomicWrite}.
  *
- * It first completes any pending {@linkcode atomicWrite} calls on the path synchronously, so it
- * takes effect after them. It throws `EBUSY` and changes nothing if a Blob is being written to the
- * path, because Blobs cannot be read synchronously, or if another write is copying over the file in
- * place (option `fallback`). In either case, await that write first.
+ * It first completes any pending {@linkcode atomicWrite} calls for the path synchronously, so it
+ * takes effect after them. It throws `EBUSY` and changes nothing if one of those calls is writing a
+ * Blob, because Blobs cannot be read synchronously, or is copying over the file in place (see the
+ * `fallback` option). In either case, await the pending call first.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
  * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
@@ -232,8 +236,8 @@ export function atomicWrite(
  * @throws {RangeError} If an option's value is out of range.
  * @throws {AtomicWriteError} If a system call fails. The error has the runtime's own class and
  * `code`: `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device,
- * `ELOOP` if symbolic links form a cycle, `EEXIST` if something already exists and `createNew` is
- * true.
+ * `ELOOP` if symbolic links form a cycle, or `EEXIST` if something already exists and `createNew`
+ * is true.
  *
  * @example Usage
  * ```ts
@@ -260,9 +264,9 @@ export function atomicWriteSync(
  * A replacement for a file, written in several calls and published atomically by
  * {@linkcode AtomicFile.commit}.
  *
- * It is discarded, and the file stays unchanged, if {@linkcode AtomicFile.discard} is called, an
- * `await using` variable goes out of scope before the commit, a write fails, or the signal is
- * aborted.
+ * The replacement is discarded and the file stays unchanged if {@linkcode AtomicFile.discard} is
+ * called, an `await using` variable goes out of scope before the commit, a write fails, or the
+ * signal is aborted.
  *
  * @example Usage
  * ```ts
@@ -338,9 +342,9 @@ export class AtomicFile implements AsyncDisposable {
   /**
    * A stream that appends its chunks to the replacement, as {@linkcode AtomicFile.write} does.
    *
-   * Closing it does not commit, so a pipe that ends early publishes nothing. Aborting it discards
-   * the replacement. Once used, the stream must be closed before the commit; `pipeTo()` closes it
-   * when it finishes.
+   * Closing the stream does not commit, so a pipe that ends early publishes nothing. Aborting the
+   * stream discards the replacement. Once used, the stream must be closed before the commit;
+   * `pipeTo()` closes it when it finishes.
    *
    * @example Usage
    * ```ts
@@ -359,14 +363,14 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Appends a chunk. Calls take effect in order even if they are not awaited. Their order relative
-   * to chunks written to {@linkcode AtomicFile.writable} is undefined unless one is awaited before
-   * the other.
+   * Appends a chunk. Calls take effect in order even if they are not awaited. If you also write to
+   * {@linkcode AtomicFile.writable}, the order of the two kinds of writes is undefined unless you
+   * await one before starting the other.
    *
-   * Small chunks are copied into a buffer and the promise resolves immediately; if they cannot be
-   * written, a later call fails. After a failure, the replacement is discarded, so an incomplete
-   * file can never be committed. Strings are encoded as one continuous text, so a surrogate pair
-   * may be split between two chunks.
+   * Small chunks are copied into a buffer, and the promise resolves immediately; if the buffer
+   * cannot be written to disk later, a later call fails. After a failure, the replacement is
+   * discarded, so an incomplete file can never be committed. Strings are encoded as one continuous
+   * text, so a surrogate pair may be split between two chunks.
    *
    * @param chunk The content to append. Do not modify it until the promise has settled.
    * @throws {TypeError} If the chunk has the wrong type, or the file has already been committed or
@@ -394,14 +398,14 @@ export class AtomicFile implements AsyncDisposable {
   /**
    * Publishes the replacement by renaming the temporary file over the target.
    *
-   * If {@linkcode AtomicFile.writable} is being closed, the commit waits for that to finish. If the
-   * stream was written to or is locked by a pipe or a writer, and has not been closed, the commit
-   * throws a `TypeError` and the replacement stays open.
+   * If {@linkcode AtomicFile.writable} is being closed, the commit waits until it is closed. If the
+   * stream has been written to, or is locked by a pipe or a writer, but has not been closed, the
+   * commit throws a `TypeError` and the replacement stays open.
    *
    * @throws {TypeError} If the file has already been committed or discarded, or its `writable` has
    * not been closed.
-   * @throws {AtomicWriteError} If a system call fails, now or in an earlier write. The replacement
-   * is then discarded.
+   * @throws {AtomicWriteError} If a system call fails or has failed during an earlier write. In
+   * both cases, the replacement is discarded.
    * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
    * @returns A promise that resolves when the file has been replaced with the requested durability.
    *
@@ -421,8 +425,8 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Discards the replacement and removes the temporary file. This is idempotent and can be called
-   * at any time; after {@linkcode AtomicFile.commit} it does nothing.
+   * Discards the replacement and removes the temporary file. This method is idempotent and can be
+   * called at any time; after {@linkcode AtomicFile.commit}, it does nothing.
    *
    * @returns A promise that resolves when the temporary file has been removed.
    *
@@ -446,8 +450,8 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Discards the replacement unless it was committed. Called when an `await using` variable goes
-   * out of scope.
+   * Discards the replacement unless it has been committed. Called when an `await using` variable
+   * goes out of scope.
    *
    * @returns A promise that resolves when the temporary file has been removed.
    *
@@ -468,7 +472,8 @@ export class AtomicFile implements AsyncDisposable {
 
 /**
  * Returns whether a file name belongs to one of this library's temporary files:
- * `.{name}.{16 hexadecimal digits}.tmp`. This is for programs that watch or list a directory.
+ * `.{name}.{16 hexadecimal digits}.tmp`. Use it to ignore such files in a program that watches or
+ * lists a directory.
  *
  * @param name The last component of a path.
  * @returns Whether it is the name of a temporary file.
@@ -487,10 +492,10 @@ export function isTempName(name: string): boolean {
 }
 
 /**
- * Removes the temporary files that killed processes did not clean up in a directory.
+ * Removes temporary files that killed processes left behind in a directory.
  *
- * It removes regular files, but never links or directories, if {@linkcode isTempName} accepts their
- * name and they were last written more than `olderThan` milliseconds ago. Files that cannot be
+ * A file is removed if {@linkcode isTempName} accepts its name and it was last written more than
+ * `olderThan` milliseconds ago. Links and directories are never removed. Files that cannot be
  * removed are skipped, as are unreadable subdirectories if `recursive` is true.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
@@ -524,8 +529,8 @@ export function sweepTempFiles(
 }
 
 /**
- * Removes the temporary files that killed processes did not clean up in a directory: the
- * synchronous form of {@linkcode sweepTempFiles}.
+ * Removes temporary files that killed processes left behind in a directory: the synchronous form of
+ * {@linkcode sweepTempFiles}.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *

@@ -50,7 +50,7 @@ export interface ReadJsonOptions<T> {
   check?: (value: unknown) => T;
 }
 
-/** How {@linkcode writeJson} and {@linkcode updateJson} write a value. */
+/** Options for how {@linkcode writeJson} and {@linkcode updateJson} format and check a value. */
 export interface JsonFormatOptions {
   /**
    * The indentation of each level: a number of spaces from 0 to 10, or a string of at most 10
@@ -61,8 +61,8 @@ export interface JsonFormatOptions {
    */
   indent?: number | string;
   /**
-   * Receives the value to be written, as it will be read back, and throws if it is invalid. The
-   * return value is ignored, but must not be a promise.
+   * Receives the value to be written, as parsed back from its JSON, and throws if it is invalid.
+   * The return value is ignored, but must not be a promise.
    */
   check?: (value: unknown) => unknown;
 }
@@ -77,20 +77,20 @@ export interface WriteJsonOptions extends AtomicWriteOptions, JsonFormatOptions 
 export interface UpdateJsonOptions<T> extends AtomicUpdateOptions, JsonFormatOptions {
   /**
    * Receives the file's value and returns the value to pass to `fn`, or throws if it is invalid. It
-   * can be a schema's `parse` method or any other function, but must not return a promise. Before
-   * the file is written, it is also called with the new value, as it will be read back.
+   * can be a schema's `parse` method or any other function, but must not return a promise. It is
+   * also called before the file is written, with the new value as parsed back from its JSON.
    */
   check?: (value: unknown) => T;
 }
 
 /** Options for {@linkcode updateJsonSync}. */
 export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonFormatOptions {
-  /** As in {@linkcode UpdateJsonOptions}. */
+  /** See {@linkcode UpdateJsonOptions}. */
   check?: (value: unknown) => T;
 }
 
 /**
- * Reads the value of a JSON file, or undefined if the file does not exist.
+ * Returns the value in a JSON file, or undefined if the file does not exist.
  *
  * No lock is needed, because a file that is replaced atomically is always complete. The call first
  * waits for this thread's earlier writes to the file. A byte order mark is skipped. As with
@@ -154,8 +154,8 @@ export function readJson<T = unknown>(
 }
 
 /**
- * Reads the value of a JSON file, or undefined if the file does not exist. The synchronous form of
- * {@linkcode readJson}.
+ * Returns the value in a JSON file, or undefined if the file does not exist. The synchronous form
+ * of {@linkcode readJson}.
  *
  * Requires `--allow-read` permission for the file and, if the path is a symbolic link, for the link
  * itself.
@@ -198,7 +198,7 @@ export function readJsonSync<T = unknown>(
 /**
  * Atomically replaces the content of a file with a value serialized as JSON, or creates the file.
  *
- * By default, the text is indented by two spaces. It ends with a line break. The existing file is
+ * The text is indented by two spaces by default and ends with a line break. The existing file is
  * not read; to change part of it, use {@linkcode updateJson}.
  *
  * Undefined properties are omitted, as with `JSON.stringify()`. Values that `JSON.stringify()`
@@ -220,7 +220,7 @@ export function readJsonSync<T = unknown>(
  * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
  * and `code`.
  * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
- * @throws {Error} If `check` throws. Its error is passed through.
+ * @throws {Error} If `check` throws. The error is passed through.
  * @returns A promise that resolves when the file is in place with the requested durability.
  *
  * @example Usage
@@ -265,7 +265,7 @@ export function writeJson(
  * too large.
  * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
  * and `code`.
- * @throws {Error} If `check` throws. Its error is passed through.
+ * @throws {Error} If `check` throws. The error is passed through.
  *
  * @example Usage
  * ```ts
@@ -296,9 +296,9 @@ export function writeJsonSync(
  *
  * Programs that update the file this way take turns, so no update is lost. {@linkcode atomicUpdate}
  * explains the lock, how links and missing directories are handled, and how changes by writers that
- * do not take the lock are detected. If the file is empty or corrupt, or anything throws, the file
- * is unchanged. Its indentation, line breaks and byte order mark are preserved. If `fn` returns an
- * equal value, nothing is written.
+ * do not take the lock are detected. If the file is empty or corrupt, or if anything throws, the
+ * file is left unchanged. The file's indentation, line breaks and byte order mark are preserved. If
+ * `fn` returns an equal value, nothing is written.
  *
  * Like {@linkcode writeJson}, it rejects values that JSON cannot represent. Integers beyond 2^53
  * are rounded when read. Numbers beyond 1.8e308 are read as Infinity, which cannot be written back,
@@ -316,14 +316,15 @@ export function writeJsonSync(
  * It can return the value that it received, modified or not.
  * @param options The options of {@linkcode atomicUpdate}, plus how to check and indent the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
- * represent what `fn` returns, such as undefined because a `return` is missing.
+ * represent what `fn` returns, for example undefined because of a missing `return`.
  * @throws {RangeError} If an option's value is out of range, if the lock was released, is shared or
  * belongs to another directory, or if the value is too deeply nested or too large.
  * @throws {JsonFileError} If the file is empty, corrupt or too large, or `check` rejects its value.
  * @throws {LockTimeoutError} If the lock could not be acquired within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new value was in place.
  * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
- * and `code`. The `code` is `ESTALE` if others changed the file during ten calls to `fn`.
+ * and `code`. The `code` is `ESTALE` if another program changed the file during each of ten calls
+ * to `fn`.
  * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
  * @throws {Error} If the file cannot be read or locked. Errors thrown by `fn`, or by `check` for
  * the new value, are passed through.
@@ -395,16 +396,17 @@ export function updateJson<T = unknown>(
  * @param options The options of {@linkcode atomicUpdateSync}, plus how to check and indent the
  * value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
- * represent what `fn` returns, such as a promise, or undefined because a `return` is missing.
+ * represent what `fn` returns, for example a promise, or undefined because of a missing `return`.
  * @throws {RangeError} If an option's value is out of range, if the lock was released, is shared or
  * belongs to another directory, or if the value is too deeply nested or too large.
  * @throws {JsonFileError} If the file is empty, corrupt or too large, or `check` rejects its value.
  * @throws {LockTimeoutError} If the lock could not be acquired within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new value was in place.
- * @throws {DeadlockError} If this thread itself holds the lock or, on Deno, is already waiting for
- * it.
+ * @throws {DeadlockError} If this thread already holds the lock or, on Deno, if another call in
+ * this thread is waiting for it.
  * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
- * and `code`. The `code` is `ESTALE` if others changed the file during ten calls to `fn`.
+ * and `code`. The `code` is `ESTALE` if another program changed the file during each of ten calls
+ * to `fn`.
  * @throws {Error} If the file cannot be read or locked. Errors thrown by `fn`, or by `check` for
  * the new value, are passed through.
  * @returns The new value, as {@linkcode readJsonSync} would return it.

@@ -1,10 +1,10 @@
 /**
  * Lock a directory that several programs share. The kernel releases the lock when its holder dies.
  *
- * The lock is advisory. It is taken with `flock(2)` on Unix and `LockFileEx` on Windows, on the
- * file `.aperture.lock` in the directory. It excludes every program that takes the same kind of
- * lock on that file: other programs that use this module, `flock(1)`, Python's `fcntl.flock`,
- * Rust's fs2. There are no leases that could expire and no stale locks to break.
+ * The lock is advisory. It is a lock on the file `.aperture.lock` in the directory, taken with
+ * `flock(2)` on Unix and `LockFileEx` on Windows. It excludes every program that takes the same
+ * kind of lock on that file: other programs that use this module, `flock(1)`, Python's
+ * `fcntl.flock`, Rust's fs2. There are no leases that could expire and no stale locks to break.
  *
  * ```ts
  * import { DirLock } from "@aperture/atomic/lock";
@@ -50,11 +50,11 @@ export type { AcquireOptions, AcquireSyncOptions, TryAcquireOptions };
  * A directory's lock, held until it is released.
  *
  * It is released by {@linkcode DirLock.release}, or when a `using` variable goes out of scope. The
- * kernel releases it when the process ends, however it ends. Garbage collection does not release
+ * kernel also releases it when the process ends for any reason. Garbage collection does not release
  * it, and child processes do not inherit it.
  *
  * The lock is not re-entrant: a program that tries to acquire a lock it already holds waits for
- * itself. After such a wait has lasted 10 seconds, the library prints a warning.
+ * itself. The library prints a warning after 10 seconds.
  *
  * @see {@link https://man7.org/linux/man-pages/man2/flock.2.html} for how the kernel handles the
  * lock
@@ -97,9 +97,9 @@ export class DirLock implements Disposable, AsyncDisposable {
    * Waits until the directory's lock is free, then takes it. The directory, its parents and the
    * lock file are created if they are missing.
    *
-   * Within one thread, calls are served in order, with consecutive shared ones served together.
-   * Between processes, the order is undefined. A waiting call keeps the process alive; to limit the
-   * wait, pass `timeout` or `signal`.
+   * Within one thread, calls are served in order, and consecutive calls for a shared lock are
+   * served together. Between processes, the order is undefined. A waiting call keeps the process
+   * alive; to limit the wait, pass `timeout` or `signal`.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
@@ -174,8 +174,8 @@ export class DirLock implements Disposable, AsyncDisposable {
    * Blocks this thread until the directory's lock is free, then takes it: the synchronous form of
    * {@linkcode DirLock.acquire}.
    *
-   * It is served before this thread's waiting asynchronous calls, which cannot continue while it
-   * blocks.
+   * It is served before this thread's waiting asynchronous calls, because they cannot continue
+   * while the thread is blocked.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the directory.
    *
@@ -184,9 +184,9 @@ export class DirLock implements Disposable, AsyncDisposable {
    * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
    * @throws {LockTimeoutError} If the lock cannot be acquired within `timeout`.
-   * @throws {DeadlockError} If this thread itself holds the lock, because it could not release it
-   * while blocked. On Deno, also if this thread is already waiting for the lock, because the
-   * waiting call could get it first.
+   * @throws {DeadlockError} If this thread already holds the lock, because a blocked thread cannot
+   * release it. On Deno, also thrown if another call in this thread is waiting for the lock,
+   * because that call could get it first.
    * @throws {Error} If the lock file cannot be created, opened or locked. The error has the
    * runtime's own class and `code`, such as `ENOTSUP` or `ENOLCK` if the file system does not
    * support locks.
@@ -270,8 +270,8 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Checks that the lock is still held and that its path still leads to the locked file. Call this
-   * before the last step of a long operation.
+   * Checks that the lock is still held and that the lock file's path still leads to the locked
+   * file. Call this before the last step of a long operation.
    *
    * If the lock file or the directory was removed or replaced, other programs can lock the new
    * file. On a network file system, this check cannot detect that the server has lost contact with
@@ -373,7 +373,7 @@ export async function withDirLock<T>(
 ): Promise<T> {
   isFunction(fn, "fn");
   const lock = await DirLock.acquire(dir, options);
-  // Not `using`, which Node before 20.4 and Jest 29 do not support.
+  // Don't use `using`: Node before 20.4 and Jest 29 do not support it.
   try {
     return await fn(lock);
   } finally {
@@ -395,8 +395,8 @@ export interface LockHoldersOptions {
  * Returns the ids of the processes that hold a directory's lock. Use them in messages, but do not
  * base decisions on them: they may be out of date by the time you read them.
  *
- * Only Linux reports holders, in `/proc/locks`, and only those in the caller's PID namespace. On
- * network file systems, holders on other machines are not visible.
+ * Holders are only known on Linux, which lists them in `/proc/locks`, and only if they are in the
+ * caller's PID namespace. On network file systems, holders on other machines are not visible.
  *
  * Requires `--allow-read` permission for the directory. On Deno, the result is null unless all
  * permissions are granted, because reading `/proc` requires them. The call never prompts for

@@ -34,8 +34,8 @@ import type { AcquireOptions, AcquireSyncOptions, DirLock } from "./lock.ts";
 /** Options for {@linkcode atomicUpdate}. */
 export interface AtomicUpdateOptions extends AtomicWriteOptions {
   /**
-   * An exclusive lock that you already hold on the file's directory, which stays held, or options
-   * for acquiring one.
+   * An exclusive lock that you already hold on the file's directory, or options for acquiring one.
+   * A lock that you pass is not released by the call.
    */
   lock?: DirLock | Omit<AcquireOptions, "shared">;
 }
@@ -43,8 +43,8 @@ export interface AtomicUpdateOptions extends AtomicWriteOptions {
 /** Options for {@linkcode atomicUpdateSync}. */
 export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
   /**
-   * An exclusive lock that you already hold on the file's directory, which stays held, or options
-   * for acquiring one.
+   * An exclusive lock that you already hold on the file's directory, or options for acquiring one.
+   * A lock that you pass is not released by the call.
    */
   lock?: DirLock | Omit<AcquireSyncOptions, "shared">;
 }
@@ -58,19 +58,21 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  * is lost. Readers do not need a lock. If `fn` throws, the file is unchanged.
  *
  * Changes by writers that do not take the lock, such as editors, are detected: if the file changed
- * after it was read, it is read again and `fn` is called again. If that has happened ten times, or
- * if `fn` returned a stream, an iterable or a Blob, which may not be readable twice, the call fails
- * with `ESTALE` and leaves the other writer's file in place. So read a request body or standard
- * input before the call, and do not write to the file inside `fn`. A change made in the last 0.2 ms
- * or so before the rename can still be lost.
+ * after it was read, it is read again and `fn` is called again. If this happens ten times, the call
+ * fails with `ESTALE` and leaves the other writer's file in place. If `fn` returned a stream, an
+ * iterable or a Blob, the call fails after the first such change, because it may be impossible to
+ * read that data twice. Therefore, read a request body or standard input before the call, and do
+ * not write to the file inside `fn`. A change made in the last 0.2 ms or so before the rename can
+ * still be lost.
  *
- * If the path is a symbolic link that is followed, the lock is the one on the directory that
- * contains the link's target. The directory is created if it is missing.
+ * If the path is a symbolic link that is followed, the call locks the directory that contains the
+ * link's target. The directory to be locked is created if it is missing.
  *
  * The lock is not re-entrant. To update another file in the same directory from within `fn`,
  * acquire the lock first and pass it to both calls as the `lock` option. Updates to the same file
- * under the same held lock run one after another, so `fn` must not wait for another update to its
- * own file. If the lock is released or lost in the meantime, nothing is written.
+ * that were passed the same lock run one after another, so `fn` must not wait for another update to
+ * that file. If the lock is released or lost before the new content is in place, nothing is
+ * written.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
  * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
@@ -89,8 +91,8 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
  * @throws {LockTimeoutError} If the lock could not be acquired within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new content was in place.
  * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
- * and `code`. The `code` is `ESTALE` if others kept changing the file; `tries` is then the number
- * of times `fn` was called.
+ * and `code`. If other programs kept changing the file, the `code` is `ESTALE` and `tries` is the
+ * number of times `fn` was called.
  * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
  * @throws {Error} If the file cannot be read or locked. Errors thrown by `fn` are passed through.
  * @returns A promise that resolves when the new content is in place.
@@ -121,7 +123,7 @@ export function atomicUpdate(
  * Updates a file with a function, `fn`, which may run more than once: the synchronous form of
  * {@linkcode atomicUpdate}.
  *
- * It first completes earlier writes to the path, and blocks the thread until the lock is free. If
+ * It first completes earlier writes to the path, then blocks the thread until the lock is free. If
  * one of those writes has a Blob as its data, the call fails with `EBUSY`, because Blobs cannot be
  * read synchronously. It cannot complete earlier {@linkcode atomicUpdate} calls: those that are
  * waiting for the lock run later, and if one of them holds the lock, this call fails. `fn` must not
@@ -141,11 +143,11 @@ export function atomicUpdate(
  * belongs to another directory, or if its lock file is the file to be updated.
  * @throws {LockTimeoutError} If the lock could not be acquired within its `timeout`.
  * @throws {LockLostError} If the lock was released or lost before the new content was in place.
- * @throws {DeadlockError} If this thread itself holds the lock or, on Deno, is already waiting for
- * it.
+ * @throws {DeadlockError} If this thread already holds the lock or, on Deno, if another call in
+ * this thread is waiting for it.
  * @throws {AtomicWriteError} If the file cannot be written. The error has the runtime's own class
- * and `code`. The `code` is `ESTALE` if others kept changing the file; `tries` is then the number
- * of times `fn` was called.
+ * and `code`. If other programs kept changing the file, the `code` is `ESTALE` and `tries` is the
+ * number of times `fn` was called.
  * @throws {Error} If the file cannot be read or locked. Errors thrown by `fn` are passed through.
  *
  * @example Usage

@@ -43,8 +43,8 @@ export interface OpenFile {
  * The file calls that `internal/` uses. The asynchronous and the synchronous form have the same
  * shape, so each operation has to be written only once.
  *
- * `lstat`, `stat` and `readLink` are synchronous in both: the kernel answers them from memory, and
- * a thread hop costs ten times as much as the call (ARCHITECTURE.md, "Measured").
+ * `lstat`, `stat` and `readLink` are synchronous in both forms: the kernel answers them from
+ * memory, and a thread hop costs ten times as much as the call (ARCHITECTURE.md, "Measured").
  */
 export interface FileSystem {
   /** Undefined if nothing is there. */
@@ -98,7 +98,7 @@ export interface LockFile {
   lock?(exclusive: boolean): Promise<void>;
   unlock(): void;
   close(): void;
-  /** Whether it was closed because its thread ended. */
+  /** Whether the file was closed because its thread ended. */
   closed?: boolean;
 }
 
@@ -128,7 +128,8 @@ export interface Runtime {
   refreshDir(dir: string, fileId: string): void;
   /**
    * Whether a name that is missing from a directory may reappear shortly: before an NFS client
-   * renames a file over one that is open on the same machine, it renames the open one to `.nfs…`.
+   * renames a file over a file that is open on the same machine, it renames the open file to
+   * `.nfs…`.
    */
   mayReappear(dir: string): boolean;
   /** The ids of the live processes that hold a file's lock; null if the system does not report them. */

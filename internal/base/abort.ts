@@ -7,7 +7,7 @@ interface Waits {
 const waitsOn = new WeakMap<AbortSignal, Waits>();
 
 /**
- * Calls `listener` when a signal is aborted, unless the returned function was called first. All
+ * Calls `listener` when a signal is aborted, unless the returned function is called first. All
  * waits on a signal share one listener, because Node 20 warns about a leak when a signal has more
  * than ten.
  */

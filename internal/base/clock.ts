@@ -3,7 +3,7 @@ import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timer
 
 /** The clock and timer functions that the library uses. */
 interface Clock {
-  /** The time of a monotonic clock, in milliseconds. */
+  /** The current time on a monotonic clock, in milliseconds. */
   now(): number;
   setTimeout: (fn: () => void, milliseconds: number) => ReturnType<typeof setTimeout>;
   clearTimeout: typeof clearTimeout;
@@ -13,7 +13,7 @@ interface Clock {
 
 /**
  * The clock and the timers, captured when the library is loaded, so that a program's fake timers
- * cannot stall a wait for another process. Our own tests replace the members.
+ * cannot stall a wait for another process. Our own tests replace its members.
  */
 export const clock: Clock = {
   now: () => performance.now(),

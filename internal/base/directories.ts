@@ -8,8 +8,8 @@ import type { Steps } from "./steps.ts";
 const MAX_TRIES = 10;
 
 /**
- * Directories that this thread created and whose names may not be on disk yet. When two durable
- * writes go into a new directory, the second relies on the first one's `mkdir`.
+ * Directories that this thread created and whose names may not be on disk yet. If two durable
+ * writes go to a new directory, the second finds it already created, but perhaps not yet on disk.
  */
 const unsynced = sharedState("unsynced/1", () => new Set<string>());
 
@@ -37,7 +37,7 @@ export function* makeDirectories(directory: string, sync: boolean): Steps<void> 
   }
 }
 
-/** The directories along a path that do not exist, outermost first. */
+/** The directories in a path that do not exist, outermost first. */
 function missingDirectories(directory: string): string[] {
   const missing: string[] = [];
   for (let path = directory; runtime.sync.stat(path) === undefined; path = dirname(path)) {

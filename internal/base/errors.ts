@@ -1,7 +1,7 @@
 import { runtime } from "../../runtime/mod.ts";
 
 /**
- * The code of a failed system call, such as `"ENOENT"`, even if its error is from another realm.
+ * The code of a failed system call, such as `"ENOENT"`, even if the error is from another realm.
  */
 export function codeOf(error: unknown): string | undefined {
   return typeof error === "object" && error !== null ? runtime.codeOf(error) : undefined;
@@ -12,12 +12,14 @@ export function failedWith(error: unknown, codes: ReadonlySet<string>): boolean 
   return codes.has(codeOf(error) ?? "");
 }
 
-/** V8 and JavaScriptCore have this method, but not all versions of their types declare it. */
+/** V8 and JavaScriptCore have this method, but some versions of the type declarations lack it. */
 const { captureStackTrace } = Error as {
   captureStackTrace?: (error: object, above?: unknown) => void;
 };
 
-/** Errors that the library created or added context to. It may replace their stacks. */
+/**
+ * Errors that the library created or added context to, and whose stacks it may therefore replace.
+ */
 const ownErrors = new WeakSet<object>();
 
 /** Marks an error as the library's own, for {@linkcode atCaller}. */
@@ -29,8 +31,7 @@ export function own<T extends Error>(error: T): T {
 /**
  * Adds context to the error of a failed system call: what failed (`what`) goes before the message,
  * a `hint` after it, and `facts` become properties. The class and `code` stay the same. Errors that
- * already have context are left unchanged, as are those for permissions that Deno denied, which
- * have no `code`.
+ * already have context are left unchanged, as are Deno's permission errors, which have no `code`.
  */
 export function withContext(
   error: unknown,
@@ -42,15 +43,15 @@ export function withContext(
   if (code === undefined || ownErrors.has(error as object)) return error;
   const failed = own(error as Error);
   failed.message = `${what}: ${failed.message}${hint}`;
-  // The stack contains the message, and was rendered with the old one.
+  // The stack still contains the old message.
   captureStackTrace?.(failed);
   return Object.assign(failed, { code, ...facts });
 }
 
 /**
  * Does the work of a public function, which must return this promise without `await`. Errors get
- * the stack of the function's caller, because after an `await` the runtimes have no frames, or only
- * the library's.
+ * the stack of the function's caller: after an `await`, stacks are empty or contain only the
+ * library's frames.
  *
  * Each error is changed only once: if it passes through a caller's callback, it keeps its first
  * stack.
@@ -64,8 +65,9 @@ export async function atCaller<T>(work: () => T | Promise<T>): Promise<T> {
 }
 
 /**
- * Like {@linkcode atCaller}, for the synchronous function `call`, which must not make this call in
- * tail position: Bun would drop the frame of `call` and not find it in the stack.
+ * Like {@linkcode atCaller}, but for the synchronous function `call`. It must not call this
+ * function in tail position, because Bun would drop the frame of `call` and then not find it in the
+ * stack.
  */
 export function atCallerSync<T>(call: unknown, work: () => T): T {
   try {

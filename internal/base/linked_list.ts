@@ -3,7 +3,7 @@ export interface Place<T> {
   readonly value: T;
   previous: Place<T> | undefined;
   next: Place<T> | undefined;
-  /** Whether it is still in the list. */
+  /** Whether the value is still in the list. */
   listed: boolean;
 }
 

@@ -18,7 +18,10 @@ export interface Opener {
   readonly signal?: AbortSignal | undefined;
   /** When the operation times out, as a `clock.now()` time. */
   readonly deadline?: number;
-  /** How long it has waited for descriptors so far. All files that it opens share one budget. */
+  /**
+   * How long the operation has waited for descriptors so far. All files that it opens share one
+   * budget.
+   */
   readonly descriptors: { waitedMs: number };
 }
 
@@ -26,7 +29,7 @@ export interface Opener {
  * Makes a call that opens a file, and retries it while the process (EMFILE) or the system (ENFILE)
  * has no free file descriptors.
  *
- * Pauses are steps, so the operation can be aborted, time out or be taken over during one.
+ * Each pause is a step, so the operation can be aborted, time out or be taken over during a pause.
  */
 export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T>): Steps<T> {
   const { signal, deadline = Infinity, descriptors } = opener;

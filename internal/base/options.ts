@@ -8,7 +8,7 @@ export type Check = (value: unknown, name: string) => void;
 const isOwn = Object.prototype.hasOwnProperty;
 
 /**
- * Half of a surrogate pair. In a name, a file system may store it as something else, or not at all.
+ * Half of a surrogate pair. A file system may change it when storing a name, or reject the name.
  */
 export const LONE_SURROGATE: RegExp = /\p{Surrogate}/u;
 

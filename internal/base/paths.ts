@@ -15,8 +15,8 @@ const WINDOWS_SYNTAX: boolean = isAbsolute("C:\\");
 /**
  * The absolute form of a path, resolved against the current working directory.
  *
- * `..` is kept, because after a link to a directory only the kernel knows what it means. Windows
- * resolves `..` before it opens a path, so this function does too on Windows.
+ * `..` is kept, because only the kernel knows where it leads after a link to a directory. Windows
+ * resolves `..` before it opens a path, so on Windows this function does the same.
  */
 export function absolutePath(path: PathArgument): string {
   const given = textOf(path);
@@ -31,7 +31,7 @@ export function absolutePath(path: PathArgument): string {
 }
 
 /**
- * URLs are recognized by their `href`, since one from another realm is not an instance of our
+ * URLs are recognized by their `href`, since a URL from another realm is not an instance of our
  * class.
  */
 function textOf(path: unknown): string {
@@ -65,7 +65,10 @@ function textOfBytes(bytes: ArrayBufferView): string {
   }
 }
 
-/** Resolves `path` against `directory`, an absolute path, as the kernel does for a link in it. */
+/**
+ * Resolves `path` against `directory`, an absolute path, as the kernel does for a link in that
+ * directory.
+ */
 export function resolveFrom(
   directory: string,
   path: string,
@@ -86,7 +89,7 @@ export function resolveFrom(
 
 function checkNames(path: string): void {
   const { root } = win32.parse(path);
-  // With \\?\ the caller asks for names to be taken literally.
+  // The prefix \\?\ asks for names to be taken literally.
   if (/^[\\/]{2}\?/.test(root)) return;
   for (const name of path.slice(root.length).split(/[\\/]/)) {
     const fault = /^\.{0,2}$/.test(name) ? undefined : faultOnWindows(name);
@@ -101,11 +104,12 @@ export function joinPath(directory: string, name: string): string {
 }
 
 /**
- * A key that all spellings of a path share. If two files share a key, their calls merely wait for
+ * A key shared by all spellings of a path. If two files share a key, calls for them merely wait for
  * each other.
  */
 export function pathKey(path: string): string {
   const folded = /[/\\]\.{0,2}(?:[/\\]|$)/.test(path) ? normalize(path) : path;
-  // Lowercasing would keep σ and ς apart. NFD, since APFS treats both forms of an accent as equal.
+  // Lowercasing would keep σ and ς apart. Use NFD, since APFS treats both forms of an accent as
+  // equal.
   return runtime.foldsNames ? folded.normalize("NFD").toUpperCase() : folded;
 }

@@ -3,10 +3,11 @@ import { runtime } from "../../runtime/mod.ts";
 const PREFIX = "@aperture/atomic/";
 
 /**
- * State shared by all copies of this module in one program: the ES module and the CommonJS one, or
- * a second installation of the same version. Each thread and realm has its own state.
+ * State shared by all copies of this module in one process: the ES module and CommonJS builds, or
+ * two installations of the same version. Each thread and realm has its own state.
  *
- * @param name The state's name, and a number that is incremented whenever its shape changes.
+ * @param name The state's name, with a number that is incremented whenever the state's shape
+ * changes.
  * @param make Creates the state for the first copy that needs it.
  */
 export function sharedState<T>(name: string, make: () => T): () => T {
@@ -23,9 +24,7 @@ export function sharedState<T>(name: string, make: () => T): () => T {
 
 let warned = false;
 
-/**
- * Warns once if another version of the library is loaded whose form of this state is incompatible.
- */
+/** Warns once if another loaded version of the library uses an incompatible form of this state. */
 function warnOfOtherVersion(name: string, holder: object): void {
   const subject = PREFIX + name.slice(0, name.indexOf("/") + 1);
   const isOther = (key: symbol) => {

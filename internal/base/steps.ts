@@ -9,7 +9,8 @@ export type Call = (fs: FileSystem, isSync: boolean) => unknown;
 /**
  * An operation as a sequence of file calls, written once as a generator. {@linkcode run} and
  * {@linkcode runSync} execute it and pass each call the asynchronous or the synchronous file
- * system. Also known as a trampoline, or (in redux-saga and gensync) as yielding effects.
+ * system. The pattern is also known as a trampoline or, in redux-saga and gensync, as yielding
+ * effects.
  *
  * ```ts ignore
  * function* move(from: string, to: string): Steps<number> {
@@ -23,8 +24,8 @@ export type Call = (fs: FileSystem, isSync: boolean) => unknown;
 export type Steps<T> = Generator<Call, T, unknown>;
 
 /**
- * Makes a call whose result is needed; use `yield*`. Otherwise, `yield` the call itself, which is
- * cheaper.
+ * Makes a call and returns its result; use it with `yield*`. If the result is not needed, `yield`
+ * the call itself, which is cheaper.
  */
 export function* call<T>(make: (fs: FileSystem, isSync: boolean) => Awaitable<T>): Steps<T> {
   return (yield make) as T;
@@ -45,7 +46,7 @@ export async function run<T>(steps: Steps<T>): Promise<T> {
     let result: unknown;
     try {
       result = step.value(runtime.async, false);
-      // Awaiting a plain value would cost a turn of the event loop, more than the call itself.
+      // Awaiting a plain value would take a turn of the event loop, which costs more than the call.
       if (isPromise(result)) result = await result;
     } catch (error) {
       step = steps.throw(error);
@@ -72,7 +73,7 @@ export function runSync<T>(steps: Steps<T>): T {
   return step.value;
 }
 
-/** A longer timeout makes setTimeout() fire immediately. */
+/** With a longer timeout, setTimeout() fires immediately. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
@@ -99,7 +100,8 @@ export function sleep(
 }
 
 /**
- * Prevents a promise that was not accepted as an argument from crashing the program if it rejects.
+ * Prevents the rejection of a promise that was not accepted as an argument from crashing the
+ * program.
  */
 export function ignoreFailure(value: unknown): void {
   if (isPromise(value)) Promise.resolve(value).catch(() => {});

@@ -33,7 +33,7 @@ export interface Arguments<V = Readonly<Record<string, unknown>>> {
 
 /** One of the commands of `aperture-atomic`. */
 export interface Command {
-  /** Parses the command's arguments; returns `"help"` if they request it. */
+  /** Parses the command's arguments; returns `"help"` if they request help. */
   read(args: readonly string[]): Arguments | "help";
   /** Runs the command and returns its exit code. */
   run(given: Arguments): Promise<number>;
@@ -51,7 +51,7 @@ export function command<const O extends Options>(
   };
 }
 
-/** Parses the options before the operand and directly after it, but nothing further. */
+/** Parses the options before the operand and directly after it, but nothing after those. */
 function readArguments(
   args: readonly string[],
   operandName: string,

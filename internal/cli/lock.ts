@@ -85,7 +85,7 @@ function isMissing(path: string): boolean {
     statSync(path);
     return false;
   } catch (error) {
-    return codeOf(error) === "ENOENT"; // Acquiring the lock reports other errors.
+    return codeOf(error) === "ENOENT"; // Other errors surface when locking.
   }
 }
 

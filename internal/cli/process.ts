@@ -10,20 +10,21 @@ import { ExitError } from "./errors.ts";
 /** A signal that this process handles and forwards. */
 type Signal = "SIGALRM" | "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM" | "SIGUSR1" | "SIGUSR2";
 
-/** Signals that ask a process to end. */
+/** Signals that request termination. */
 const ENDING: readonly Signal[] = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"];
 /**
- * Signals meant for the command. Their default action would end this process and release its lock.
+ * Signals meant for the command. Their default action would terminate this process and release its
+ * lock.
  */
 const OTHERS: readonly Signal[] = ["SIGALRM", "SIGUSR1", "SIGUSR2"];
-/** How long after the command exits this process may still notice a signal that both received. */
+/** How long to wait, after the command exits, for a signal that both processes received. */
 const LATE_SIGNAL_MS = 5;
 
 /** A running command. It shares this process's standard input and standard error. */
 interface Running {
-  /** Its standard output, unless it shares this process's. */
+  /** The command's standard output; undefined if it shares this process's. */
   readonly output: AsyncIterable<Uint8Array> | undefined;
-  /** Its exit code, or 128 + n if signal n ended it. */
+  /** The command's exit code, or 128 + n if signal n killed it. */
   readonly ended: Promise<number>;
   kill(signal: Signal): void;
 }
@@ -31,9 +32,9 @@ interface Running {
 /**
  * Runs a command until it exits, and forwards signals to it.
  *
- * @param use Reads the command's output, to the end if the command exits with 0. If omitted, the
- * command writes to this process's standard output.
- * @returns The command's exit code, or 128 + n if signal n ended it. If `use` is given and this
+ * @param use Reads the command's output. If the command exits with 0, it is given time to read
+ * everything. If it is omitted, the command writes to this process's standard output.
+ * @returns The command's exit code, or 128 + n if signal n killed it. If `use` is given and this
  * process received signal n, an exit code of 0 also becomes 128 + n, because the output may be
  * incomplete.
  */
@@ -73,8 +74,8 @@ export async function runCommand(
 }
 
 /**
- * Calls `fn` for each of the signals instead of their default action. Listeners are never removed,
- * because Deno delivers signals late, and takes the default action if the listener is gone by then.
+ * Calls `fn` for each of the signals instead of taking the default action. Listeners are never
+ * removed: Deno delivers signals late and takes the default action if the listener is gone by then.
  */
 export function onSignals(
   fn: (signal: Signal) => void,
@@ -85,7 +86,7 @@ export function onSignals(
   }
 }
 
-/** The exit code of a process that a signal ended. */
+/** The exit code of a process that was killed by a signal. */
 export function signalCode(signal: string): number {
   return 128 + ((constants.signals as Record<string, number>)[signal] ?? 0);
 }
@@ -144,7 +145,7 @@ function startOnNode(program: string, args: string[], isPiped: boolean): Promise
     stdio: ["inherit", isPiped ? "pipe" : "inherit", "inherit"],
   });
   return new Promise((resolve, reject) => {
-    // Keep the listener: each signal that this process is not allowed to send emits another "error".
+    // Not once(): "error" is emitted again for each signal that this process may not send.
     child.on("error", reject);
     // Not "close", which waits for descendants that keep the output open.
     const ended = new Promise<number>((resolve) => {

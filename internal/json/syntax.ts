@@ -1,6 +1,6 @@
 /**
- * Finds where a text stops being valid JSON, which engines report in different words or not at all.
- * Returns undefined if the text is valid JSON.
+ * Finds where a text stops being valid JSON, since engines report this in different words or not at
+ * all. Returns undefined if the text is valid JSON.
  */
 export function findError(text: string): { offset: number; reason: string } | undefined {
   const space = /[ \t\n\r]*/y;

@@ -71,7 +71,8 @@ export function stringifyJson(
     if (!(cause instanceof RangeError)) throw cause;
     throw own(new RangeError(`Cannot write '${path}' as JSON: ${cause.message}`, { cause }));
   }
-  // JSON.stringify() returns undefined for undefined, and for an object whose toJSON() returns it.
+  // JSON.stringify() returns undefined for undefined, and for an object whose toJSON() returns
+  // undefined.
   throw refusal(path, "the value is undefined; pass null for an empty value");
 }
 
@@ -104,7 +105,7 @@ function isPlain(value: unknown, depth = 0): boolean {
   return true;
 }
 
-/** Throws if JSON.stringify() would silently write something else. */
+/** Throws if JSON.stringify() would silently write something other than the value. */
 function checkValue(whole: unknown, path: string): void {
   /** The objects that enclose the current value, outermost first, and the key of each. */
   const around: unknown[] = [];
@@ -199,7 +200,7 @@ function isBoxed(value: object): boolean {
 function styleOf(body: string, mark: string): JsonStyle {
   const lineBreak: JsonStyle["lineBreak"] = body.includes("\r\n") ? "\r\n" : "\n";
   const style = { ...DEFAULT_STYLE, mark, lineBreak, end: body.endsWith("\n") ? lineBreak : "" };
-  // Do not use a single pattern: it would take quadratic time to backtrack over long whitespace.
+  // Do not use a single pattern: backtracking over long whitespace would take quadratic time.
   const value = body.trimStart();
   const first = value.slice(1).trimStart();
   if (!/^[[{]/.test(value) || /^[\]}]/.test(first)) return style;

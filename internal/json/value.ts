@@ -50,7 +50,7 @@ export function textOf(path: string, value: unknown, format: Format<unknown>): s
   return withStyle(body, style);
 }
 
-/** A change to a JSON file by a function that may run more than once. */
+/** A change made to a JSON file by a function that may run more than once. */
 export class JsonChange<T> {
   /** The new value, as it will be read back. */
   result!: T;
@@ -73,7 +73,7 @@ export class JsonChange<T> {
     const { value } = this.#current;
     const style = styleFor(this.#format, this.#current.style);
     try {
-      // Do this before calling `check` and the function, which may modify the value.
+      // Do this before calling `check` and the function, since both may modify the value.
       this.#formatted = withStyle(stringifyJson(value, style.indent, this.#path).body, style);
     } catch {
       // JSON cannot represent the value that was read, such as 1e999, so the value has to change.
@@ -131,8 +131,8 @@ function checkedRead<T>(
 }
 
 /**
- * Returns what `check` returns. Throws if that is a promise, which would settle after the value is
- * used.
+ * Returns what `check` returns. Throws if it returns a promise, which would settle only after the
+ * value has been used.
  */
 function checked<T>(value: unknown, check: ((value: unknown) => T) | undefined): T {
   if (check === undefined) return value as T;

@@ -20,7 +20,7 @@ import type { LockRequest } from "./request.ts";
 
 /** How long a thread yields: long enough for every polling process to poll once. */
 const YIELD_MS = 2;
-/** How long a wait polls every millisecond. */
+/** How long a waiting call polls every millisecond before it slows down. */
 const SHORT_WAIT_MS = 4;
 /** The longest mean polling interval. */
 const MAX_MEAN_MS = 40;
@@ -47,7 +47,9 @@ export function* tryAcquire(request: LockRequest): Steps<Hold | undefined> {
 
 type Attempt<T> = (request: LockRequest, candidate: LockCandidate) => Steps<T | "replaced">;
 
-/** Attempts to take the lock until the locked file is the one at the path. */
+/**
+ * Makes an attempt, and repeats it if the lock file at the path was replaced during the attempt.
+ */
 function* untilCurrent<T>(request: LockRequest, attempt: Attempt<T>): Steps<T> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const candidate = yield* LockCandidate.find(request, tries === 0);
@@ -147,7 +149,7 @@ function* pauseFor(request: LockRequest, milliseconds: number): Steps<void> {
   throwIfAborted(request.signal);
 }
 
-/** Whether only getting the lock can end the wait. */
+/** Whether nothing but getting the lock can end the wait. */
 function isPatient({ deadline, signal }: LockRequest): boolean {
   return deadline === Infinity && signal === undefined;
 }

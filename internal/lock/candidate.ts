@@ -10,7 +10,7 @@ import type { LockRequest } from "./request.ts";
 /** Error codes when another user's lock file cannot be opened for writing. */
 const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
-/** A call's lock file, from its first inspection until it is locked or given up. */
+/** A call's lock file, from its first inspection until it is locked or the attempt is abandoned. */
 export class LockCandidate {
   /** The identity of the lock file, which is the key to this thread's queue. */
   readonly id: string;
@@ -26,9 +26,9 @@ export class LockCandidate {
   /**
    * Finds the lock file, and creates it if it is missing.
    *
-   * @param open Whether to open it without inspecting it first, provided that this thread neither
-   * holds a lock nor waits for one. Taking the lock then proves that there is a regular file at the
-   * path. Otherwise, no descriptor is left open, since the call may have to wait in the queue.
+   * @param open Whether to open the file without inspecting it first if this thread neither holds a
+   * lock nor waits for one. Taking the lock then proves that there is a regular file at the path.
+   * In all other cases, no descriptor is left open, since the call may have to wait in the queue.
    */
   static *find(request: LockRequest, open: boolean): Steps<LockCandidate> {
     const { path } = request;
@@ -62,7 +62,7 @@ export class LockCandidate {
     try {
       await this.#file!.lock!(!shared);
     } catch (error) {
-      // The kernel does not restart flock(2) after every signal, and Rust does not either.
+      // The kernel does not restart flock(2) after every signal, and neither does Rust.
       if (codeOf(error) === "EINTR") return "busy";
       throw lockFailure(error, path);
     }
@@ -95,8 +95,8 @@ export class LockCandidate {
   }
 
   /**
-   * Keeps the lock only if the path still leads to the file. If not, others lock the file that
-   * replaced it.
+   * Keeps the lock only if the path still leads to the locked file. If another file has replaced
+   * it, other programs lock that file instead.
    */
   #take(): Hold | "replaced" {
     runtime.refreshDir(this.#request.dir, this.id);

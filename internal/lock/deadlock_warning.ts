@@ -16,8 +16,8 @@ export function warnOnce(path: string, message: string): void {
 }
 
 /**
- * Keeps the process alive while an update waits for another one under the same lock, until the
- * returned function is called. If `isPatient`, warns that the wait may never end.
+ * Keeps the process alive until the returned function is called. Used while an update waits for
+ * another update under the same lock. If `isPatient`, warns that the wait may never end.
  */
 export function watchUpdate(path: string, isPatient: boolean): () => void {
   const timer = clock.setInterval(() => {

@@ -54,8 +54,8 @@ export class LockTimeoutError extends Error {
 }
 
 /**
- * Thrown if a call would block the thread that must release the lock first, so that the call could
- * never return.
+ * Thrown if a call could never return, because it would block the very thread that has to release
+ * the lock.
  *
  * @example Usage
  * ```ts
@@ -95,8 +95,8 @@ export class DeadlockError extends Error {
 }
 
 /**
- * Thrown if a lock is no longer held: it was released, or its file was removed or replaced, so that
- * other programs can lock the new file.
+ * Thrown if a lock is no longer held. Either it was released, or the lock file was removed or
+ * replaced, so that other programs can lock the new file.
  *
  * @example Usage
  * ```ts

@@ -6,25 +6,28 @@ const MAX_STREAK_MS = 20;
 /** Other processes had a chance to take a lock that was free for this long, so the streak ends. */
 const STREAK_GAP_MS = 1;
 
-/** When this thread began holding a lock without a gap, and when it last released it. */
+/**
+ * When this thread's streak of holding a lock began, and when the thread last released the lock.
+ */
 interface Streak {
   readonly since: number;
   readonly released: number;
 }
 
-/** Keyed by lock file, oldest first. There can be several, since locks can be nested. */
+/** Streaks by lock file, oldest first. There can be several, since locks can be nested. */
 const streaks = sharedState("streaks/1", () => new Map<string, Streak>());
 
 /**
- * Whether the thread must first give other processes a chance. Without this, a thread that releases
- * a lock and takes it again would always beat processes that poll or that the kernel has to wake.
+ * Whether the thread must first give other processes a chance to take the lock. Without this, a
+ * thread that releases a lock and takes it again would always beat processes that poll or that the
+ * kernel has to wake.
  */
 export function mustYield(path: string): boolean {
   const now = clock.now();
   return now - streakStart(path, now) > MAX_STREAK_MS;
 }
 
-/** The start of the streak that a lock taken now belongs to. */
+/** The start of the streak to which a lock taken now would belong. */
 export function streakStart(path: string, now: number = clock.now()): number {
   const streak = streaks().get(path);
   return streak !== undefined && now - streak.released < STREAK_GAP_MS ? streak.since : now;

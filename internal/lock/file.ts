@@ -68,9 +68,9 @@ export function tryLock(path: string, file: LockFile, shared: boolean): boolean 
  * Unlocks and closes the file. Never throws, so that it cannot mask an error in a `using` scope.
  */
 export function freeLockFile(file: LockFile): void {
-  // On Windows, closing alone releases the lock late. On Unix, it does not release it while a child
-  // that is being spawned has a copy of the descriptor. If close(2) fails, the descriptor is closed
-  // anyway.
+  // On Windows, closing the file without unlocking it releases the lock late. On Unix, closing does
+  // not release the lock while a child that is being spawned has a copy of the descriptor. If
+  // close(2) fails, the descriptor is closed anyway.
   for (const free of [() => file.unlock(), () => file.close()]) {
     try {
       free();
@@ -80,7 +80,7 @@ export function freeLockFile(file: LockFile): void {
   }
 }
 
-/** Adds to an error from the lock file that locking failed, and why. */
+/** Adds to a lock file's error that locking failed, and why. */
 export function lockFailure(error: unknown, path: string): unknown {
   const hint = failedWith(error, NO_LOCKS)
     ? ": its file system has no locks. Keep the directory on a local disk or on NFS"

@@ -19,16 +19,16 @@ export interface Hold {
   released: boolean;
   /** When this thread began holding the lock without leaving a gap for other processes. */
   readonly since: number;
-  /** A unique key for the queues of the updates that were passed this lock. */
+  /** A unique key for the queues of updates that were passed this lock. */
   readonly key: string;
 }
 
 /** A call that waits for a lock. */
 export interface Waiter {
   readonly shared: boolean;
-  /** Whether only getting the lock can end the wait. */
+  /** Whether nothing but getting the lock can end the wait. */
   readonly patient: boolean;
-  /** Ends the waiter's pause. */
+  /** Wakes the waiter from its pause. */
   wake: () => void;
 }
 
@@ -39,7 +39,7 @@ interface Held {
 }
 
 /**
- * This thread's holders of one lock file's lock, and the calls that are waiting for it, in order.
+ * One lock file's holders in this thread, and the calls that are waiting for the lock, in order.
  */
 export interface Queue extends Held {
   readonly id: string;
@@ -62,9 +62,9 @@ interface Shared {
 const shared = sharedState<Shared>("locks/5", () => ({ queues: new Map(), holds: new WeakMap() }));
 
 /**
- * The locks that this thread holds through any version of the library, by lock file. Versions that
- * do not share queues can still detect a call that would block on its own thread. This state's
- * shape must never change.
+ * The locks that this thread holds through any version of the library, by lock file. Through this
+ * map, versions that do not share queues can still detect a call that would wait for a lock held by
+ * its own thread. This state's shape must never change.
  */
 const heldByThread = sharedState("held/1", () => new Map<string, Held>());
 
@@ -109,7 +109,7 @@ function queueOf(id: string): Queue {
   return queue;
 }
 
-/** Whether the current holders are compatible with another one. */
+/** Whether the current holders are compatible with another holder. */
 function hasRoomFor(held: Held, shared: boolean): boolean {
   return !held.exclusive && (shared || held.shared === 0);
 }

@@ -49,7 +49,7 @@ export interface AcquireSyncOptions extends TryAcquireOptions {
 
 /** Options for {@linkcode DirLock.acquire} and {@linkcode withDirLock}. */
 export interface AcquireOptions extends AcquireSyncOptions {
-  /** Ends the wait when aborted. */
+  /** Cancels the wait when aborted. */
   signal?: AbortSignal;
 }
 

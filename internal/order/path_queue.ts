@@ -5,23 +5,23 @@ import { sharedState } from "../base/shared_state.ts";
 import { run, runSync, type Steps } from "../base/steps.ts";
 
 /**
- * A call's turn on a path. The library's ES module and CommonJS copies run each other's turns, so
- * this interface is all that they share.
+ * A call's turn in the queue for a path. The library's ES module and CommonJS builds run each
+ * other's turns, so they must agree on this interface.
  */
 export interface Turn<T> {
   /**
-   * The work to do, synchronously or asynchronously. A synchronous call on the path may request the
-   * steps again while they run asynchronously; from then on, the earlier steps must not change the
-   * file.
+   * The work to do, synchronously or asynchronously. A synchronous call for the path may request
+   * new steps while earlier ones are still running asynchronously; from then on, the earlier steps
+   * must not change the file.
    */
   steps(): Steps<T>;
-  /** Of consecutive waiting turns with the same value, only the newest is executed. */
+  /** If consecutive waiting turns have the same value, only the newest is executed. */
   readonly merge?: string | undefined;
   /** Cancels the turn while it waits. Once it runs, its steps observe the signal. */
   readonly signal?: AbortSignal | undefined;
   /** Throws if a synchronous call cannot execute the turn now. */
   takeOver?(): void;
-  /** Work that does not hold up the next turn, done once for all merged turns. */
+  /** Work that is done once for all merged turns, without holding up the next turn. */
   finish?(): Steps<void>;
 }
 
@@ -31,19 +31,20 @@ interface Call {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
   /**
-   * Stops the signal from rejecting the call, once its steps observe the signal or it has settled.
+   * Stops the signal from rejecting the call. Called once the steps observe the signal themselves,
+   * or once the call has settled.
    */
   stopListening: () => void;
 }
 
-/** Calls that are completed together, by running the last one's turn. */
+/** Calls that are completed together by running the last call's turn. */
 interface Group {
   readonly calls: Call[];
   /** Settles when the asynchronous steps have ended. */
   running: Promise<unknown> | undefined;
 }
 
-/** This thread's calls on one path. */
+/** This thread's calls for one path. */
 interface Queue {
   readonly waiting: LinkedList<Call>;
   current: Group | undefined;
@@ -51,14 +52,17 @@ interface Queue {
 
 const queues = sharedState("turns/4", () => new Map<string, Queue>());
 
-/** The key of a call's queue: that of the path it was called with, which may be a link to `path`. */
+/**
+ * The key of a call's queue, derived from the path that the caller passed, which may be a link to
+ * `path`.
+ */
 export function queueKey({ path, calledAs = path }: { path: string; calledAs?: string }): string {
   return pathKey(calledAs);
 }
 
 /**
  * Joins the queue of a path. Turns run one after another, in the order in which this function was
- * called; the first one starts before it returns.
+ * called; the first turn starts before this function returns.
  */
 export function takeTurn<T>(key: string, turn: Turn<T>): Promise<T> {
   return new Promise<unknown>((resolve, reject) => {
@@ -81,7 +85,7 @@ export function takeTurn<T>(key: string, turn: Turn<T>): Promise<T> {
 }
 
 /**
- * Synchronously completes whatever is running or waiting on a path, so that a synchronous call can
+ * Synchronously completes whatever is running or waiting for a path, so that a synchronous call can
  * follow. Throws and changes nothing if one of the turns cannot be executed synchronously.
  */
 export function finishTurnsSync(key: string): void {
@@ -144,7 +148,7 @@ async function settle(calls: Call[], turn: Turn<unknown>, value: unknown): Promi
   }
 }
 
-/** Takes from the front of a queue the calls that a single turn completes. */
+/** Dequeues the calls that a single turn completes. */
 function nextGroup(waiting: LinkedList<Call>): Call[] {
   const first = waiting.shift();
   if (first === undefined) return [];

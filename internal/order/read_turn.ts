@@ -36,17 +36,20 @@ export interface FileVersion {
   readonly copy?: Uint8Array | undefined;
 }
 
-/** Reads a file after the earlier calls on its path have completed. */
+/** Reads a file after the earlier calls for its path have completed. */
 export function readInTurn(request: ReadRequest): Steps<FileVersion> {
   return inTurn(queueKey(request), () => read(request), request.signal);
 }
 
-/** Waits for the earlier calls on a path. */
+/** Waits for the earlier calls for a path. */
 export function waitForTurn(path: string, signal: AbortSignal | undefined): Steps<void> {
   return inTurn(pathKey(path), function* () {}, signal);
 }
 
-/** Executes steps after the earlier calls on a path, which a synchronous call completes itself. */
+/**
+ * Executes steps after the earlier calls for a path. A synchronous call completes those calls
+ * itself.
+ */
 function inTurn<T>(
   key: string,
   steps: () => Steps<T>,

@@ -20,7 +20,7 @@ import { type WriteRequest, writeRequest } from "../write/request.ts";
 import { findTarget } from "../write/target.ts";
 import type { UpdateOptions } from "./request.ts";
 
-/** How many times `fn` is called if others keep changing the file. */
+/** The maximum number of calls to `fn` if other programs keep changing the file. */
 const MAX_TRIES = 10;
 
 /** Returns the new content of a file, or null to leave the file unchanged. */
@@ -32,7 +32,9 @@ type Change = (current: Uint8Array | null) => unknown;
  */
 type UpdateLock = Hold | ((dir: string) => LockRequest);
 
-/** Reads a file and writes what `fn` returns, while holding its directory's lock. */
+/**
+ * Reads a file and writes what `fn` returns, all while holding the lock on the file's directory.
+ */
 export async function update(
   path: PathArgument,
   fn: Change,
@@ -64,8 +66,8 @@ export function updateSync(
 }
 
 /**
- * While `fn` runs, an abort rejects the call immediately. The lock stays held until `fn` has
- * finished, because `fn` may still rely on it.
+ * While `fn` runs, an abort rejects the call immediately. However, the lock stays held until `fn`
+ * has finished, because `fn` may still rely on it.
  */
 function untilFnIsAborted(
   { signal }: WriteRequest,
@@ -104,7 +106,7 @@ function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<
   }
 }
 
-/** Runs after the earlier updates to the file that were passed the same lock. */
+/** Runs an update after earlier updates to the same file that were passed the same lock. */
 function* underHeldLock(request: WriteRequest, fn: Change, hold: Hold): Steps<void> {
   for (let done = false; !done;) {
     const key = updateKey(lockedTarget(request, hold), hold);
@@ -147,7 +149,7 @@ const blocking = new Set<string>();
 
 /** The synchronous form of {@linkcode afterOthers}, which cannot wait for this thread's own work. */
 function betweenOthersSync<T>(hold: Hold, key: string, steps: () => Steps<T>): T {
-  finishTurnsSync(key); // Throws if there are any.
+  finishTurnsSync(key); // Throws if any other update is pending.
   if (blocking.has(key)) throw new DeadlockError(hold.path);
   blocking.add(key);
   try {
@@ -181,7 +183,8 @@ function* change(
   for (let tries = 1;; tries++) {
     const version = yield* readInTurn(read);
     const data = yield* call(() => fn(version.bytes));
-    ignoreFailure(data); // updateSync() throws for a promise, and nothing else handles its rejection.
+    // If this is a promise, updateSync() throws, and nothing else handles the promise's rejection.
+    ignoreFailure(data);
     if (data === null) return;
     if (data === undefined) {
       throw own(
@@ -216,7 +219,7 @@ function stale(request: WriteRequest, message: string): unknown {
   return failure(runtime.error("ESTALE", message, request.path), request, "check");
 }
 
-/** Whether data is a string, or bytes from any realm, so that `fn` can produce it again. */
+/** Whether data is a string or bytes (from any realm), as opposed to a stream, iterable or Blob. */
 function isInMemory(data: unknown): boolean {
   return typeof data === "string" || typeof Object(data).byteLength === "number";
 }
@@ -230,9 +233,7 @@ function targetOf(request: WriteRequest): string {
   }
 }
 
-/**
- * Throws if the target is also the lock file: the update would replace it, and the lock with it.
- */
+/** Throws if the target is also the lock file: the update would replace the locked file. */
 function mustBeApart(target: string, lockPath: string): void {
   if (pathKey(target) !== pathKey(lockPath)) return;
   throw new RangeError(
@@ -240,7 +241,7 @@ function mustBeApart(target: string, lockPath: string): void {
   );
 }
 
-/** The file to update. Throws unless the held lock is that of its directory. */
+/** Returns the file to update. Throws unless the held lock is the one on the file's directory. */
 function lockedTarget(request: WriteRequest, hold: Hold): string {
   if (!isHeld(hold)) throw new LockLostError(hold.path);
   const target = targetOf(request);

@@ -4,7 +4,7 @@ import { failure } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 
 /**
- * Error codes when a change fails on file systems without owners or permissions, and in sandboxes.
+ * Error codes for changes that fail on file systems without owners or permissions, or in sandboxes.
  */
 const ATTRIBUTE_REFUSALS = new Set([
   "EPERM",
@@ -30,9 +30,9 @@ export interface Attributes {
 }
 
 /**
- * The mode with which a temporary file is created. Its owner and group may still differ from the
- * target's, so group and others get only the rights that both have on the target. Otherwise, a user
- * who cannot read the target could read the new content.
+ * The mode with which a temporary file is created. The file's owner and group may still differ from
+ * the target's, so the file grants its group and others only the rights that both have on the
+ * target. Otherwise, a user who cannot read the target could read the new content.
  */
 export function firstMode({ mode, owner }: Attributes): number | undefined {
   if (mode === undefined) return undefined;

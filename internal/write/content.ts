@@ -10,12 +10,12 @@ const SLICE_BYTES = 16 * 1024 * 1024;
 /** A larger Blob is streamed, so that it is never held in memory in full. */
 const MAX_BLOB_BYTES = 2 ** 31 - 1;
 
-/** Content in memory, as it was when the write was called. */
+/** Content in memory, as it was when the write function was called. */
 export interface Content {
   readonly length: number;
   /**
    * Returns at most {@linkcode SLICE_BYTES} bytes, beginning at `start`. Throws a TypeError if some
-   * of them are gone, so that a truncated file is never published.
+   * of those bytes are gone, so that a truncated file is never published.
    */
   slice(start: number): Uint8Array;
 }
@@ -60,12 +60,15 @@ export function isBlob(data: unknown): data is Blob {
   return typeof arrayBuffer === "function" && typeof size === "number";
 }
 
-/** Whether a Blob can be read in one go. In Bun, a pipe's size is Infinity and an S3 file's NaN. */
+/**
+ * Whether a Blob can be read in one go. In Bun, the size of a pipe is Infinity and that of an S3
+ * file is NaN.
+ */
 export function isReadable({ size }: Blob): boolean {
   return size >= 0 && size <= MAX_BLOB_BYTES;
 }
 
-/** Reads a Blob, which may be backed by a file, and may stall. */
+/** Reads a Blob. This may stall, since the Blob may be backed by a file. */
 export function* readBlob(opener: Opener, blob: Blob): Steps<Content> {
   const read = async () => new Uint8Array(await blob.arrayBuffer());
   const bytes = yield* opened(opener, () => untilAborted(read(), opener.signal));
@@ -73,7 +76,10 @@ export function* readBlob(opener: Opener, blob: Blob): Steps<Content> {
   return bytesContent(bytes);
 }
 
-/** Checks one chunk, from the iterable `source` if given; throws a TypeError if it is not valid. */
+/**
+ * Checks one chunk, which comes from the iterable `source` if given; throws a TypeError if the
+ * chunk is invalid.
+ */
 export function chunkOf(chunk: unknown, source?: unknown): Uint8Array | string {
   if (typeof chunk === "string") return chunk;
   const bytes = viewOf(chunk);
@@ -84,7 +90,7 @@ export function chunkOf(chunk: unknown, source?: unknown): Uint8Array | string {
   );
 }
 
-/** Content of bytes that the caller can still transfer, detach or resize. */
+/** Content backed by bytes that the caller can still transfer, detach or resize. */
 export function bytesContent(bytes: Uint8Array): Content {
   const length = bytes.byteLength;
   const bufferLength = bytes.buffer.byteLength;
@@ -127,7 +133,7 @@ function viewOf(data: unknown): Uint8Array | undefined {
     // Throws for a typed array that only seems empty because it is detached or out of bounds.
     if (isEmpty && "length" in data) Uint8Array.prototype.keys.call(data);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    // Copy shared memory, which other threads can change during the write and file calls reject.
+    // Copy shared memory: other threads can change it during the write, and file calls reject it.
     return types.isArrayBuffer(data.buffer) ? bytes : bytes.slice();
   }
   // Check neither the class, which differs in other realms, nor the tag, which any object can fake.

@@ -5,7 +5,7 @@ import { codeOf, own, withContext } from "../base/errors.ts";
 import type { Steps } from "../base/steps.ts";
 import type { WriteRequest } from "./request.ts";
 
-/** Makes a call whose failure fails the request. */
+/** Makes a file-system call; if it fails, the request fails. */
 export function* step<T>(
   request: WriteRequest,
   name: string,
@@ -32,7 +32,7 @@ export function failure(
     "the temporary file next to it has a new name each time";
   const { name, message } = Object(error) as Partial<Error>;
   if (name === "NotCapable" && !message!.endsWith(grant)) {
-    const denied = own(error as Error); // By Deno, so it has no code.
+    const denied = own(error as Error); // Denied by Deno: it has no code.
     denied.message += grant;
     return denied;
   }

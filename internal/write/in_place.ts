@@ -28,8 +28,8 @@ export function mayCopyInPlace(
 
 /**
  * Copies a finished temporary file over a target that cannot be replaced. Until the copy is done,
- * the new content also exists under a name that is neither swept nor removed at exit. A failure
- * before the copy leaves the target unchanged and does not leave such a file.
+ * the new content also exists in a file that is neither swept nor removed at exit. A failure before
+ * the copy leaves the target unchanged and does not leave such a file.
  */
 export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Found): Steps<void> {
   const kept = keptPath(target.path);
@@ -39,7 +39,7 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     const to = yield* opened(request, (fs) => fs.openExisting(target.path, "write"));
     open.push(to);
     const { id, mode } = to.stat();
-    // A link that replaced the target after it was inspected would lead to another file.
+    // If a link has replaced the target since the inspection, it would lead to another file.
     if (id !== target.info?.id) {
       throw runtime.error("ESTALE", "Was replaced by another file", target.path);
     }

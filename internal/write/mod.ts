@@ -4,7 +4,8 @@ import type { WriteRequest } from "./request.ts";
 import { replaceFrom, sourceOf, wrongData } from "./source.ts";
 
 /**
- * Starts a write. Data in memory joins the queue immediately; a source joins it when it has ended.
+ * Starts a write. It joins the queue immediately if its data is in memory, and otherwise when the
+ * source has ended.
  */
 export function write(request: WriteRequest, data: unknown): Promise<void> {
   const content = contentOf(data) ?? contentOfChunks(data);

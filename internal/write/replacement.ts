@@ -23,7 +23,9 @@ const UNSYNCABLE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
  */
 const LINK_REFUSALS = new Set(["EPERM", "EISDIR", "ENOSYS", "EOPNOTSUPP"]);
 
-/** A temporary file that was written before its turn came, for the target as it was then. */
+/**
+ * A temporary file that was written before its turn came, for the target as it was at that time.
+ */
 export interface Draft {
   readonly temp: TempFile;
   readonly target: Target;
@@ -36,10 +38,10 @@ interface Data {
   readonly draft?: Draft;
 }
 
-/** One execution of a turn's steps. A synchronous call on the path may start another one. */
+/** One execution of a turn's steps. A synchronous call for the path may start another execution. */
 interface Attempt {
   state: "writing" | "publishing" | "copying" | "published";
-  /** Why it failed, if it is still cleaning up. */
+  /** Why the attempt failed, if it is still cleaning up. */
   failure?: { readonly error: unknown };
   temp?: TempFile;
   target?: Target;
@@ -111,8 +113,8 @@ class Replacement implements Turn<void> {
   }
 
   /**
-   * Syncs the rename and the directories that were created for it. The directory synced is that of
-   * the file itself, not that of a link to it.
+   * Syncs the rename and the directories that were created for it. If the path is a link, the
+   * directory synced is that of the link's target.
    */
   *finish(): Steps<void> {
     const request = this.#request;
@@ -183,7 +185,7 @@ class Replacement implements Turn<void> {
     yield* temp.discard();
   }
 
-  /** Makes the change visible. Nothing may happen between the check of the lock and this call. */
+  /** Makes the change visible. Nothing may happen between the lock check and this call. */
   *#move(attempt: Attempt, temp: TempFile, { path, info }: Target): Steps<void> {
     const request = this.#request;
     const check = () => {
@@ -210,8 +212,9 @@ class Replacement implements Turn<void> {
   }
 
   /**
-   * Completes an attempt whose rename or link is in flight and may already have taken effect: the call
-   * is repeated, and if that fails, the file shows whether the first call took effect.
+   * Completes an attempt whose rename or link is in flight and may already have taken effect: the
+   * call is repeated, and if the second call fails, the state of the file shows whether the first
+   * one took effect.
    */
   *#complete(attempt: Attempt): Steps<void> {
     const { temp, target } = attempt as Required<Attempt>;

@@ -36,7 +36,7 @@ export interface AtomicWriteSyncOptions {
   mode?: number;
   /**
    * Fail with `EEXIST` if anything exists at the path, even a dangling link. Requires a file system
-   * with hard links; on others, such as FAT and exFAT, the write fails with `ENOTSUP`.
+   * with hard links; on other file systems, such as FAT and exFAT, the write fails with `ENOTSUP`.
    *
    * @default {false}
    */
@@ -58,14 +58,15 @@ export interface AtomicWriteSyncOptions {
   /**
    * What to do if the file cannot be replaced because it is a mount point, such as a single file
    * mounted into a container. `"in-place"` copies the new content over it; by default the write
-   * fails with `EBUSY`. The option has no effect on Windows, which has no such mounts.
+   * fails with `EBUSY`. The option has no effect on Windows, which has no such mount points.
    *
-   * The copy is **not atomic**: readers may see a mixture of old and new content. Before it starts,
-   * the new content is saved as `.{name}.{16 hexadecimal digits}.kept` next to the file. That file
-   * remains if the copy fails or the process is killed; its path is the error's `temp` property.
+   * The copy is **not atomic**: readers may see a mixture of old and new content. Before the copy
+   * starts, the new content is saved as `.{name}.{16 hexadecimal digits}.kept` next to the file.
+   * That file remains if the copy fails or the process is killed; its path is the error's `temp`
+   * property.
    *
-   * The copy does not change the mode of a mounted file: if `mode` differs from that mode, the
-   * write fails with `EBUSY`. Use `chmod` first.
+   * The copy does not change the mode of a mounted file: if the `mode` option differs from the
+   * file's current mode, the write fails with `EBUSY`. In this case, use `chmod` first.
    */
   fallback?: "in-place";
 }

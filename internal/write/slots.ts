@@ -4,8 +4,8 @@ import { sharedState } from "../base/shared_state.ts";
 import type { Steps } from "../base/steps.ts";
 
 /**
- * More concurrent writes would be no faster, since Node has 4 threads for file calls and Deno has
- * 32, but would use up file descriptors.
+ * Running more writes concurrently would not be faster, since Node has 4 threads for file calls and
+ * Deno has 32, but it would use up file descriptors.
  */
 const MAX_CONCURRENT_WRITES = 64;
 
@@ -33,7 +33,7 @@ function enter(signal: AbortSignal | undefined): Promise<void> | undefined {
   }
   const turn = new Promise<void>((resolve) => void waiting.push(resolve));
   return untilAborted(turn, signal).catch((error) => {
-    turn.then(leave); // It stays in the queue, and passes its slot on.
+    turn.then(leave); // The aborted write stays queued, then passes its slot on.
     throw error;
   });
 }

@@ -105,7 +105,9 @@ interface NodeStream {
   on(event: "error" | "data", listener: (value: unknown) => void): unknown;
   destroy(): unknown;
   listenerCount?(event: "data"): number;
-  /** Null until something reads or pauses the stream; undefined if it is not implemented. */
+  /**
+   * Null until something reads or pauses the stream; undefined if the property is not implemented.
+   */
   readonly readableFlowing?: boolean | null;
   readonly readableEnded?: boolean;
   readonly readableDidRead?: boolean;
@@ -114,8 +116,8 @@ interface NodeStream {
 function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
   if (isAlreadyRead(stream)) throw alreadyRead(stream);
   const failures: unknown[] = [];
-  // In this tick: without a listener, an 'error' event, for example for ENOENT, crashes the
-  // process.
+  // Do this in the same tick: without a listener, an 'error' event, for example for ENOENT, crashes
+  // the process.
   stream.on("error", (error) => failures.push(error));
   // 'data' is emitted for each chunk, no matter what reads it.
   let [emitted, received] = [0, 0];

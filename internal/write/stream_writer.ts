@@ -57,8 +57,8 @@ export class StreamWriter {
   }
 
   /**
-   * Appends a chunk. If it is small, it is copied and undefined is returned; if it then cannot be
-   * written, a later call fails.
+   * Appends a chunk. A small chunk is copied, and undefined is returned; if the copy cannot be
+   * written later, a later call fails.
    */
   write(chunk: unknown): Promise<void> | undefined {
     this.#mustBeOpen("write to");
@@ -127,7 +127,9 @@ export class StreamWriter {
     return this.#next(() => this.#discard({ error }));
   }
 
-  /** Whether the stream is open, and was written to or is locked by a writer or a pipe. */
+  /**
+   * Whether the stream is open and either has been written to or is locked by a writer or a pipe.
+   */
   get #isStreaming(): boolean {
     if (this.#stream === undefined || this.#isStreamClosed) return false;
     if (this.#state !== "open" || this.#failure !== undefined) return false;

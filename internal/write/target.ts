@@ -60,9 +60,9 @@ export function findTarget(path: string, existing: WriteRequest["existing"]): Fo
       throw runtime.error("EEXIST", "File exists", path);
     }
     if (info?.kind !== "symlink" || existing === "replace") return regular(path, info);
-    // First let the kernel follow the link, which may refuse: in sticky directories,
-    // fs.protected_symlinks forbids following another user's link, which readlink(2) would not
-    // reveal.
+    // First let the kernel follow the link, because it may refuse: in sticky directories,
+    // fs.protected_symlinks forbids following another user's link, and readlink(2) would not reveal
+    // that.
     const meant = runtime.sync.stat(path);
     const found = follow(path);
     mustNameFile(found.path, found.info);
@@ -91,7 +91,7 @@ function regular(path: string, info: FileInfo | undefined): Found {
   return { path, info };
 }
 
-/** Throws if a path can only be that of a directory: it ends with a separator or dots. */
+/** Throws if a path can only refer to a directory, because it ends with a separator or dots. */
 function mustNameFile(path: string, info: FileInfo | undefined): void {
   if (!(runtime.windows ? /[\\/]\.{0,2}$/ : /\/\.{0,2}$/).test(path)) return;
   throw info === undefined || info.kind === "directory"

@@ -77,8 +77,8 @@ export class TempFile {
   }
 
   /**
-   * Records the file's identity, because it is published later: it may have to be reopened, and a
-   * link to its directory may be changed.
+   * Records the file's identity. Needed if the file is published later: by then, it may have to be
+   * reopened, or a link to its directory may have changed.
    */
   *identify(): Steps<void> {
     this.#id = (yield* step(this.#request, "fstat", () => this.#file!.stat())).id;
@@ -91,7 +91,7 @@ export class TempFile {
   }
 
   /**
-   * Appends all of `content`, even if single calls write fewer bytes. `check` runs between calls.
+   * Appends all of `content`, even if a single call writes fewer bytes. `check` runs between calls.
    */
   *append(content: Content, check: () => void): Steps<void> {
     const [request, file] = [this.#request, this.#file!];
@@ -183,7 +183,7 @@ export class TempFile {
     try {
       file = yield* open("read");
     } catch (error) {
-      // Its mode may forbid its owner from reading it, but not from writing to it.
+      // The file's mode may forbid its owner from reading it, but not from writing to it.
       if (codeOf(error) !== "EACCES") throw failure(error, request, "open");
       file = yield* open("write");
     }
@@ -193,7 +193,7 @@ export class TempFile {
     throw failure(error, request, "open");
   }
 
-  /** Makes a call on the file, by its real path if a link to its directory was changed. */
+  /** Makes a call on the file, using its real path if a link to its directory has changed. */
   *#reach<T>(make: (path: string) => Steps<T>): Steps<T> {
     try {
       return yield* make(this.#path);

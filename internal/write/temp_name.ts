@@ -1,6 +1,9 @@
 import { basename } from "@std/path/basename";
 
-/** How much of the target's name a temporary name contains. eCryptfs limits names to 143 bytes. */
+/**
+ * How many bytes of the target's name a temporary name can contain. eCryptfs limits names to 143
+ * bytes.
+ */
 const STEM_BYTES = 120;
 
 const DIGITS = "[0-9a-f]{16}";

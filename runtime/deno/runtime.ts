@@ -45,9 +45,8 @@ export const denoRuntime: Runtime = {
   },
   windows: isWindows,
   foldsNames,
-  // Up to Deno 2.9.5, each wait occupies one of the 32 threads that all file calls share. If all of
-  // them are waiting, the lock's holder cannot continue
-  // (https://github.com/denoland/deno/issues/22504).
+  // Up to Deno 2.9.5, each wait occupies one of the 32 threads that all file calls share. If all 32
+  // are waiting, the lock's holder cannot continue (https://github.com/denoland/deno/issues/22504).
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
   realPath: (path) => Deno.realPathSync(path),
@@ -118,8 +117,8 @@ function shared(path: string, file: Deno.FsFile) {
 
 /**
  * `Deno.FsFile` has neither chown nor chmod, and the functions that take a path would follow a link
- * that has replaced the file. So this reopens the path without following links, and checks that it
- * is still the same file.
+ * that has replaced the file. So this function reopens the path without following links, and checks
+ * that it is still the same file.
  */
 function change(path: string, file: Deno.FsFile, by: (descriptor: number) => void): void {
   const { O_RDONLY, O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = nodeFs.constants;

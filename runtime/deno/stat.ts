@@ -32,7 +32,7 @@ export function info(path: string, of: Deno.FileInfo): FileInfo {
   };
 }
 
-/** Deno's inode numbers are doubles: beyond 2^53, two files could seem to be the same. */
+/** Deno's inode numbers are doubles: above 2^53, two files could appear to be the same. */
 export function fileId(path: string, { dev, ino, isSymlink }: Deno.FileInfo): string {
   if (ino === null) return "";
   if (Number.isSafeInteger(ino)) return idOf({ dev, ino }, isWindows);

@@ -10,7 +10,7 @@ export interface WindowsCalls {
   lock(file: number, flags: number): boolean;
   unlock(file: number): boolean;
   close(file: number): void;
-  /** Calls GetLastError, for the error of the previous call. */
+  /** Calls GetLastError and returns the error of the previous call. */
   lastError(): number;
 }
 

@@ -46,7 +46,7 @@ type NativeCalls = Record<string, (...args: unknown[]) => unknown>;
 
 /**
  * Loads flock(2) with the built-in FFI of Bun, or of Node 26 and newer. Both are experimental.
- * Returns undefined if there is none.
+ * Returns undefined if the runtime has no FFI.
  */
 export function builtinFlock(
   ffi: BuiltinFfi | undefined = builtinFfi(),

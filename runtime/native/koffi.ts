@@ -26,7 +26,8 @@ function isMissing(error: unknown): boolean {
 export function loadKoffi(): Koffi {
   const files = stackFiles();
   let failure: unknown;
-  // After the bundle itself, try the program and a single executable.
+  // After the files on the stack, such as a bundle, try the program's file and the executable
+  // itself.
   for (const from of [...files, process.argv[1], process.execPath]) {
     if (!isFile(from)) continue;
     try {

@@ -21,7 +21,7 @@ export function isRestricted(): boolean {
 /** The flags for creating a temporary file. */
 export function creation(): string | number {
   const { O_WRONLY, O_CREAT, O_EXCL, O_SYNC } = fs.constants;
-  // If fsync is forbidden, each write must reach the disk on its own.
+  // If fsync is forbidden, each write must itself wait until the data is on disk.
   return isRestricted() ? O_WRONLY | O_CREAT | O_EXCL | O_SYNC : "wx";
 }
 
@@ -54,12 +54,13 @@ export async function openFile(
       return settled((done) => fs.ftruncate(descriptor, length, done));
     },
     async sync() {
-      // Each write reached the disk on its own: see creation().
+      // Each write has already waited until its data was on disk: see creation().
       if (isRestricted()) return;
       await settled((done) => fs.fsync(descriptor, done));
       isSynced = true;
     },
-    // Synchronous if everything is synced: close(2) then cannot block, and a thread hop costs more.
+    // Synchronous if everything is synced: close(2) then cannot block, and a thread hop would cost
+    // more.
     close: () =>
       isSynced ? fs.closeSync(descriptor) : settled((done) => fs.close(descriptor, done)),
     ...shared(path, descriptor),

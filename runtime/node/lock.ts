@@ -25,8 +25,8 @@ function opener(): Runtime["openLock"] {
 
 /**
  * Closes lock files when a worker thread ends. Otherwise, descriptors would stay open and locks
- * held on Bun, on Node with `trackUnmanagedFds: false`, and on Windows, where koffi opens the
- * files.
+ * would stay held on Bun, on Node with `trackUnmanagedFds: false`, and on Windows, where koffi
+ * opens the files.
  */
 function closingAtExit(open: Runtime["openLock"]): Runtime["openLock"] {
   const unclosed = new Set<LockFile>();

@@ -42,8 +42,8 @@ const KINDS: Partial<Record<number, FileInfo["kind"]>> = {
 };
 
 /**
- * Inode numbers beyond 2^53, as on overlayfs and always on Windows, are rounded, so two files could
- * seem to have the same one. BigInts cost twice as much, so they are used only in this case.
+ * Inode numbers above 2^53, which occur on overlayfs and Windows, are rounded, so two files could
+ * appear to share one. BigInts cost twice as much, so they are used only in this case.
  */
 function infoOf(
   stat: (bigint: boolean) => fs.Stats | fs.BigIntStats | undefined,

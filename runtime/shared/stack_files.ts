@@ -1,10 +1,12 @@
-/** Members of Error in V8 and JavaScriptCore, which not all versions of their types declare. */
+/** Members of Error in V8 and JavaScriptCore that some versions of the type declarations lack. */
 interface StackTraces {
   prepareStackTrace?: unknown;
   stackTraceLimit?: unknown;
 }
 
-/** The files on the call stack, the caller's first: in a bundle, the bundle's file. */
+/**
+ * The files on the call stack, starting with the caller's. In a bundle, that is the bundle's file.
+ */
 export function stackFiles(): string[] {
   const traces: StackTraces = Error;
   const { prepareStackTrace, stackTraceLimit } = traces;

@@ -3,7 +3,7 @@ import { sleepSync } from "./sleep.ts";
 /** The maximum number of lookups, with 23 ms of pauses in total. */
 const MAX_TRIES = 6;
 const MAX_PAUSE_MS = 8;
-/** Error codes on Windows while another program has the file open, or while it is being removed. */
+/** Windows error codes for a file that another program has open, or that is being removed. */
 const TRANSIENT_REFUSALS = new Set(["EACCES", "EBUSY", "EPERM"]);
 
 /** Whether a call that failed with this code may succeed later. */
