@@ -40,7 +40,7 @@ import { write, writeSync } from "./internal/write/mod.ts";
 export type { AtomicWriteOptions, AtomicWriteSyncOptions, Durability };
 
 /**
- * One piece of content. Strings are written as UTF-8; of a view, only the bytes that it covers are
+ * One piece of content. Strings are written as UTF-8. For a view, only the bytes that it covers are
  * written.
  */
 export type AtomicChunk = string | ArrayBuffer | ArrayBufferView;
@@ -221,9 +221,9 @@ export function atomicWrite(
  * {@linkcode atomicWrite}.
  *
  * It first completes any pending {@linkcode atomicWrite} calls for the path synchronously, so it
- * takes effect after them. It throws `EBUSY` and changes nothing if one of those calls is writing a
- * Blob, because Blobs cannot be read synchronously, or is copying over the file in place (see the
- * `fallback` option). In either case, await the pending call first.
+ * takes effect after them. It throws `EBUSY` and changes nothing if a pending write has a Blob as
+ * its data, because Blobs cannot be read synchronously, or if a pending write is copying over the
+ * file in place (see the `fallback` option). In either case, await that write first.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
  * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
@@ -495,8 +495,8 @@ export function isTempName(name: string): boolean {
  * Removes temporary files that killed processes left behind in a directory.
  *
  * A file is removed if {@linkcode isTempName} accepts its name and it was last written more than
- * `olderThan` milliseconds ago. Links and directories are never removed. Files that cannot be
- * removed are skipped, as are unreadable subdirectories if `recursive` is true.
+ * `olderThan` milliseconds ago. Only regular files are removed, never links or directories. Files
+ * that cannot be removed are skipped, as are unreadable subdirectories if `recursive` is true.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *

@@ -4,7 +4,7 @@ export type Awaitable<T> = T | Promise<T>;
 /** The result of `lstat(2)`, `stat(2)` or `fstat(2)`. */
 export interface FileInfo {
   readonly kind: "file" | "directory" | "symlink" | "other";
-  /** Volume and inode number; empty where the file system has none. */
+  /** The volume and inode numbers; empty if the file system has none. */
   readonly id: string;
   /** Permission bits, 0 to 0o7777. */
   readonly mode: number;
@@ -49,7 +49,7 @@ export interface OpenFile {
 export interface FileSystem {
   /** Undefined if nothing is there. */
   lstat(path: string): FileInfo | undefined;
-  /** Like {@linkcode FileSystem.lstat}, but the kernel follows symbolic links. */
+  /** Like {@linkcode FileSystem.lstat}, but lets the kernel follow symbolic links. */
   stat(path: string): FileInfo | undefined;
   readLink(path: string): string;
   readDir(path: string): Awaitable<DirEntry[]>;
@@ -87,8 +87,8 @@ export interface LockFile {
   /** Like {@linkcode FileInfo.id}. */
   readonly id: string;
   /**
-   * Takes the lock if it is free. Do not call it while holding the lock: Windows reports its own
-   * lock as taken.
+   * Takes the lock if it is free. Do not call this while holding the lock: Windows would report
+   * that the lock is taken.
    */
   tryLock(exclusive: boolean): boolean;
   /**
@@ -122,7 +122,7 @@ export interface Runtime {
   openLock(path: string, access: "read-write" | "read"): LockFile;
   /**
    * Makes the client of a network file system ask its server which files the names in a directory
-   * refer to. Does nothing on a local disk, which is recognized by the identity of a file in the
+   * refer to. Does nothing on a local disk, which it recognizes by the identity of a file in the
    * directory.
    */
   refreshDir(dir: string, fileId: string): void;
@@ -136,9 +136,9 @@ export interface Runtime {
   lockHolders(path: string): number[] | null;
   /** The code of a failed system call, such as `"ENOENT"`; undefined for other errors. */
   codeOf(error: object): string | undefined;
-  /** Creates an error of the platform's class for `code`. */
+  /** Creates an error of the class that the platform uses for `code`. */
   error(code: ErrorCode, message: string, path: string): Error;
-  /** Calls `listener` when the program ends, unless it is killed. */
+  /** Calls `listener` when the program exits, unless it is killed. */
   onExit(listener: () => void): void;
   /** Prints a warning for the program's developer. */
   warn(message: string): void;

@@ -1,4 +1,4 @@
-/** All waits on one signal, and the single listener that notifies them. */
+/** All waits on one signal. They share a single listener, which notifies them. */
 interface Waits {
   readonly listeners: Set<() => void>;
   readonly notify: () => void;
@@ -21,7 +21,7 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
     signal.addEventListener("abort", waits.notify);
   }
   const { listeners, notify } = waits;
-  // Wrapped in a new function, because a caller may pass the same listener for two waits.
+  // Wrap it in a new function, because a caller may pass the same listener for two waits.
   const own = () => listener();
   listeners.add(own);
   return () => {

@@ -6,7 +6,10 @@ import { call, pause, type Steps } from "./steps.ts";
 
 /** How long an operation waits for free file descriptors, in total. */
 const MAX_WAIT_MS = 60_000;
-/** As above, for a synchronous operation, which also blocks the code that could close files. */
+/**
+ * The same limit for synchronous operations. It is shorter, because they block the code that could
+ * close files.
+ */
 const MAX_SYNC_WAIT_MS = 1_000;
 const MAX_PAUSE_MS = 50;
 
@@ -44,7 +47,8 @@ export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T
       if (!failedWith(error, NO_DESCRIPTORS)) throw error;
       const leftMs = (isSync ? MAX_SYNC_WAIT_MS : MAX_WAIT_MS) - descriptors.waitedMs;
       const waitMs = Math.min(pauseMs, leftMs, deadline - clock.now());
-      // Even after the deadline, report EMFILE: the lock's holder is not to blame.
+      // Report EMFILE even after the deadline, because the lock's holder is not to blame for the
+      // delay.
       if (waitMs <= 0) throw error;
       yield* pause(waitMs, signal);
       throwIfAborted(signal);

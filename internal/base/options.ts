@@ -27,8 +27,8 @@ export function readOptions<T extends object>(
   const read: Partial<T> = {};
   if (options === undefined) return read as T;
   const names = Object.keys(checks) as (keyof T & string)[];
-  // Check the tag: a Map or an AbortSignal has no own properties, so the loop below would accept
-  // it.
+  // Check the tag: the loop below would accept a Map or an AbortSignal, because it has no own
+  // properties.
   if (Object.prototype.toString.call(options) !== "[object Object]") {
     throw new TypeError(
       `${what} must be an object such as { ${names[0]}: … }: received ${kindOf(options)}`,

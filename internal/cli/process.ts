@@ -32,8 +32,8 @@ interface Running {
 /**
  * Runs a command until it exits, and forwards signals to it.
  *
- * @param use Reads the command's output. If the command exits with 0, it is given time to read
- * everything. If it is omitted, the command writes to this process's standard output.
+ * @param use Reads the command's output. If the command exits with 0, `use` is awaited, so that it
+ * can read to the end. If `use` is omitted, the command writes to this process's standard output.
  * @returns The command's exit code, or 128 + n if signal n killed it. If `use` is given and this
  * process received signal n, an exit code of 0 also becomes 128 + n, because the output may be
  * incomplete.

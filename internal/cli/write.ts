@@ -39,7 +39,8 @@ export const write: Command = command("FILE", {
     const draft = await AtomicFile.open(file, options);
     try {
       const code = await runCommand(invocation, async (output) => {
-        // Keep reading after a signal, so that the command does not block before it can exit.
+        // Keep reading after a signal; otherwise, the command could block on its output and never
+        // exit.
         for await (const chunk of output) {
           if (!signal.aborted) await draft.write(chunk).catch(unlessAborted);
         }

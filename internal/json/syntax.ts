@@ -5,7 +5,7 @@
 export function findError(text: string): { offset: number; reason: string } | undefined {
   const space = /[ \t\n\r]*/y;
   const scalar = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?/y;
-  // Piece by piece, since matching one long string could overflow an engine's stack.
+  // Match piece by piece, since matching one long string could overflow an engine's stack.
   // deno-lint-ignore no-control-regex
   const piece = /[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
   const open: ("}" | "]")[] = [];

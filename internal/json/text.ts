@@ -3,7 +3,7 @@ import { kindOf } from "../base/options.ts";
 import { JsonFileError } from "./error.ts";
 import { findError } from "./syntax.ts";
 
-/** The value of a JSON file, and how it is formatted. */
+/** The value in a JSON file, and how the file is formatted. */
 export interface JsonText {
   readonly text: string;
   readonly value: unknown;
@@ -91,7 +91,7 @@ function isPlain(value: unknown, depth = 0): boolean {
   if (typeof value === "number") return Number.isFinite(value);
   if (typeof value !== "object") return typeof value === "string" || typeof value === "boolean";
   if (value === null) return true;
-  // The recursion into an object that contains itself ends here.
+  // This also ends the recursion into an object that contains itself.
   if (depth === MAX_PLAIN_DEPTH || hasToJson(value)) return false;
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) if (!isPlain(value[i], depth + 1)) return false;

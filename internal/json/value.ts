@@ -76,14 +76,15 @@ export class JsonChange<T> {
       // Do this before calling `check` and the function, since both may modify the value.
       this.#formatted = withStyle(stringifyJson(value, style.indent, this.#path).body, style);
     } catch {
-      // JSON cannot represent the value that was read, such as 1e999, so the value has to change.
+      // JSON cannot represent the value that was read, for example 1e999, so `fn` has to replace
+      // it.
     }
     return checkedRead(this.#path, value, this.#format.check);
   }
 
   /** Returns the text to write for the function's result, or null if the value is unchanged. */
   textFor(next: unknown): string | null {
-    ignoreFailure(next); // A promise is not accepted, and nothing else handles its rejection.
+    ignoreFailure(next); // A promise is not accepted here, and nothing else handles its rejection.
     if (next === undefined) {
       throw own(
         new TypeError(
@@ -95,11 +96,11 @@ export class JsonChange<T> {
     const style = styleFor(this.#format, this.#current?.style);
     const { body, isExact } = stringifyJson(next, style.indent, this.#path);
     const text = withStyle(body, style);
-    // Compare the file's text first: engines do not build the other string in full until it is
+    // Compare with the file's text first: engines do not build the other string in full until it is
     // compared.
     const isSame = text === this.#current?.text || text === this.#formatted;
-    // A changed value is parsed again, since the caller may later modify what the function put into
-    // it.
+    // Parse a changed value again, since the caller may later modify objects that the function put
+    // into it.
     const isCopy = isSame && isExact && next === this.#current?.value && check === undefined;
     this.result = checked(isCopy ? next : JSON.parse(body), check);
     return isSame ? null : text;

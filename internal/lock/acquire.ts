@@ -149,7 +149,7 @@ function* pauseFor(request: LockRequest, milliseconds: number): Steps<void> {
   throwIfAborted(request.signal);
 }
 
-/** Whether nothing but getting the lock can end the wait. */
+/** Whether the wait can only end by getting the lock: there is no timeout or signal. */
 function isPatient({ deadline, signal }: LockRequest): boolean {
   return deadline === Infinity && signal === undefined;
 }

@@ -7,7 +7,7 @@ import { identity, lockFailure, lockFileId, pathStillIs, tryLock } from "./file.
 import { type Hold, hold, isIdle } from "./queue.ts";
 import type { LockRequest } from "./request.ts";
 
-/** Error codes when another user's lock file cannot be opened for writing. */
+/** Error codes that mean that another user's lock file cannot be opened for writing. */
 const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
 /** A call's lock file, from its first inspection until it is locked or the attempt is abandoned. */
@@ -37,7 +37,7 @@ export class LockCandidate {
         const file = runtime.openLock(path, "read-write");
         return new LockCandidate(request, identity(path, file), file);
       } catch {
-        // The inspection below reports why.
+        // The inspection below reports why opening failed.
       }
     }
     return new LockCandidate(request, yield* lockFileId(request), undefined);
@@ -51,7 +51,7 @@ export class LockCandidate {
     return tryLock(path, this.#file!, shared) ? this.#take() : "busy";
   }
 
-  /** Whether {@linkcode LockCandidate.wait} is possible. */
+  /** Whether {@linkcode LockCandidate.wait} can be called. */
   get canWait(): boolean {
     return this.#file !== undefined;
   }

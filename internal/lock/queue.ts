@@ -26,7 +26,7 @@ export interface Hold {
 /** A call that waits for a lock. */
 export interface Waiter {
   readonly shared: boolean;
-  /** Whether nothing but getting the lock can end the wait. */
+  /** Whether the wait can only end by getting the lock: there is no timeout or signal. */
   readonly patient: boolean;
   /** Wakes the waiter from its pause. */
   wake: () => void;

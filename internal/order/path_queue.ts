@@ -17,7 +17,7 @@ export interface Turn<T> {
   steps(): Steps<T>;
   /** If consecutive waiting turns have the same value, only the newest is executed. */
   readonly merge?: string | undefined;
-  /** Cancels the turn while it waits. Once it runs, its steps observe the signal. */
+  /** Cancels the turn while it is waiting. Once the turn runs, its steps observe the signal. */
   readonly signal?: AbortSignal | undefined;
   /** Throws if a synchronous call cannot execute the turn now. */
   takeOver?(): void;

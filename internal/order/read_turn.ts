@@ -19,7 +19,7 @@ const MAX_NFS_TRIES = 10;
 /** Long enough in total for a name that is missing for 166 ms, the longest gap measured. */
 const NFS_PAUSE_MS = 20;
 
-/** What to read, and which path's earlier calls to wait for. */
+/** The file to read, and the path whose earlier calls have to finish first. */
 interface ReadRequest {
   readonly path: string;
   readonly calledAs?: string;
@@ -70,7 +70,7 @@ export function isCurrent({ info, copy }: FileVersion, path: string): boolean {
     return now.id === info.id && now.size === info.size && now.mtime === info.mtime &&
       (copy === undefined || Buffer.compare(copy, runtime.sync.readFile(path)) === 0);
   } catch {
-    return false; // The next read reports what is wrong.
+    return false; // The next read will report the problem.
   }
 }
 
@@ -93,7 +93,8 @@ function* read({ path, signal }: ReadRequest): Steps<FileVersion> {
 }
 
 /**
- * Reads a regular file, and no other kind: reading a FIFO would block until something writes to it.
+ * Reads a file, which must be a regular one: reading a FIFO would block until something writes to
+ * it.
  */
 function* readOnce(path: string, opener: Opener): Steps<FileVersion> {
   // Inspect the file before reading it, so that a change in between is detected.

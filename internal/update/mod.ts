@@ -98,7 +98,7 @@ function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<
     try {
       yield* waitForTurn(request.path, request.signal);
       const target = targetOf(request);
-      // Otherwise, a link now leads to another directory, which has another lock.
+      // If the directory differs, a link now leads to another directory, which has another lock.
       if (dirname(target) === dir) return yield* change(request, target, hold, fn);
     } finally {
       release(hold);
@@ -113,7 +113,7 @@ function* underHeldLock(request: WriteRequest, fn: Change, hold: Hold): Steps<vo
     const steps = function* () {
       yield* waitForTurn(request.path, request.signal);
       const target = lockedTarget(request, hold);
-      // Otherwise, a link now leads to another file, which has another queue.
+      // If the key differs, a link now leads to another file, which has another queue.
       const isSame = updateKey(target, hold) === key;
       if (isSame) yield* change(request, target, hold, fn);
       return isSame;
@@ -159,7 +159,7 @@ function betweenOthersSync<T>(hold: Hold, key: string, steps: () => Steps<T>): T
   }
 }
 
-/** A step that is not a file call, in an asynchronous and a synchronous form. */
+/** A step that is not a file call. It has an asynchronous and a synchronous form. */
 function either<T>(async: () => Promise<T>, sync: () => T): Steps<T> {
   return call((_, isSync) => isSync ? sync() : async());
 }

@@ -113,8 +113,8 @@ class Replacement implements Turn<void> {
   }
 
   /**
-   * Syncs the rename and the directories that were created for it. If the path is a link, the
-   * directory synced is that of the link's target.
+   * Syncs the rename and the directories that were created for it. The directory synced is the one
+   * that contains the file itself, not a link to it.
    */
   *finish(): Steps<void> {
     const request = this.#request;

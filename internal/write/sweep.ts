@@ -6,8 +6,8 @@ import { call, type Steps } from "../base/steps.ts";
 import { isTempName } from "./temp_name.ts";
 
 /**
- * Error codes for a file that was removed or replaced, belongs to another user, or is open on
- * Windows.
+ * Error codes for files that were removed or replaced, belong to another user, or (on Windows) are
+ * open.
  */
 const SKIPPED = new Set(["ENOENT", "ENOTDIR", "EPERM", "EACCES", "EBUSY"]);
 

@@ -15,7 +15,7 @@ export interface WindowsCalls {
 }
 
 const SHARE_ALL = 7, OPEN_EXISTING = 3;
-/** The whole range of a file, as Deno and Rust lock it. */
+/** The entire byte range of a file, which is also what Deno and Rust lock. */
 const ALL = 0xffff_ffff;
 const OVERLAPPED_BYTES = 32;
 

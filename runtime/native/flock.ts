@@ -72,7 +72,10 @@ function builtinFfi(): BuiltinFfi | undefined {
     | undefined;
 }
 
-/** Node can search the program itself. Bun cannot, so it needs libc's possible file names. */
+/**
+ * Node can search the libraries that are already loaded. Bun cannot, so try the file names that
+ * libc may have.
+ */
 function openLibc(ffi: BuiltinFfi, platform: string, functions: Record<string, object>) {
   if (ffi.read === undefined) return ffi.dlopen(null, functions);
   if (platform === "darwin") return ffi.dlopen("libSystem.B.dylib", functions);

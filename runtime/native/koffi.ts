@@ -45,7 +45,7 @@ export function loadKoffi(): Koffi {
 /** This file's own path, or its path after scripts/lib/join.ts has put it in the npm package. */
 const OWN_FILE = /[\\/](runtime[\\/]native[\\/]koffi\.[jt]s|(esm|script)[\\/]common\.js)$/;
 
-/** Creates the error, with one of four causes and what to do about it. */
+/** Creates the error. Its message names one of four causes and what to do about it. */
 function notLoaded(cause: unknown, file: string | undefined): Error {
   const { code, message = String(cause) } = Object(cause) as Error & { code?: unknown };
   let why: string;
