@@ -13,7 +13,7 @@ interface Clock {
 
 /**
  * The clock and the timers, captured when the library is loaded, so that a program's fake timers
- * cannot stall a wait for another process. Our own tests replace its members.
+ * cannot stall a wait for another process. Our own tests replace these functions.
  */
 export const clock: Clock = {
   now: () => performance.now(),

@@ -63,7 +63,7 @@ function* untilCurrent<T>(request: LockRequest, attempt: Attempt<T>): Steps<T> {
   throw replacedTooOften(request.path);
 }
 
-/** Waits in this thread's queue, then for other processes. */
+/** Waits for its turn in this thread's queue, then for other processes to release the lock. */
 function* takeTurn(request: LockRequest, candidate: LockCandidate): Steps<Hold | "replaced"> {
   const { shared, signal } = request;
   const patient = isPatient(request);
@@ -83,7 +83,7 @@ function* takeTurn(request: LockRequest, candidate: LockCandidate): Steps<Hold |
   }
 }
 
-/** Competes with other processes for the lock. Without a queue, the call blocks the thread. */
+/** Competes with other processes for the lock. If no queue is given, the call blocks the thread. */
 function* compete(
   request: LockRequest,
   candidate: LockCandidate,
@@ -119,10 +119,10 @@ async function waitInKernel(candidate: LockCandidate, queue: Queue) {
 }
 
 /**
- * 1 ms while the wait is short, then a random interval around 5 ms, or around a thirtieth of the
- * time waited once that is longer. If 60 processes polled more often, they would take CPU time from
- * the lock's holder. If the interval grew faster, long waiters would starve while newcomers poll
- * often.
+ * Returns 1 ms while the wait is short, then a random interval around 5 ms, or around a thirtieth
+ * of the time waited so far if that is longer. If 60 processes polled more often, they would take
+ * CPU time from the lock's holder. If the interval grew faster, long waiters would starve while
+ * newcomers poll often.
  */
 function pollInterval(started: number): number {
   const waited = clock.now() - started;

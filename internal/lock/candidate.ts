@@ -10,7 +10,10 @@ import type { LockRequest } from "./request.ts";
 /** Error codes that mean that another user's lock file cannot be opened for writing. */
 const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
-/** A call's lock file, from its first inspection until it is locked or the attempt is abandoned. */
+/**
+ * A call's lock file, from its inspection until the call has locked it or has abandoned the
+ * attempt.
+ */
 export class LockCandidate {
   /** The identity of the lock file, which is the key to this thread's queue. */
   readonly id: string;

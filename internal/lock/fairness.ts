@@ -19,8 +19,8 @@ const streaks = sharedState("streaks/1", () => new Map<string, Streak>());
 
 /**
  * Whether the thread must first give other processes a chance to take the lock. Without this, a
- * thread that releases a lock and takes it again would always beat processes that poll or that the
- * kernel has to wake.
+ * thread that releases a lock and takes it again would always beat waiting processes, which poll or
+ * have to be woken by the kernel.
  */
 export function mustYield(path: string): boolean {
   const now = clock.now();

@@ -36,7 +36,7 @@ export function pathStillIs(path: string, id: string): boolean {
   return info?.kind === "file" && identity(path, info) === id;
 }
 
-/** The identity of a file, which is its real path if the file system has no file numbers. */
+/** The identity of a file. If the file system has no file numbers, this is the file's real path. */
 export function identity(path: string, { id }: { id: string }): string {
   if (id !== "") return id;
   try {

@@ -30,7 +30,7 @@ interface ReadRequest {
 export interface FileVersion {
   /** The content; null if there was no file. */
   readonly bytes: Uint8Array | null;
-  /** Its identity, size and modification time just before it was read. */
+  /** The file's identity, size and modification time just before it was read. */
   readonly info?: FileInfo;
   /** A private copy of the content, if the modification time was too recent to rely on. */
   readonly copy?: Uint8Array | undefined;

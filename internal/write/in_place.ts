@@ -12,7 +12,7 @@ import { keptPath } from "./temp_name.ts";
 
 const COPY_BYTES = 1024 * 1024;
 
-/** Whether a rename failed because its target is a mount point that may be copied over. */
+/** Whether a rename failed because its target is a mount point, and copying over it is allowed. */
 export function mayCopyInPlace(
   { fallback, mode }: WriteRequest,
   error: unknown,

@@ -9,7 +9,7 @@ export interface Source {
   next(): Promise<IteratorResult<unknown, unknown>>;
   /** The source's own error, if that is why {@linkcode Source.next} failed. */
   failure?(): unknown;
-  /** Stops the source, without waiting for it to stop. */
+  /** Asks the source to stop, but does not wait until it has stopped. */
   stop(reason: unknown): void;
 }
 

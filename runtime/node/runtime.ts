@@ -73,7 +73,7 @@ function dirEntry(entry: fs.Dirent): DirEntry {
   return { name: entry.name, isDirectory: entry.isDirectory() };
 }
 
-/** The bytes as a plain Uint8Array, whose `slice` and `toString` differ from a Buffer's. */
+/** The bytes as a plain Uint8Array: a Buffer's `slice` and `toString` behave differently. */
 function plain(buffer: Uint8Array): Uint8Array {
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 }

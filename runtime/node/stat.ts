@@ -18,8 +18,9 @@ export function infoAt(
   path: string,
   lookup: typeof fs.lstatSync | typeof fs.statSync,
 ): FileInfo | undefined {
-  // Errors are slow to create. But stat() must throw for ENOTDIR, which does not mean that nothing
-  // is there; since Node 22, it would return undefined.
+  // Creating errors is slow, so lstat() does not throw if nothing is there. But stat() must throw:
+  // since Node 22, it would otherwise also return undefined for ENOTDIR, which does not mean that
+  // nothing is there.
   const throwIfNoEntry = lookup === fs.statSync;
   const find = () => infoOf((bigint) => lookup(path, { bigint, throwIfNoEntry }));
   try {
