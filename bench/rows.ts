@@ -3,7 +3,7 @@ import { BY_HAND, contests, OURS } from "./contests.ts";
 import { compileFlock, type Runtime } from "./setup.ts";
 import { type Bench, crowd, type Together, updates, work } from "./work.ts";
 
-/** A goal: a limit on the ratio to another contender in the row, or on the number itself. */
+/** A goal: a limit on the row's result, either relative to another contender or absolute. */
 export interface Goal {
   readonly runtime: Runtime["id"];
   /** The other contender; absent if the goal limits the number itself. */

@@ -259,7 +259,7 @@ async function cutPower(
 }
 
 /**
- * Reads every file for which a write had begun; throws if a file breaks the promise of its
+ * Reads every file to which a write had been started; throws if one violates the guarantee of its
  * durability level.
  */
 function readAll(copy: string, { done, begun }: Journal, found: Table): void {

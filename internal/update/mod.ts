@@ -98,7 +98,7 @@ function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<
     try {
       yield* waitForTurn(request.path, request.signal);
       const target = targetOf(request);
-      // If the directory differs, a link now leads to another directory, which has another lock.
+      // If the directory has changed, a link now points to a different one, which has its own lock.
       if (dirname(target) === dir) return yield* change(request, target, hold, fn);
     } finally {
       release(hold);
