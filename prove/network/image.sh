@@ -30,7 +30,9 @@ kmod,procps,util-linux,openssh-server,rpcbind,netbase" bookworm root $mirror
   touch root/.debootstrapped
 fi
 rm -rf root/lib/modules
-mkdir -p root/lib/modules root/root/.ssh root/run/sshd root/opt/guest
+# The home directory of the guest's root.
+home=root/root
+mkdir -p root/lib/modules "$home/.ssh" root/run/sshd root/opt/guest
 cp -a "$modules" root/lib/modules/
 chroot root depmod "$release"
 rm -rf root/var/cache/apt/archives/*.deb root/var/lib/apt/lists/* root/usr/share/{doc,locale,man}
@@ -44,7 +46,7 @@ install -m 755 "$here"/guest/* root/opt/guest/
 [[ -e id ]] || ssh-keygen -q -t ed25519 -N '' -f id
 host_key=root/etc/ssh/ssh_host_ed25519_key
 [[ -e $host_key ]] || ssh-keygen -q -t ed25519 -N '' -f "$host_key"
-cp id.pub root/root/.ssh/authorized_keys
+cp id.pub "$home/.ssh/authorized_keys"
 install -m 755 /bin/busybox root/bin/busybox
 printf '%s\n' '::sysinit:/opt/guest/boot' '::respawn:/usr/sbin/sshd -D -e' > root/etc/inittab
 printf '%s\n' 'PermitRootLogin yes' 'HostKey /etc/ssh/ssh_host_ed25519_key' 'UseDNS no' 'UsePAM no' \
