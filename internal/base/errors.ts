@@ -79,6 +79,9 @@ export function atCallerSync<T>(call: unknown, work: () => T): T {
 
 /** Removes the frames of `call`, and of everything it called, from one of the library's errors. */
 function withoutFrames(error: unknown, call: unknown): unknown {
-  if (ownErrors.delete(Object(error))) captureStackTrace?.(error as object, call);
+  // A caller may throw one of the library's errors itself, frozen.
+  if (ownErrors.delete(Object(error)) && Object.isExtensible(error)) {
+    captureStackTrace?.(error as object, call);
+  }
   return error;
 }

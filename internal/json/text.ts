@@ -51,22 +51,16 @@ export function parseJson(bytes: Uint8Array, path: string): JsonText {
 }
 
 /**
- * Returns the indented JSON of a value for the file at `path`, ready for {@linkcode withStyle}, and
- * whether it is certain to be read back as an equal value.
+ * Formats a value as JSON for the file at `path`, indented, before {@linkcode withStyle}.
  *
  * @throws {TypeError} If JSON cannot represent the value.
- * @throws {RangeError} If it is too deeply nested or too large for the engine.
+ * @throws {RangeError} If the value is too deep or too large for the engine.
  */
-export function stringifyJson(
-  value: unknown,
-  indent: string,
-  path: string,
-): { body: string; isExact: boolean } {
+export function stringifyJson(value: unknown, indent: string, path: string): string {
   try {
-    const isExact = isPlain(value);
-    if (!isExact) checkValue(value, path);
+    if (!isPlain(value)) checkValue(value, path);
     const body: string | undefined = JSON.stringify(value, undefined, indent);
-    if (body !== undefined) return { body, isExact };
+    if (body !== undefined) return body;
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
     throw own(new RangeError(`Cannot write '${path}' as JSON: ${cause.message}`, { cause }));

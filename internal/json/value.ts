@@ -45,7 +45,7 @@ export const isIndent: Check = (value, name) => {
 /** The JSON text of a value. `check` receives the value as it will be read back. */
 export function textOf(path: string, value: unknown, format: Format<unknown>): string {
   const style = styleFor(format);
-  const { body } = stringifyJson(value, style.indent, path);
+  const body = stringifyJson(value, style.indent, path);
   if (format.check !== undefined) checked(JSON.parse(body), format.check);
   return withStyle(body, style);
 }
@@ -74,7 +74,7 @@ export class JsonChange<T> {
     const style = styleFor(this.#format, this.#current.style);
     try {
       // Do this before calling `check` and the function, since both may modify the value.
-      this.#formatted = withStyle(stringifyJson(value, style.indent, this.#path).body, style);
+      this.#formatted = withStyle(stringifyJson(value, style.indent, this.#path), style);
     } catch {
       // JSON cannot represent the value that was read, for example 1e999, so `fn` has to replace
       // it.
@@ -94,16 +94,12 @@ export class JsonChange<T> {
     }
     const { check } = this.#format;
     const style = styleFor(this.#format, this.#current?.style);
-    const { body, isExact } = stringifyJson(next, style.indent, this.#path);
+    const body = stringifyJson(next, style.indent, this.#path);
     const text = withStyle(body, style);
-    // Compare with the file's text first: engines do not build the other string in full until it is
-    // compared.
-    const isSame = text === this.#current?.text || text === this.#formatted;
-    // Parse a changed value again, since the caller may later modify objects that the function put
-    // into it.
-    const isCopy = isSame && isExact && next === this.#current?.value && check === undefined;
-    this.result = checked(isCopy ? next : JSON.parse(body), check);
-    return isSame ? null : text;
+    // Parsed again, since the caller may later modify objects that the function put into the value.
+    this.result = checked(JSON.parse(body), check);
+    // The text of the file first: engines build the other one completely only when it is compared.
+    return text === this.#current?.text || text === this.#formatted ? null : text;
   }
 }
 

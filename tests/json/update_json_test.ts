@@ -135,6 +135,14 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       });
       draft.name = "later";
       assertEquals(saved, ["a", { name: "b" }]);
+      // Also if the file already has an equal value.
+      const equal = { name: "b" };
+      const same = await update<unknown[]>(file, (list) => {
+        list![1] = equal;
+        return list!;
+      });
+      equal.name = "later";
+      assertEquals(same, ["a", { name: "b" }]);
     }));
 
   test(`${updateName} calls its function again when another writer changes the file`, () =>
