@@ -1,7 +1,7 @@
 /**
  * The library's operations, written by hand: the shortest code that makes the same system calls and
- * checks, each in the cheapest form that the runtime offers. It has no options, queues, signals or
- * error context, and does not clean up after a failure.
+ * performs the same checks, each in the cheapest form that the runtime offers. It has no options,
+ * queues, signals or error context, and does not clean up after a failure.
  *
  * A replacement:
  *
@@ -32,7 +32,7 @@ import { createRequire } from "node:module";
 import * as path from "node:path";
 import process from "node:process";
 
-/** The handwritten calls for one runtime. */
+/** The handwritten operations for one runtime. */
 export interface ByHand {
   replace(file: string, bytes: Uint8Array, sync: boolean): Promise<void>;
   replaceSync(file: string, bytes: Uint8Array, sync: boolean): void;
@@ -49,7 +49,7 @@ function isRefreshed(directory: string): boolean {
   return process.platform === "linux" && major === 0n;
 }
 
-/** The current runtime's calls; `library` is the URL of the module under test. */
+/** The current runtime's operations; `library` is the URL of the module under test. */
 export function byHand(library: string): ByHand {
   return "Deno" in globalThis ? denoByHand() : nodeByHand(library);
 }
@@ -70,7 +70,7 @@ interface Stat {
 
 function mustBeLike(made: Stat, old: Stat): void {
   if (made.mode !== old.mode || made.uid !== old.uid || made.gid !== old.gid) {
-    throw new Error("Another mode or owner: more calls would be needed");
+    throw new Error("The mode or owner differs: more calls would be needed");
   }
 }
 
@@ -86,7 +86,7 @@ function mustBeFile(is: boolean): void {
 
 function mustBeAll(written: number, bytes: Uint8Array): void {
   if (written !== bytes.byteLength) {
-    throw new Error("Not all was written: another write is needed");
+    throw new Error("Short write: another write is needed");
   }
 }
 

@@ -1,7 +1,7 @@
-/** One side of a contest. */
+/** One of the implementations that a contest compares. */
 export interface Contender {
   readonly name: string;
-  /** The code to time. The timing ends when the returned promise settles. */
+  /** The code to time. Timing stops when the returned promise settles. */
   run(): unknown;
 }
 
@@ -13,13 +13,13 @@ export interface Measure {
   readonly samples: number;
 }
 
-/** How long a contest runs: it ends when either limit is reached. */
+/** The limits of a contest, which ends when either of them is reached. */
 export interface Length {
   readonly rounds: number;
   readonly seconds: number;
   /**
-   * The number of calls per turn; the result is their mean. The first call after another
-   * contender's turn pays for the cache lines that the other contender evicted.
+   * The number of calls per turn; the result is their mean duration. The first call of a turn is
+   * slower, because the previous contender has evicted data from the processor's caches.
    */
   readonly calls: number;
 }
@@ -38,9 +38,8 @@ export function measureOf(samples: readonly number[]): Measure {
 }
 
 /**
- * Runs the contenders in turns, so that all of them run under the same conditions. Each round
- * starts with a different contender; otherwise the same contender would always pay for the leftover
- * work of the one before it.
+ * Lets the contenders take turns, so that all of them run under the same conditions. Each round
+ * starts with a different contender, so that none of them always goes first.
  */
 export async function interleave(
   contenders: readonly Contender[],

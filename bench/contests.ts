@@ -8,7 +8,7 @@ import { byHand } from "./by_hand.ts";
 import { type Contender, interleave, type Length, type Measure } from "./contest.ts";
 import { peer } from "./peers.ts";
 
-/** The input of a contest. */
+/** The input to a contest. */
 export interface Scene {
   readonly library: typeof Library;
   /** The URL of the library. */
@@ -21,7 +21,7 @@ export interface Scene {
   readonly calls: number;
 }
 
-/** A contest whose contenders run in turns in one process. */
+/** A contest whose contenders take turns in one process. */
 export type Contest = (scene: Scene) => Promise<Record<string, Measure>>;
 
 /** The name of the library in the table. */
@@ -323,7 +323,9 @@ async function json7MB(scene: Scene): Promise<Record<string, Measure>> {
   ], length(scene, 40));
 }
 
-/** A synchronous update of a 1 KB file, compared with code that acquires the lock by hand. */
+/**
+ * A synchronous update of a 1 KB file, compared with handwritten code that acquires the same lock.
+ */
 async function json1KB(scene: Scene): Promise<Record<string, Measure>> {
   const { updateJsonSync } = await jsonOf(scene.url);
   const { DirLock, LOCK_FILE_NAME } = scene.library;

@@ -5,13 +5,13 @@ import { measureOf } from "./contest.ts";
 import { OURS, type Scene } from "./contests.ts";
 import { peer } from "./peers.ts";
 
-/** Measures how the duration of a call grows with the amount of work. */
+/** A measurement of how the duration of a call grows with the amount of work. */
 export interface Curve {
   /** The values on the x axis, smallest first. */
   readonly points: readonly number[];
   /** The calls to time. */
   readonly contenders: Record<string, (point: number) => Promise<void>>;
-  /** Prepares a point. */
+  /** Prepares the measurement of a point. */
   readonly prepare?: (point: number) => void;
   /** Cleans up after each call. */
   readonly clear?: () => void;
@@ -19,7 +19,7 @@ export interface Curve {
 
 /** The measured points of a curve, by contender. */
 export interface Grown {
-  /** The median at each point reached. */
+  /** The median at each point that was measured. */
   readonly lines: Record<string, [point: number, milliseconds: number][]>;
   /** Why a curve ends early. */
   readonly ends: Record<string, string>;
@@ -34,7 +34,7 @@ export const curves: Record<string, (scene: Scene) => Promise<Grown>> = {
 };
 
 /**
- * Runs the contenders in turns at each point. A contender that fails or takes too long is dropped
+ * Lets the contenders take turns at each point. A contender that fails or takes too long is dropped
  * from the remaining points.
  */
 async function grow(scene: Scene, curve: Curve): Promise<Grown> {
@@ -74,7 +74,7 @@ async function grow(scene: Scene, curve: Curve): Promise<Grown> {
   return { lines, ends };
 }
 
-/** Otherwise the first point would include compilation time. */
+/** Warms up the code; otherwise the first point would include compilation time. */
 async function warmUp(curve: Curve): Promise<void> {
   const first = curve.points[0]!;
   curve.prepare?.(first);

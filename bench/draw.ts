@@ -13,7 +13,7 @@ interface Plot {
 }
 
 const [WIDTH, HEIGHT, TOP] = [760, 490, 108];
-/** Colors that are distinguishable on white and on black, and to color-blind readers. */
+/** Colors that are easy to distinguish on white and on black, even for color-blind readers. */
 const COLORS = ["#1f8fff", "#e8710a", "#8a8f98"];
 
 /** Draws curves as an SVG that is readable on light and dark backgrounds. */
@@ -86,7 +86,7 @@ ${chart.outerHTML}
 `;
 }
 
-/** Powers of ten, plus 2 and 5 times each if there are only a few. */
+/** The powers of ten, plus twice and five times each power if there are only a few. */
 function steps(from: number, to: number): number[] {
   const factors = to / from > 1_000 ? [1] : [1, 2, 5];
   const found: number[] = [];

@@ -1,9 +1,10 @@
 /*
- * What a lock on a directory costs at least: open, flock, hold for 200 µs, close, again and again.
+ * The minimum cost of a directory lock: in a loop, opens a file, locks it, holds it for 200 µs and
+ * closes it.
  *
  *     flock LOCKFILE MILLISECONDS
  *
- * Says "ready", waits for a line, and says in the end how many turns it had.
+ * Prints "ready", waits for a line on standard input, and finally prints the number of turns.
  */
 #include <fcntl.h>
 #include <stdio.h>

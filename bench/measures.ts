@@ -9,7 +9,7 @@ import type * as Library from "../mod.ts";
 import { jsonOf } from "./contests.ts";
 import { peer, type Peers, urlOf } from "./peers.ts";
 
-/** The input of a measurement, which runs in its own process. */
+/** The input to a measurement, which runs in its own process. */
 export interface Subject {
   /** The URL of the library. */
   readonly url: string;
@@ -33,7 +33,7 @@ export const measurements: Record<string, (subject: Subject) => Promise<unknown>
   "update-together": (subject) => updateTogether(subject as Subject & { file: string }),
 };
 
-/** How long each update made by one process took, in milliseconds. */
+/** The duration of each update that one process made, in milliseconds. */
 export type Latencies = number[];
 
 /**
@@ -58,8 +58,8 @@ interface Counter {
 }
 
 /**
- * One update: with our library, or with proper-lockfile and write-file-atomic and well-chosen
- * retries.
+ * Returns a function that makes one update, either with our library or with write-file-atomic and
+ * proper-lockfile. The latter's retry options are well chosen.
  */
 async function updaterOf(subject: Subject & { file: string }): Promise<() => Promise<unknown>> {
   const file = path.join(subject.dir, subject.file);
@@ -93,7 +93,7 @@ function load({ url }: Subject): Promise<typeof Library> {
   return import(url);
 }
 
-/** Milliseconds until each of `count` waiters for one lock has held it. */
+/** How many milliseconds pass until all of `count` waiters for one lock have held it. */
 async function drain(subject: Subject): Promise<number> {
   const { DirLock } = await load(subject);
   const held = await DirLock.acquire(subject.dir);
@@ -107,7 +107,7 @@ async function drain(subject: Subject): Promise<number> {
   return performance.now() - started;
 }
 
-/** Milliseconds to write `count` files of 100 bytes concurrently. */
+/** How many milliseconds it takes to write `count` files of 100 bytes concurrently. */
 async function parallel(subject: Subject): Promise<number> {
   const { atomicWrite } = await load(subject);
   const bytes = new Uint8Array(100);
@@ -154,7 +154,7 @@ async function filesLoaded(subject: Subject): Promise<number> {
   return files.size;
 }
 
-/** How many MiB the process grows by while it streams `count` MiB in 64 KiB chunks. */
+/** By how many MiB the process grows while it streams `count` MiB in 64 KiB chunks. */
 async function streamMemory(subject: Subject): Promise<number> {
   const { atomicWrite } = await load(subject);
   const file = path.join(subject.dir, "file");
@@ -174,7 +174,7 @@ async function streamMemory(subject: Subject): Promise<number> {
   return (Math.max(most, process.memoryUsage().rss) - before) / 2 ** 20;
 }
 
-/** Memory in KiB per waiter, with `count` waiters for a lock. */
+/** How many KiB of memory each of `count` waiters for a lock uses. */
 async function waiterMemory(subject: Subject): Promise<number> {
   const { DirLock } = await load(subject);
   const used = () => {
@@ -201,7 +201,7 @@ async function waiterMemory(subject: Subject): Promise<number> {
 
 /**
  * Waits until all processes are ready, then counts how many turns this process gets in `count`
- * milliseconds. Each turn holds the lock for 200 µs.
+ * milliseconds. In each turn, the process holds the lock for 200 µs.
  */
 async function contend(subject: Subject): Promise<number> {
   const turn = await turnOf(subject);

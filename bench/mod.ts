@@ -1,5 +1,5 @@
 /**
- * Compares the library's cost with bare system calls and with other libraries:
+ * Compares the library's speed with that of bare system calls and of other libraries:
  *
  * ```sh
  * deno task bench [--quick] [--runtime deno,node,bun] [--only ROW,...] [--json FILE] [--calls N] [DIR]
@@ -7,10 +7,10 @@
  * ```
  *
  * The contenders take turns in one process, so that all of them run under the same conditions. The
- * ratios of the medians matter, not the microseconds. By default, each turn is a single call, made
- * while the processor's caches hold the other contenders' data; `--calls 8` simulates programs that
- * write often. The goals apply to single calls on an in-memory file system, which is the default
- * for DIR.
+ * ratios of the medians matter, not the absolute times. By default, each turn is a single call,
+ * made while the processor's caches hold the other contenders' data; `--calls 8` simulates programs
+ * that write often. The goals apply to single calls on an in-memory file system, which is the
+ * default for DIR.
  *
  * @module
  */

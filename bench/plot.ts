@@ -27,44 +27,44 @@ const byWorker = (name: string, shell?: string): Drawn["measure"] => (bench, nod
 
 const drawn: Record<string, Drawn> = {
   "size": {
-    title: "Time of a call by the size of the file",
+    title: "Time per call by file size",
     x: "bytes",
     y: "milliseconds",
     bytes: true,
     measure: byWorker("curve-size"),
   },
   "parallel": {
-    title: "Time of parallel calls, at ulimit -n 1024",
+    title: "Time for all parallel calls, with ulimit -n 1024",
     x: "concurrent calls, 100 bytes each",
     y: "milliseconds for all",
     measure: byWorker("curve-parallel", "ulimit -n 1024"),
   },
   "waiters": {
-    title: "Time until all waiters of a lock have held it",
+    title: "Time until every waiter has held the lock",
     x: "waiters in one process",
     y: "milliseconds for all",
     measure: byWorker("curve-waiters"),
   },
   "processes": {
-    title: "Time of a turn with a lock held for 0.2 ms",
-    x: "processes competing for it",
-    y: "milliseconds a turn",
+    title: "Time per turn with a lock held for 0.2 ms",
+    x: "processes competing for the lock",
+    y: "milliseconds per turn",
     measure: processes,
   },
   "updates": {
-    title: "Updates of one JSON file by several processes",
+    title: "Updates per second to one JSON file",
     x: "processes, 50 updates each",
-    y: "updates a second",
+    y: "updates per second",
     measure: (bench, node) => together(bench, node, ({ updatesPerSecond }) => updatesPerSecond),
   },
   "updates-p99": {
-    title: "Time of an update, 99th percentile",
+    title: "99th percentile of the update time",
     x: "processes, 50 updates each",
     y: "milliseconds",
     measure: (bench, node) => together(bench, node, ({ p99 }) => p99),
   },
   "files": {
-    title: "Time of a call by the files in the directory",
+    title: "Time per call by number of files in the directory",
     x: "other files in the directory",
     y: "milliseconds",
     measure: byWorker("curve-files"),
@@ -79,7 +79,9 @@ export async function plot(
   names: readonly string[] = Object.keys(drawn),
 ): Promise<void> {
   const [node] = await runtimes(["node"]);
-  if (node === undefined) throw new Error("Node is missing: the peers and the drawing require it");
+  if (node === undefined) {
+    throw new Error("Node is missing, but the peers and the charts require it");
+  }
   fs.mkdirSync(pictures, { recursive: true });
   for (const name of names) {
     const curve = drawn[name];

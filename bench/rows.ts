@@ -6,7 +6,7 @@ import { type Bench, crowd, type Together, updates, work } from "./work.ts";
 /** A goal: a limit on the row's result, either relative to another contender or absolute. */
 export interface Goal {
   readonly runtime: Runtime["id"];
-  /** The other contender; absent if the goal limits the number itself. */
+  /** The other contender; absent if the limit is absolute. */
   readonly against?: string;
   readonly least?: number;
   readonly most?: number;
@@ -20,7 +20,8 @@ export interface Row {
   /** The contender that the goals apply to; ours by default. */
   readonly subject?: string;
   /**
-   * Peers; for these, the ratio is how many times faster our library is, not how many times slower.
+   * The peers for which the ratio states how many times faster our library is, not how many times
+   * slower.
    */
   readonly faster?: readonly string[];
   readonly goals: readonly Goal[];
@@ -33,7 +34,7 @@ export interface Row {
 
 /** A contender whose result has no unit, although its row has one. */
 export const JAIN = "Jain's index";
-/** The peers that, together, can update a file. */
+/** The two peers that, combined, can update a file. */
 const PEERS_TOGETHER = "proper-lockfile, write-file-atomic";
 /** The program that the contention rows are compared with. */
 export const C_PROGRAM = "C, flock(2)";
@@ -128,7 +129,7 @@ export const rows: Record<string, Row> = {
     ],
   ),
   "waiters": {
-    title: "Waiters of one lock, all served",
+    title: "Time until every waiter has held the lock",
     runtimes: ALL,
     unit: "time",
     subject: "100,000",
@@ -136,7 +137,7 @@ export const rows: Record<string, Row> = {
     measure: (bench, runtime) => growing(bench, runtime, "drain", [100_000, 10_000]),
   },
   "parallel": {
-    title: "Parallel writes of 100 bytes, ulimit -n 1024",
+    title: "Parallel writes of 100 bytes, with ulimit -n 1024",
     runtimes: ALL,
     unit: "time",
     subject: "40,000",
@@ -182,21 +183,21 @@ export const rows: Record<string, Row> = {
     measure: (bench, runtime) => compared(bench, runtime, "import", bench.quick ? 7 : 31),
   },
   "files": {
-    title: "Files that an import loads",
+    title: "Files loaded by an import",
     runtimes: ["node"],
     unit: "files",
     goals: [most("node", undefined, 25)],
     measure: (bench, runtime) => alone(bench, runtime, "files", 0, 1),
   },
   "stream-memory": {
-    title: "Growth of the process while 1 GiB is streamed",
+    title: "Memory growth while 1 GiB is streamed",
     runtimes: ALL,
     unit: "MiB",
     goals: [most("deno", undefined, 32), most("node", undefined, 32)],
     measure: (bench, runtime) => alone(bench, runtime, "stream-memory", 1_024, bench.quick ? 1 : 3),
   },
   "waiter-memory": {
-    title: "Memory of each of 10,000 waiters",
+    title: "Memory per waiter, with 10,000 waiters",
     runtimes: ALL,
     unit: "KiB",
     goals: [most("deno", undefined, 1.5), most("node", undefined, 1.5)],
@@ -204,7 +205,7 @@ export const rows: Record<string, Row> = {
       alone(bench, runtime, "waiter-memory", 10_000, bench.quick ? 1 : 3),
   },
   "contention": {
-    title: "Turns of 8 processes in 2 s, 200 µs each",
+    title: "Turns of 8 processes in 2 s, with the lock held for 200 µs",
     runtimes: ALL,
     unit: "turns",
     goals: [
@@ -240,7 +241,7 @@ for (const count of [4, 16, 64]) {
     };
     if (own) continue;
     rows[`${id}-p99`] = {
-      title: `… the 99th percentile of the time of an update`,
+      title: `… the 99th percentile of the update time`,
       runtimes: ALL,
       unit: "time",
       faster: [PEERS_TOGETHER],
@@ -263,7 +264,7 @@ type Crowds = Record<string, Together[]>;
  */
 const crowdsSoFar = new Map<string, Promise<Crowds>>();
 
-/** Runs our library and the peers in turns, with `count` processes updating concurrently. */
+/** Alternates between our library and the peers, with `count` processes updating concurrently. */
 export function crowds(
   bench: Bench,
   runtime: Runtime,
@@ -275,7 +276,7 @@ export function crowds(
   if (known !== undefined) return known;
   const measured = (async () => {
     const found: Crowds = { [OURS]: [], ...runtime.id === "node" && { [PEERS_TOGETHER]: [] } };
-    // With more processes, a round has more updates and takes longer.
+    // With more processes, each round takes longer, so fewer rounds are run.
     const rounds = bench.quick ? 1 : Math.min(5, Math.ceil(64 / count));
     for (let round = 0; round < rounds; round++) {
       for (const name of Object.keys(found)) {
@@ -310,7 +311,7 @@ async function alone(
   return { [OURS]: measureOf(samples) };
 }
 
-/** Runs our library and write-file-atomic in turns. */
+/** Alternates between our library and write-file-atomic. */
 async function compared(
   bench: Bench,
   runtime: Runtime,

@@ -110,7 +110,9 @@ function buildPackage(): void {
   must(Deno.execPath(), ["task", "--quiet", "build:npm"], root);
 }
 
-/** Compiles the worker to JavaScript, since Node 20 does not strip types; returns its path. */
+/**
+ * Compiles the worker to JavaScript, since Node 20 cannot strip types; returns the output's path.
+ */
 function buildWorker(): string {
   fs.mkdirSync(build, { recursive: true });
   fs.writeFileSync(path.join(build, "package.json"), '{ "type": "module" }');

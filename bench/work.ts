@@ -33,7 +33,10 @@ async function inNewDir<T>(
   }
 }
 
-/** Measures in a worker process and returns the result. `shell` runs first in that process. */
+/**
+ * Runs a measurement in a worker process and returns the result. `shell` is a script that runs
+ * first in that process.
+ */
 export function work<T>(
   bench: Pick<Bench, "dir">,
   runtime: Runtime,
@@ -81,8 +84,8 @@ export interface Together {
 }
 
 /**
- * Lets `count` processes make 50 updates each, either to one shared JSON file or to a file of their
- * own.
+ * Lets each of `count` processes make 50 updates, either to one shared JSON file or to its own
+ * file.
  */
 export function updates(
   bench: Pick<Bench, "dir">,
