@@ -1,7 +1,7 @@
 /**
  * A directory that serves as a job queue for any number of workers. Each job is a file that is
- * complete from the moment it becomes visible, and a worker holds a job's lock while running it. If
- * a worker dies, the lock is released and another worker runs the job again.
+ * complete as soon as it becomes visible. While a worker runs a job, it holds that job's lock. If
+ * the worker dies, the lock is released and another worker runs the job again.
  *
  * @module
  */
@@ -35,7 +35,8 @@ export async function doNextJob(
       await rm(`${dir}/${name}`);
       return true;
     } finally {
-      // A worker that opened the lock file in the meantime notices that it has been removed.
+      // If another worker has opened the lock file in the meantime, it notices that the file is
+      // gone.
       await rm(`${dir}/${name}${LOCK}`).catch(() => {});
       lock.release();
     }

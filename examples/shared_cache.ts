@@ -1,14 +1,14 @@
 /**
  * Eight processes share one cache directory. They request the digest and compressed size of every
- * file under a directory, many times and concurrently. Each result is computed only once, under the
- * lock of its part of the cache. Results are stored atomically, and read without a lock even while
- * other processes write.
+ * file under a directory, many times and concurrently. Each result is computed only once, while
+ * holding the lock for its part of the cache. Results are stored atomically, and read without a
+ * lock even while other processes write.
  *
  * ```sh
  * npm run demo # or: npm run demo -- DIR
  * ```
  *
- * It exits with 1 if anything was computed twice, or if a torn file was read.
+ * The demo exits with 1 if anything was computed twice, or if a torn file was read.
  *
  * @module
  */
@@ -89,7 +89,10 @@ Next, try the lock from two terminals, and two processes that share a settings f
 }
 process.exit(twice.length + torn + lostUses === 0 ? 0 : 1);
 
-/** Returns this runtime and, on Deno, Node.js if it is installed and the npm package is built. */
+/**
+ * Returns the current runtime. On Deno, also returns Node.js if it is installed and the npm package
+ * has been built.
+ */
 function findRuntimes(): Worker[] {
   const worker = here("shared_cache_worker.mjs");
   const library = import.meta.resolve("@aperture/atomic");
@@ -143,7 +146,7 @@ function showProgress(): void {
   process.stdout.write(`\r${bar} ${Math.round(Math.min(part, 1) * 100)} %`);
 }
 
-/** Lists the files under a directory, except those that git, npm and the build put there. */
+/** Lists the files under a directory, except those created by git, npm and the build. */
 async function filesBelow(dir: string): Promise<string[]> {
   const found: string[] = [];
   for (const entry of await readdir(dir, { withFileTypes: true })) {
@@ -166,7 +169,7 @@ async function countUses(): Promise<number> {
   return total;
 }
 
-/** Returns the command that runs one of this repository's files from the working directory. */
+/** Returns the command that runs one of this repository's files in the working directory. */
 function runOf(file: string): string {
   const words = [process.execPath, "run", "-A", ...denoArgs, here(`../${file}`)];
   return words.map((word) => word.replace(`${process.cwd()}/`, "")).join(" ");

@@ -1,6 +1,6 @@
 // A worker process of shared_cache.ts, in JavaScript for Deno, Node.js and Bun:
 //   RUNTIME shared_cache_worker.mjs LIBRARY CACHE_DIR LIST_FILE REQUESTS
-// It reports its progress, and finally its statistics, as lines of JSON.
+// It prints its progress, and finally its statistics, as lines of JSON.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * Two processes share a settings file. Each changes its own part, as a program and its
- * configuration tool might, and no change is lost.
+ * Two processes share a settings file. Each process changes its own part, as a program and its
+ * configuration tool might. No change is lost.
  *
  * @module
  */
@@ -17,7 +17,7 @@ interface Settings {
   changes: Record<string, number>;
 }
 
-/** Any function that throws on invalid data works as a check; so does a schema's `parse`. */
+/** A check is any function that throws on invalid data, such as a schema's `parse`. */
 function check(value: unknown): Settings {
   const { changes } = Object(value);
   if (typeof changes !== "object") throw new TypeError("'changes' is missing");

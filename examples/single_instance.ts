@@ -1,7 +1,7 @@
 /**
- * A program that allows only one instance at a time. A second instance reports the process id of
- * the first and exits. There is no stale pid file to remove by hand, because the kernel releases
- * the lock even if the first instance crashes or is killed.
+ * A program that allows only one instance at a time. A second instance prints the process ID of the
+ * first one and exits. There is never a stale PID file to remove by hand, because the kernel
+ * releases the lock even if the first instance crashes or is killed.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { DirLock, lockHolders } from "@aperture/atomic";
 
 const dir = process.argv[2] ?? `${process.env.XDG_RUNTIME_DIR ?? tmpdir()}/single-instance`;
 
-// Held until the program ends, so there is no `using` or release().
+// Never released explicitly: the lock is held until the program ends.
 const lock = await DirLock.tryAcquire(dir);
 if (lock === null) {
   const holders = await lockHolders(dir);

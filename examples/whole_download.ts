@@ -1,7 +1,6 @@
 /**
  * A download that is published in full or not at all. If it fails or is interrupted, readers never
- * see part of it, and the previous download is kept. The download is never held in memory as a
- * whole.
+ * see part of it, and the previous download is kept. The whole download is never held in memory.
  *
  * Usage: whole_download.ts URL FILE
  *
@@ -11,7 +10,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { atomicWrite } from "@aperture/atomic";
 
-/** Downloads a file. If part of it is missing, throws an error and keeps the old file. */
+/** Downloads a file. If the download is incomplete, throws an error and keeps the old file. */
 export async function download(url: string | URL, path: string): Promise<void> {
   const response = await fetch(url, { signal: AbortSignal.timeout(60_000) });
   if (!response.ok || response.body === null) {
@@ -21,14 +20,16 @@ export async function download(url: string | URL, path: string): Promise<void> {
   await atomicWrite(path, whole(response), { durability: "durable" });
 }
 
-/** Yields the body, and throws at the end if its length is not the announced one. */
+/**
+ * Yields the body's chunks. At the end, throws if the body's length differs from `content-length`.
+ */
 async function* whole({ body, headers }: Response): AsyncGenerator<Uint8Array> {
   let length = 0;
   for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
     length += chunk.byteLength;
     yield chunk;
   }
-  // For compressed bodies, content-length is not the content's length; compare a digest instead.
+  // For compressed bodies, content-length is the compressed length; compare a digest instead.
   const announced = headers.get("content-length");
   if (announced !== null && headers.get("content-encoding") === null) {
     if (length !== Number(announced)) throw new Error(`${length} of ${announced} bytes arrived`);

@@ -34,12 +34,12 @@ function empty(dir: string): void {
   fs.rmSync(`${root}/${dir}`, { recursive: true, force: true });
 }
 
-/** Bundles the compiled modules and adds the files that the compilers do not write. */
+/** Bundles the compiled modules and adds the files that the compilers do not generate. */
 async function complete(outDir: string): Promise<void> {
   await joinModules(outDir);
   for (const file of filesOf(outDir).filter((name) => name.endsWith(".d.ts"))) {
     const text = fs.readFileSync(`${outDir}/${file}`, "utf8");
-    // Not in the sources, because JSR rejects such directives.
+    // This directive is not in the sources, because JSR rejects such directives.
     if (/\bSymbol\.(d|asyncD)ispose\b/.test(text)) {
       fs.writeFileSync(`${outDir}/${file}`, `/// <reference lib="esnext.disposable" />\n${text}`);
     }

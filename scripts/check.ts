@@ -11,7 +11,7 @@ import { countByFolder, proseFindings } from "./lib/prose.ts";
 import { root } from "./lib/setup.mjs";
 import { Checklist } from "./lib/checklist.ts";
 
-/** The number of flagged phrases that may remain; lower it when some are removed. */
+/** The maximum number of flagged phrases. Lower it when you remove some. */
 const MAX_PROSE_FINDINGS = 40;
 
 const imports = await importArgs();
@@ -36,7 +36,8 @@ await steps.run("deno check of the JavaScript in pages", async () => {
     imports: { ...denoJson.imports, ...ownImports(pathToFileURL(root).href) },
   });
   Deno.writeTextFileSync(`${dir}/imports.json`, importMap);
-  // TypeScript's strict mode, except that JavaScript has no parameter types.
+  // This is TypeScript's strict mode, but allows parameters without types, since JavaScript has
+  // none.
   const compilerOptions = { strict: true, checkJs: true, noImplicitAny: false };
   Deno.writeTextFileSync(`${dir}/deno.json`, JSON.stringify({ compilerOptions }));
   const args = imports.length > 0 ? imports : ["--import-map", `${dir}/imports.json`];

@@ -37,7 +37,7 @@ await steps.run("publint", async () => {
 });
 await steps.run("attw", () => project.run("node", [tool("attw"), project.tarball]));
 await steps.run("npm publish --dry-run", async () => {
-  // With a separate tag, since npm rejects a version that is already published.
+  // Use a separate tag, since npm rejects a version that is already published.
   await project.run("npm", ["publish", "--dry-run", "--tag", "dry-run", project.tarball]);
 });
 await steps.run(
@@ -85,7 +85,7 @@ await steps.run(
 await steps.run(
   "use from a symbolic link, as in pnpm's node_modules",
   async () => {
-    // npm's linked layout: koffi is next to the package, not at the top level.
+    // In npm's linked layout, koffi is next to the package, not at the top level.
     const store = `${project.dir}/store/node_modules`;
     fs.mkdirSync(`${store}/@aperture`, { recursive: true });
     fs.renameSync(installed, `${store}/${name}`);

@@ -2,9 +2,8 @@
 //   RUNTIME  deno, node, bun, cjs (Node with CommonJS); also package (the packed npm package) and
 //            proof (the short proof), which the gate adds
 //   TEST     a folder or file under tests/, for example lock or lock/queue
-// As CommonJS, only files that may depend on the module kind run, unless `--on cjs` or a TEST
-// is specified.
-// The last line is machine-readable: `N passed, N failed`.
+// As CommonJS, runs only files that may depend on the module kind, unless `--on cjs` or a TEST is
+// specified. The last line is machine-readable: `N passed, N failed`.
 
 import { parseArgs } from "node:util";
 import { build, bun, version } from "./lib/commands.ts";
@@ -32,14 +31,14 @@ const isPart = positionals.length > 0;
 const imports = await importArgs();
 const suites: Suite[] = [];
 
-// First, because some of Deno's tests start Node and Bun.
+// Build the npm package first, because some of the tests on Deno start Node and Bun.
 const [built] = await Promise.all([
   build(imports, "--tests"),
   on.includes("package") && build(imports, ...imports.length === 0 ? ["--compare"] : []),
 ]);
 if (!built) console.log("Node or npm is missing: only Deno is tested.");
 
-// The longest suites come first, so that none runs alone at the end.
+// Start the longest suites first, so that no suite runs alone at the end.
 if (on.includes("deno")) {
   suites.push(denoSuite(Deno.version.deno, Deno.execPath(), imports, isPart ? files : undefined));
 }

@@ -20,19 +20,22 @@ import { type Ended, Wine } from "./lib/wine.ts";
 const FILE_TIMEOUT_S = 600;
 
 /**
- * Skipped everywhere: files that start shells, strace or `node --permission`, and files that test
- * only Unix features (modes, symbolic links).
+ * Files skipped on all runtimes: those that start shells, strace or `node --permission`, and those
+ * that test only Unix features (modes, symbolic links).
  */
 const WITHOUT =
   /^(lock\/(interop|koffi)|platform\/node_permission|system\/syscalls|write\/(attributes|links)|json\/zod)_test$/;
 
-/** Skipped on Node and Bun, because these files read the sources. */
+/** Files skipped on Node and Bun, because they read the sources. */
 const DENO_ONLY = /^(platform\/(permissions|copies)|system\/(docs|examples)|lock\/runtimes)_test$/;
 
-/** Skipped on Bun, which prints "Internal error: directory mismatch" under Wine. */
+/** Files skipped on Bun, which prints "Internal error: directory mismatch" for them under Wine. */
 const NOT_ON_BUN = /^(cli\/|platform\/console)/;
 
-/** Wine 10 bugs, each of which affects about one file in 100; an affected file is run again. */
+/**
+ * Messages from Wine 10 bugs, each of which affects about one file in 100. An affected file is run
+ * again.
+ */
 const WINE_FAULTS = /wineserver crashed|named_pipe\.rs:/;
 
 const { values, positionals } = parseArgs({
@@ -112,7 +115,7 @@ function prepare(): void {
   if (denoImports.length > 0) {
     fs.cpSync(`${root}/scripts/npm_imports.json`, `${work}/deno/scripts/npm_imports.json`);
   }
-  // Deno for Linux fills the cache for Deno for Windows, which uses the same format.
+  // Use Deno for Linux to fill the cache of Deno for Windows, which has the same format.
   const modules = testFiles([]).map((file) => `tests/${file}.ts`);
   execFileSync(Deno.execPath(), [
     "cache",
@@ -155,8 +158,8 @@ function install(dir: string, packages: readonly string[]): void {
 }
 
 /**
- * Runs the files on all runtimes, printing a line for each and a table of the runtimes; returns how
- * many tests failed.
+ * Runs the files on all runtimes. Prints a line for each file and a table of the runtimes, and
+ * returns how many tests failed.
  */
 function testAll(): number {
   const table = [

@@ -1,5 +1,5 @@
 // Runs a task of deno.json with the toolchain's Deno: node scripts/with_deno.mjs TASK [ARG...]
-// APERTURE_DENO can name another Deno.
+// To use a different Deno, set APERTURE_DENO to its path.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";

@@ -2,7 +2,10 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { specifiersOf } from "./specifiers.ts";
 
-/** A room in the repository's architecture: the files that match a pattern, all on one floor. */
+/**
+ * A room in the repository's architecture: the files that match a pattern. They are all on one
+ * floor.
+ */
 interface Room {
   readonly name: string;
   readonly floor: number;
@@ -13,8 +16,8 @@ const room = (floor: number, name: string, files: RegExp): Room => ({ name, floo
 const folder = (floor: number, name: string): Room => room(floor, name, new RegExp(`^${name}`));
 
 /**
- * The rooms; the first match wins. A file may import only from its own room and from lower floors:
- * rooms on the same floor must not import each other.
+ * The rooms, tried in order; a file belongs to the first one that matches. A file may import only
+ * from its own room and from lower floors, so rooms on the same floor must not import each other.
  */
 const ROOMS: readonly Room[] = [
   room(0, "runtime/types.ts", /^runtime\/types\.ts$/),

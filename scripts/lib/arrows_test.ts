@@ -29,11 +29,11 @@ function check(files: Record<string, string>): string[] {
   }
 }
 
-Deno.test("wrongArrows() is content with imports that go downwards", () => {
+Deno.test("wrongArrows() accepts imports from lower floors", () => {
   assertEquals(check(GOOD), []);
 });
 
-Deno.test("wrongArrows() finds an arrow that is turned round", () => {
+Deno.test("wrongArrows() reports an import from a higher floor, and the cycle", () => {
   const wrong = check({
     ...GOOD,
     "internal/base/b.ts": 'import { DirLock } from "../../lock.ts";',
@@ -53,7 +53,7 @@ for (
     'const b = require("../internal/base/b.ts");',
   ]
 ) {
-  Deno.test(`wrongArrows() sees ${statement}`, () => {
+  Deno.test(`wrongArrows() detects ${statement}`, () => {
     assertEquals(
       check({ ...GOOD, "runtime/mod.ts": statement }),
       [
@@ -64,20 +64,20 @@ for (
   });
 }
 
-Deno.test("wrongArrows() finds an import between rooms of one floor", () => {
+Deno.test("wrongArrows() reports an import between rooms on the same floor", () => {
   const rooms = { "internal/lock/a.ts": "", "internal/json/b.ts": 'import "../lock/a.ts";' };
   assertEquals(check({ ...GOOD, ...rooms }), [
     "internal/json/b.ts imports internal/lock/a.ts: internal/json/ must not import from internal/lock/",
   ]);
 });
 
-Deno.test("wrongArrows() finds a published file that imports a test", () => {
+Deno.test("wrongArrows() reports a published file that imports a test", () => {
   assertEquals(check({ ...GOOD, "mod.ts": 'import "./tests/support/x.ts";' }), [
     "mod.ts imports tests/support/x.ts: the public files must not import from what is not published",
   ]);
 });
 
-Deno.test("wrongArrows() finds a circle of types outside of the library", () => {
+Deno.test("wrongArrows() reports a cycle of type imports outside the library", () => {
   const circle = {
     "prove/a.ts": 'import type { B } from "./b.ts";',
     "prove/b.ts": 'import type { A } from "./a.ts";',
@@ -87,11 +87,11 @@ Deno.test("wrongArrows() finds a circle of types outside of the library", () => 
   ]);
 });
 
-Deno.test("wrongArrows() takes no comment and no string for an import", () => {
+Deno.test("wrongArrows() ignores imports in comments and strings", () => {
   const text = '/** import { x } from "../mod.ts" */ const s = \'import "../mod.ts"\';';
   assertEquals(check({ ...GOOD, "runtime/mod.ts": text }), []);
 });
 
-Deno.test("wrongArrows() reads the repository", () => {
+Deno.test("wrongArrows() finds no wrong import in scripts/", () => {
   assertEquals(wrongArrows(root).filter((line) => line.startsWith("scripts/")), []);
 });

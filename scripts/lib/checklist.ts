@@ -6,7 +6,7 @@ interface JestReport {
   }[];
 }
 
-/** Runs steps, which pass if they do not throw, and prints the totals on the last line. */
+/** Runs steps and prints the totals on the last line. A step passes if it does not throw. */
 export class Checklist {
   #passed = 0;
   #failed = 0;
@@ -24,8 +24,8 @@ export class Checklist {
   }
 
   /**
-   * Turns each test in a runner's report, in Jest's JSON format, into a step; the report must
-   * contain all `names`.
+   * Turns each test named in `names` into a step. `report` is a test runner's report in Jest's JSON
+   * format; a test that is missing from it fails.
    */
   async reported(of: string, report: string, names: readonly string[]): Promise<void> {
     const read = () => JSON.parse(fs.readFileSync(report, "utf8")) as JestReport;
@@ -41,14 +41,14 @@ export class Checklist {
     }
   }
 
-  /** Prints the last line; returns the exit code. */
+  /** Prints the totals and returns the exit code. */
   end(): number {
     console.log(`${this.#passed} passed, ${this.#failed} failed`);
     return this.#failed === 0 ? 0 : 1;
   }
 }
 
-/** Throws unless both values have the same JSON. */
+/** Throws unless both values have the same JSON text. */
 export function expect(actual: unknown, expected: unknown): void {
   const [a, e] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (a !== e) throw new Error(`Expected ${e}: got ${a}`);

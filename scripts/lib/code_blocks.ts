@@ -4,17 +4,14 @@ import { markdownFiles } from "./links.ts";
 
 /** A fenced code block in Markdown. */
 export interface CodeBlock {
-  /** The language in the info string; "none" if the block is marked as one that cannot run here. */
+  /** The language in the info string; "none" if the info string contains `ignore`. */
   readonly language: string;
   readonly code: string;
   /** The line on which the block begins. */
   readonly line: number;
 }
 
-/**
- * Returns a page's fenced blocks, including those in lists. The word `ignore` in the info string
- * exempts a block.
- */
+/** Returns a page's fenced code blocks, including those in lists. */
 export function codeBlocks(markdown: string): CodeBlock[] {
   const found = markdown.matchAll(/^( *)```(\w+)( [^\n]*)?\n([\s\S]*?)^ *```$/gm);
   return Array.from(found, ({ 1: indent, 2: language, 3: attributes, 4: code, index }) => ({
@@ -25,8 +22,8 @@ export function codeBlocks(markdown: string): CodeBlock[] {
 }
 
 /**
- * Writes each JavaScript block in the pages under `root` to a module in `dir`; returns the module
- * names.
+ * Writes each JavaScript block in the pages under `root` to a module in `dir`. Returns the modules'
+ * file names.
  */
 export function writeScripts(root: string, dir: string): string[] {
   return markdownFiles(root).flatMap((page) => {

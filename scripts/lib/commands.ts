@@ -1,9 +1,11 @@
 import { nodeModules, root, setUp } from "./setup.mjs";
 
-/** The toolchain's Bun; tests find it through the environment variable APERTURE_BUN. */
+/**
+ * The path of the toolchain's Bun, which the tests read from the environment variable APERTURE_BUN.
+ */
 export const bun: string = `${nodeModules}/.bin/bun`;
 
-/** Returns whether a command works, by running it with `--version`. */
+/** Returns whether a command works; to find out, runs it with `--version`. */
 export async function isThere(command: string): Promise<boolean> {
   try {
     return (await new Deno.Command(command, { args: ["--version"] }).output()).success;

@@ -1,20 +1,23 @@
 /**
- * Why most tests do not also run as CommonJS. ES modules and CommonJS are compiled from the same
- * sources and differ only in how modules are loaded, locate themselves and share state. Test files
- * that match no pattern do run as CommonJS; `npm test -- --on cjs` and the matrix run all of them.
+ * The test files that `npm test` does not also run as CommonJS, and why. ES modules and CommonJS
+ * are compiled from the same sources and differ only in how modules are loaded, locate themselves
+ * and share state. `npm test -- --on cjs` and the matrix run all test files as CommonJS.
  */
 const ESM_ONLY: readonly [files: RegExp, reason: string][] = [
   [/^cli\//, "the command is an ES module"],
-  [/^system\/(docs|examples)_test$/, "what they run are ES modules"],
-  [/^system\/(runner|syscalls)_test$/, "the program that they start is the same"],
+  [/^system\/(docs|examples)_test$/, "the programs that they run are ES modules"],
+  [/^system\/(runner|syscalls)_test$/, "they start the same programs for both module kinds"],
   [
     /^system\/(processes|faults|options|paths)_test$/,
-    "processes, faults and arguments meet functions that are loaded already",
+    "they test functions that have already been loaded",
   ],
-  [/^lock\/(?!koffi|realm)/, "koffi_test loads what locks need; the rest is loaded already"],
-  [/^(json|update)\//, "they call the functions of the other folders"],
-  [/^write\/(?!exit|signal)/, "only the hooks for exit and signals depend on loading"],
-  [/^platform\/(?!copies|realm|node_permission)/, "they replace the runtime after it was loaded"],
+  [/^lock\/(?!koffi|realm)/, "only the koffi and realm tests depend on how modules are loaded"],
+  [/^(json|update)\//, "they call functions that other folders test"],
+  [/^write\/(?!exit|signal)/, "only the exit and signal hooks depend on how modules are loaded"],
+  [
+    /^platform\/(?!copies|realm|node_permission)/,
+    "they replace the runtime after it has been loaded",
+  ],
 ];
 
 /**

@@ -6,12 +6,12 @@ import { LIBS, stdMappings, TARGET } from "./transpile.ts";
 
 /** Writes the library as ES modules and as CommonJS, with declarations, and checks their types. */
 export async function buildWithDnt(outDir: string): Promise<void> {
-  // Not a literal, because types are also checked where JSR is unreachable and this module cannot
-  // be resolved.
+  // The specifier is not a literal, because types are also checked where JSR is unreachable and
+  // this module cannot be resolved.
   const { build } = await import("@deno/dnt" as string);
-  // An import map replaces the imports from the standard library, so that the package contains no
-  // copy of it: dnt before 0.43 does not support `jsr:` specifiers as keys of `mappings`. The
-  // address of Node's module is only a name and is never fetched.
+  // Replace imports from the standard library, so that the package does not contain a copy of it.
+  // This takes an import map, because dnt before 0.43 does not support `jsr:` specifiers as keys of
+  // `mappings`. The URL of Node's module is only a name and is never fetched.
   const nodePath = "https://nodejs.org/api/path.html";
   const imports = Object.fromEntries(
     Object.entries(stdMappings()).map(([specifier, to]) => [

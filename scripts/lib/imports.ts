@@ -4,15 +4,15 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { root } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
 
-/** The environment variable that passes the arguments to child processes, as JSON. */
+/** The environment variable that passes these arguments to child processes, as JSON. */
 const ARGS = "APERTURE_DENO_ARGS";
 
 /** The import map used when JSR is unreachable; {@linkcode importArgs} writes it. */
 const NPM_IMPORTS = `${root}/scripts/npm_imports.json`;
 
 /**
- * Arguments for `deno check`, `run` and `test` that make imports work: none if JSR is reachable,
- * otherwise an import map that takes everything from npm. JSR is contacted only once.
+ * Returns the arguments for `deno check`, `run` and `test` that make imports work: none if JSR is
+ * reachable, otherwise an import map that takes everything from npm. JSR is contacted only once.
  */
 export async function importArgs(): Promise<string[]> {
   const known = Deno.env.get(ARGS);
@@ -44,7 +44,7 @@ async function jsrAnswers(): Promise<boolean> {
 
 function writeNpmImports(): void {
   const text = `${JSON.stringify({ imports: npmImports() }, undefined, 2)}\n`;
-  // Not written in place, because other tasks may be reading it concurrently.
+  // Do not write the file in place, because other tasks may be reading it.
   const temp = `${NPM_IMPORTS}.${crypto.randomUUID()}`;
   fs.writeFileSync(temp, text);
   fs.renameSync(temp, NPM_IMPORTS);
@@ -72,7 +72,7 @@ export function ownImports(base: string): Record<string, string> {
   );
 }
 
-/** The standard library modules that sources and examples import. */
+/** Returns the standard library modules that sources and examples import. */
 function stdSpecifiers(): Set<string> {
   const found = new Set<string>();
   const top = fs.readdirSync(root).filter((name) => /\.(ts|md)$/.test(name));
@@ -87,9 +87,9 @@ function stdSpecifiers(): Set<string> {
 }
 
 /**
- * Returns the file in the npm package `deno-std` that provides a standard library module. For
- * `@std/fs/ensure-dir`, which the package lacks, returns the path of a substitute, relative to the
- * repository's root.
+ * Returns the file in the npm package `deno-std` that provides a standard library module.
+ * `deno-std` lacks `@std/fs/ensure-dir`; for that module, returns the path of a replacement,
+ * relative to the repository's root.
  */
 export function stdFile(specifier: string): string {
   if (specifier === "@std/fs/ensure-dir") return "scripts/lib/ensure_dir.ts";

@@ -25,8 +25,8 @@ interface Chunk {
 }
 
 /**
- * The names of the files shared by several entry points, keyed by one module that each file
- * contains.
+ * The names of the files that several entry points share. Each key is one of the modules in the
+ * file.
  */
 const SHARED: Readonly<Record<string, string>> = {
   "runtime/mod.js": "common",
@@ -36,9 +36,10 @@ const SHARED: Readonly<Record<string, string>> = {
 };
 
 /**
- * Bundles the compiled modules into one file per entry point, plus one per set of modules that the
- * same entry points share, because opening a file takes about as long as loading its content. Both
- * module kinds are built from the ES modules; the declarations are left unchanged.
+ * Bundles the compiled modules into one file per entry point, plus a file for each set of modules
+ * that the same entry points share. Fewer files load faster, because opening a file takes about as
+ * long as loading its content. The ES modules and the CommonJS modules are both built from the
+ * compiled ES modules; the declarations are left unchanged.
  */
 export async function joinModules(outDir: string): Promise<void> {
   setUp();
@@ -64,10 +65,11 @@ export async function joinModules(outDir: string): Promise<void> {
       entryFileNames: "[name].js",
       chunkFileNames: "[name].js",
       manualChunks: (id: string) => names.get(id),
-      // Otherwise esbuild warns about side-effect imports from a package without side effects.
+      // Otherwise, esbuild warns about side-effect imports of a package that is marked as free of
+      // side effects.
       hoistTransitiveImports: false,
       minifyInternalExports: false,
-      // As TypeScript writes it.
+      // Generate the same code as TypeScript.
       generatedCode: { preset: "es2015", symbols: false },
       exports: "named",
       esModule: true,

@@ -39,7 +39,7 @@ function leadsSomewhere(root: string, from: string, link: string): boolean {
   return anchorsOf(fs.readFileSync(path.join(root, file), "utf8")).has(anchor);
 }
 
-/** Returns the anchors that GitHub generates for headings. */
+/** Returns the anchors that GitHub generates for a page's headings. */
 function anchorsOf(markdown: string): Set<string> {
   const anchors = new Set<string>();
   const withoutBlocks = markdown.replace(/^( *)(```+|~~~+)[\s\S]*?^ *\2 *$/gm, "");

@@ -17,13 +17,13 @@ function check(text: string): string[] {
   }
 }
 
-Deno.test("brokenLinks() is content with files, headings and other hosts", () => {
+Deno.test("brokenLinks() accepts files, headings and other hosts", () => {
   const links = "[a](docs/other.md) [b](#here) [c](docs/other.md#the-lock-in-short) " +
     '[d](docs/other.md#same-1) [e](https://example.com/x#y) [f](docs "Title") [g][ref]';
   assertEquals(check(`# Here\n${links}\n\n[ref]: docs/other.md\n`), []);
 });
 
-Deno.test("brokenLinks() finds files and headings that are not there", () => {
+Deno.test("brokenLinks() reports missing files and headings", () => {
   const links = "[a](docs/none.md) [b](#nowhere) [c](docs/other.md#nowhere) [d][ref]";
   assertEquals(check(`# Here\n${links}\n\n[ref]: none.md\n`), [
     "README.md: docs/none.md leads nowhere",
@@ -33,6 +33,6 @@ Deno.test("brokenLinks() finds files and headings that are not there", () => {
   ]);
 });
 
-Deno.test("brokenLinks() reads no code", () => {
+Deno.test("brokenLinks() ignores code", () => {
   assertEquals(check("`[a](none.md)`\n\n```ts\n[b](none.md)\n```\n"), []);
 });

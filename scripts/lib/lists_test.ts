@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { unlistedFiles } from "./lists.ts";
 
-Deno.test("unlistedFiles() reports what a document leaves out, and folders that are too full", () => {
+Deno.test("unlistedFiles() reports unlisted files, and folders with too many files", () => {
   const dir = Deno.makeTempDirSync();
   try {
     const files = ["internal/x/a.ts", "runtime/b.ts", "tests/one/c_test.ts", "tests/two/d_test.ts"];

@@ -22,9 +22,10 @@ const commands = entryPoints.filter(({ isCommand }) => isCommand);
 /** The files that are published alongside the code. */
 export const extraFiles: readonly string[] = ["CHANGELOG.md", "LICENSE", "README.md"];
 
-/** The package.json for each module kind's directory. */
+/** The contents of package.json in the directory of each module kind. */
 export const nestedPackageJson = {
-  // Bundlers read the nearest package.json, so they would not see the package's own.
+  // Bundlers read only the nearest package.json, so they would not see `sideEffects` in the
+  // package's main one.
   esm: { type: "module", sideEffects: false },
   script: { type: "commonjs", sideEffects: false },
 } as const;
@@ -36,7 +37,7 @@ interface PackageJson extends Record<string, unknown> {
   exports: Record<string, unknown>;
 }
 
-/** The npm package's package.json, for both builds. */
+/** The contents of the npm package's package.json, for both builds. */
 export const packageJson: PackageJson = {
   name: denoJson.name,
   version: denoJson.version,
@@ -78,7 +79,7 @@ export const packageJson: PackageJson = {
     }),
     ["./package.json", "./package.json"] as const,
   ]),
-  // For TypeScript's moduleResolution "node10", which ignores exports.
+  // TypeScript's moduleResolution "node10" ignores `exports` and needs this instead.
   typesVersions: {
     "*": Object.fromEntries(
       modules.filter(({ name }) => name !== ".")
@@ -89,7 +90,7 @@ export const packageJson: PackageJson = {
     bin: Object.fromEntries(commands.map(({ file }) => ["aperture-atomic", `esm/${file}.js`])),
   },
   files: ["esm", "script", ...extraFiles],
-  // Writes do not need koffi; a lock that cannot load it reports what to install.
+  // Writes do not need koffi. If a lock cannot load it, the error says what to install.
   optionalDependencies: { koffi: "^3.3.3" },
   publishConfig: { access: "public", provenance: true },
 };

@@ -3,7 +3,7 @@ import { output } from "./commands.ts";
 import { packageJson } from "./package.ts";
 import { nodeModules, root } from "./setup.mjs";
 
-/** A user's project, with the package in npm/ installed from its tarball. */
+/** A user's project in which the package from npm/ is installed from its tarball. */
 export class Project {
   readonly dir: string;
   /** The packed package. */
@@ -22,7 +22,7 @@ export class Project {
     const dir = fs.realpathSync(Deno.makeTempDirSync({ prefix: "aperture-project-" }));
     const args = ["pack", "--json", "--pack-destination", dir];
     const said = JSON.parse(await output("npm", args, `${root}/npm`));
-    // An array up to npm 11; in later versions, an object keyed by package name.
+    // Up to npm 11, this is an array; in later versions, it is an object keyed by package name.
     const { filename, files } = (Array.isArray(said) ? said[0] : said[packageJson.name]) as {
       filename: string;
       files: { path: string }[];
@@ -31,7 +31,7 @@ export class Project {
     return new Project(dir, tarball, files.map(({ path }) => path));
   }
 
-  /** Installs the package, along with others. */
+  /** Installs the package and `others`. */
   async install(...others: string[]): Promise<void> {
     this.write("package.json", JSON.stringify({ private: true }));
     await this.run("npm", ["install", "--no-audit", "--no-fund", this.tarball, ...others]);
@@ -58,7 +58,9 @@ export function tool(name: string): string {
   return `${nodeModules}/.bin/${name}`;
 }
 
-/** A user's program, as an ES module or a CommonJS module; it prints "used". */
+/**
+ * A user's program, as an ES module or a CommonJS module. If everything works, it prints "used".
+ */
 export function useProgram(kind: "esm" | "cjs", specifier: string = packageJson.name): string {
   const imports = [["fs", "node:fs"], ["os", "node:os"], ["lib", specifier]] as const;
   return imports.map(([name, from]) =>

@@ -3,7 +3,7 @@ import * as path from "node:path";
 import ts from "typescript";
 import { filesOf } from "./trees.ts";
 
-/** A phrase that reads like a translation, and its replacement. */
+/** A phrase that reads like a translation, and what to write instead. */
 interface Pattern {
   readonly phrase: RegExp;
   readonly instead: string;
@@ -51,7 +51,7 @@ const PATTERNS: readonly Pattern[] = [
   },
 ];
 
-/** A place where a pattern was found. */
+/** A place where a phrase was found. */
 export interface Finding {
   readonly file: string;
   readonly line: number;
@@ -60,7 +60,7 @@ export interface Finding {
 }
 
 /**
- * Finds the patterns in all prose under `root`: Markdown, comments, and strings of several words.
+ * Finds the phrases in all prose under `root`: Markdown, comments, and strings of several words.
  */
 export function proseFindings(root: string): Finding[] {
   return proseFiles(root).flatMap((file) => {
@@ -71,7 +71,7 @@ export function proseFindings(root: string): Finding[] {
 /** Phrases that match a pattern although no other wording would be better. */
 const ALLOWED: readonly [file: string, phrase: RegExp][] = [];
 
-/** Finds the patterns in one file's prose. */
+/** Finds the phrases in one file's prose. */
 export function findingsIn(file: string, text: string): Finding[] {
   const prose = file.endsWith(".md")
     ? proseOfMarkdown(text)
@@ -93,7 +93,7 @@ export function findingsIn(file: string, text: string): Finding[] {
   ).sort((one, other) => one.line - other.line);
 }
 
-/** Returns the pattern with any number of spaces allowed between words. */
+/** Returns a pattern that allows any number of spaces between words. */
 function spaced({ source, flags }: RegExp): RegExp {
   return new RegExp(source.replaceAll(" ", " +"), flags);
 }
@@ -106,7 +106,7 @@ function proseFiles(root: string): string[] {
   const files = folders.flatMap((dir) => filesOf(path.join(root, dir)).map((f) => `${dir}/${f}`));
   return [...top.filter((entry) => entry.isFile()).map(({ name }) => name), ...files]
     .filter((file) => /\.(?:md|ts|mjs|js|sh|ya?ml)$|^\.ci\/run$/.test(file))
-    // Generated; listed in .gitignore.
+    // These are generated, and listed in .gitignore.
     .filter((file) => !/^scripts\/site\/(?:api|\.vitepress\/(?:cache|dist|\.temp))\//.test(file))
     // These quote the patterns.
     .filter((file) => !/^scripts\/lib\/prose(?:_test)?\.ts$/.test(file))
@@ -125,7 +125,7 @@ export function countByFolder(findings: readonly Finding[]): string {
     .map(({ folder, count }) => `${folder} ${count}`).join(", ");
 }
 
-/** Replaces text with spaces, so that the text after it keeps its position. */
+/** Replaces text with spaces, so that the positions of the following text do not change. */
 function blanked(text: string): string {
   return text.replace(/[^\n]/g, " ");
 }

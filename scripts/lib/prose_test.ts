@@ -5,12 +5,12 @@ import { root } from "./setup.mjs";
 const found = (file: string, text: string) =>
   findingsIn(file, text).map(({ line, found }) => `${line} ${found}`);
 
-Deno.test("findingsIn() reads Markdown without its code and link targets", () => {
+Deno.test("findingsIn() ignores code and link targets in Markdown", () => {
   const text = "Who holds it\n\n```sh\nwho am i\n```\n\nand `who`, [told](who.md),\nunder\nway.";
   assertEquals(found("page.md", text), ["1 Who", "7 told", "8 under way"]);
 });
 
-Deno.test("findingsIn() reads comments and sentences in code", () => {
+Deno.test("findingsIn() finds phrases in comments and in strings of several words", () => {
   const text = [
     'const who = "who", url = "http://x/who"; // tells it',
     "/**",
@@ -28,15 +28,15 @@ Deno.test("findingsIn() reads comments and sentences in code", () => {
   ]);
 });
 
-Deno.test("findingsIn() reads the comments of shell scripts and workflows", () => {
+Deno.test("findingsIn() finds phrases in comments of shell scripts and workflows", () => {
   assertEquals(found("run.sh", "#!/bin/who\nwho # at once\n"), ["2 at once"]);
   assertEquals(found("ci.yml", "# meanwhile\nname: who\n"), ["1 meanwhile"]);
 });
 
-Deno.test("findingsIn() lets 'who' follow people", () => {
+Deno.test("findingsIn() allows 'who' after a word for people", () => {
   assertEquals(found("page.md", "users who lock, someone who waits, whoever asks"), ["1 whoever"]);
 });
 
-Deno.test("proseFindings() finds nothing in its own files", () => {
+Deno.test("proseFindings() finds nothing in its own source files", () => {
   assertEquals(proseFindings(root).filter(({ file }) => file.includes("lib/prose")), []);
 });

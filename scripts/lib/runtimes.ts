@@ -9,7 +9,7 @@ const matrix = `${root}/scripts/tools/matrix`;
 /** The directory into which {@linkcode setUpMatrix} installs them. */
 export const matrixModules: string = `${matrix}/node_modules`;
 
-/** The runtime versions that are tested in addition to the toolchain's. */
+/** The runtime versions that are tested in addition to those in the toolchain. */
 export const versions: { readonly node: readonly string[]; readonly deno: readonly string[] } =
   pinned.runtimes;
 

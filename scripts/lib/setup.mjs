@@ -9,9 +9,9 @@ import { fileURLToPath } from "node:url";
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
 /**
- * The directory whose package.json lists the toolchain. It is not the root, because `deno task`
- * resolves all packages listed in a package.json there, and would run the npm package's `deno`
- * command instead of itself.
+ * The directory whose package.json lists the toolchain. It is not the root directory: `deno task`
+ * resolves all packages listed in the root's package.json, so it would run the `deno` command from
+ * npm instead of itself.
  */
 const tools = join(root, "scripts", "tools");
 
@@ -27,8 +27,8 @@ export function setUp(dir = tools) {
   const wanted = lock.digest("hex");
   const stamp = join(dir, "node_modules", ".installed");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
-  // Not `npm ci`, because it rejects a lock file that lacks packages for other platforms, and npm
-  // omits those if its registry does not have them.
+  // Do not use `npm ci`: it rejects a lock file that lacks packages for other platforms, and npm
+  // omits those packages if its registry does not have them.
   const { status, error } = spawnSync(
     "npm",
     ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"],

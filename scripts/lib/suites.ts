@@ -15,8 +15,8 @@ export interface Suite {
 
 /**
  * What Node before 20.4 needs in the tests and in the processes that they start: the symbols for
- * `using`, and Sparkplug disabled, since its compiler thread can deadlock with the main thread:
- * https://github.com/nodejs/node/issues/54918
+ * `using`, and a flag that disables Sparkplug, whose compiler thread can deadlock with the main
+ * thread: https://github.com/nodejs/node/issues/54918
  */
 const OLD_NODE = "data:text/javascript," + encodeURIComponent(
   'import v8 from "node:v8"; v8.setFlagsFromString("--no-sparkplug"); ' +
@@ -53,8 +53,8 @@ export function testFiles(args: readonly string[]): string[] {
 }
 
 /**
- * The tests on Deno; without `files`, all tests plus the examples in JSDoc. Types are checked by
- * `deno task check`.
+ * The tests on Deno; without `files`, all tests and the JSDoc examples. `deno task check` checks
+ * the types.
  */
 export function denoSuite(
   version: string,
@@ -95,7 +95,7 @@ export function nodeSuite(
 
 /**
  * Writes one module per folder, which imports the folder's test files. Node starts a process for
- * each file on its command line, which costs about half a second of CPU time.
+ * each file on its command line, which takes about half a second of CPU time.
  */
 function joinedByFolder(dir: string, files: readonly string[]): string[] {
   const folders = Map.groupBy(files, (name) => name.split("/")[0]!);
@@ -142,7 +142,8 @@ const SUITE_TIMEOUT_MS = 20 * 60_000;
 export async function runSuites(suites: readonly Suite[]): Promise<number> {
   const started = performance.now();
   const results: Result[] = [];
-  // One more than the number of cores, since suites often wait for child processes and timers.
+  // Run one more suite than there are cores, since suites often wait for child processes and
+  // timers.
   const concurrency = navigator.hardwareConcurrency + 1;
   const rest = suites.entries();
   await Promise.all(Array.from({ length: concurrency }, async () => {
@@ -161,8 +162,8 @@ export async function runSuites(suites: readonly Suite[]): Promise<number> {
 }
 
 /**
- * Describes how many tests there are and where they ran, so that nobody adds up the counts of the
- * runtimes.
+ * Describes how many tests there are and where they ran, so that readers do not add up the
+ * runtimes' counts.
  */
 function summary(suites: readonly Suite[], results: readonly Result[]): string {
   const runtimes = new Set(suites.flatMap(({ runtime }) => runtime ?? []));
@@ -195,7 +196,7 @@ async function run({ name, command, args, env = {} }: Suite): Promise<Result> {
   const seconds = ((performance.now() - started) / 1_000).toFixed(0);
   console.log(`\n=== ${name} (${seconds} s)\n${errors}${output}`);
   const result = counts(errors! + output!);
-  // A runner that crashed or ran nothing has failed, regardless of its counts.
+  // A runner that crashed or ran no tests has failed, regardless of its counts.
   const ran = result.passed + result.skipped > 0;
   if (result.failed === 0 && !(success && ran)) result.failed = 1;
   return result;

@@ -26,7 +26,9 @@ export function stdMappings(): Record<string, string> {
   return found;
 }
 
-/** One of Node's modules or one of our files. */
+/**
+ * Returns the replacement for a standard library module: one of Node's modules or one of our files.
+ */
 function stdMapping(specifier: string): string | undefined {
   if (specifier.startsWith("@std/path/")) return "node:path";
   if (specifier === "@std/fs/ensure-dir") return `./${stdFile(specifier)}`;
@@ -53,8 +55,8 @@ export function transpileTests(outDir: string): void {
 }
 
 /**
- * Puts a package where `npm install` would put it, so that the build can run in place. npm does not
- * include the package in the tarball.
+ * Links a package where `npm install` would put it, so that the build can run in place. npm does
+ * not include the link in the tarball.
  */
 export function link(outDir: string, name: string): void {
   fs.mkdirSync(path.join(outDir, "node_modules"), { recursive: true });
@@ -73,7 +75,7 @@ function writeJson(outDir: string, dir: string, json: object): void {
   );
 }
 
-/** Compiles the files and everything they import; packages also get declarations. */
+/** Compiles the files and everything they import. If `isPackage`, also writes declarations. */
 function compile(outDir: string, files: string[], isPackage: boolean): void {
   const sources = reach(files, isPackage);
   for (const [dir, module] of [["esm", ts.ModuleKind.ESNext], ["script", ts.ModuleKind.CommonJS]]) {
@@ -89,8 +91,8 @@ function compile(outDir: string, files: string[], isPackage: boolean): void {
 }
 
 /**
- * Returns the text of the files and everything they import, by path, with specifiers adapted to the
- * output.
+ * Returns the text of the files and of everything they import, by path. Import specifiers are
+ * adapted to the output.
  */
 function reach(files: string[], isPackage: boolean): Map<string, string> {
   const sources = new Map<string, string>();
@@ -112,8 +114,8 @@ function reach(files: string[], isPackage: boolean): Map<string, string> {
 }
 
 /**
- * Features for which dnt inserts polyfills and shims. These differ between versions, and the one
- * for `import.meta` fails in `node -e` and in bundles.
+ * Features for which dnt inserts polyfills and shims. These differ between dnt versions, and the
+ * polyfill for `import.meta` fails in `node -e` and in bundles.
  */
 const POLYFILLED =
   /\bimport\.meta\b|\bglobalThis\b|\bObject\.hasOwn\b|\bPromise\.withResolvers\b|\bArray\.fromAsync\b/;
@@ -127,7 +129,7 @@ function refuse(file: string, text: string): void {
   }
 }
 
-/** Resolves a specifier to a file, or to a module that stays external. */
+/** Resolves a specifier to a file, or to a module that remains external. */
 function resolve(
   specifier: string,
   from: string,
@@ -154,8 +156,8 @@ function relative(from: string, to: string): string {
 }
 
 /**
- * Returns the text of a file in the build with tests. Makes the changes that joinModules() makes
- * for the package, and more.
+ * Returns the text of a file for the build with tests. Library files get the same imports of Node's
+ * modules as in joinModules(); in CommonJS, `import.meta.url` is replaced.
  */
 function testText(file: string, text: string, isCommonJs: boolean): string {
   const isLibrary = !/^(tests|deps)[\\/]/.test(target(file));
@@ -176,7 +178,7 @@ function emit(
     target: ts.ScriptTarget[TARGET],
     lib: LIBS.map((name) => `lib.${name.toLowerCase()}.d.ts`),
     module,
-    // As dnt writes them.
+    // Generate the same code as dnt.
     moduleResolution: ts.ModuleResolutionKind.Bundler,
     esModuleInterop: isCommonJs,
     allowSyntheticDefaultImports: true,

@@ -24,8 +24,8 @@ export class Wine {
   readonly #env: Record<string, string>;
 
   /**
-   * Installs Debian with Wine in `root`, or reuses an existing installation there; it is kept for
-   * the next run. `env` is the programs' environment.
+   * Installs Debian with Wine in `root`, or reuses an existing installation there. The installation
+   * is kept for the next run. `env` is the environment of the Windows programs.
    */
   constructor(root: string | undefined, env: Record<string, string>) {
     this.#isTemporary = root === undefined;
@@ -55,8 +55,8 @@ export class Wine {
 
   /** Creates Wine's registry and drives. */
   boot(): void {
-    // Two volumes whose files have the same file IDs. Wine reads a volume's serial number from this
-    // file.
+    // Two volumes whose files have the same file IDs. Wine reads a volume's serial number from the
+    // file `.windows-serial`.
     const drives = ["g", "h"] as const;
     for (const drive of drives) {
       fs.mkdirSync(`${this.work}/${drive}`);
@@ -76,7 +76,7 @@ export class Wine {
   run(program: string, args: readonly string[], cwd: string, seconds: number): Ended {
     const log = path.join(this.work, "log");
     const shell = ["bash", "-c", 'cd "$0" && exec "$@"', cwd, "wine", program, ...args];
-    // Redirect to a file, because node.exe cannot open a Unix pipe as its output.
+    // Redirect output to a file, because node.exe cannot use a Unix pipe as its standard output.
     const output = fs.openSync(log, "w");
     const command = ["timeout", "--kill-after=5", String(seconds), ...shell];
     const { status, signal } = this.#inside(command, output);
@@ -84,7 +84,7 @@ export class Wine {
     // On a timeout, timeout(1) exits with 124. If the program ignores the first signal, the second
     // one kills timeout(1) as well.
     const isLate = status === 124 || status === 137 || signal === "SIGKILL";
-    if (isLate) this.restart(); // The program's child processes would keep running.
+    if (isLate) this.restart(); // Otherwise, the program's child processes would keep running.
     return { code: isLate ? undefined : status ?? 1, output: fs.readFileSync(log, "utf8") };
   }
 
@@ -112,8 +112,8 @@ export class Wine {
   }
 
   /**
-   * Starts a shell that waits for input, because Wine's services exit with the last program and
-   * restarting them takes seconds.
+   * Starts a shell that waits for input. Without it, Wine's services would exit after each program,
+   * and restarting them takes seconds.
    */
   #keepRunning(): void {
     spawn("chroot", this.#command(["wine", "cmd"]), { stdio: ["pipe", "ignore", "ignore"] });
@@ -149,7 +149,7 @@ export class Wine {
   }
 }
 
-/** The Debian mirror that this machine is configured to use, if any. */
+/** Returns the Debian mirror that this machine is configured to use, if any. */
 function mirror(): string[] {
   const files = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"];
   const texts = files.filter((file) => fs.existsSync(file)).map((file) =>

@@ -1,5 +1,5 @@
-// Bundles a program that writes and locks, with both module kinds of the package; runs the bundles;
-// and traces the entry points as Next.js does: deno run -A scripts/matrix/bundlers.ts
+// Bundles a program that writes and locks, with both module kinds of the package, and runs the
+// bundles. Also traces the entry points as Next.js does: deno run -A scripts/matrix/bundlers.ts
 
 import * as fs from "node:fs";
 import { entryPoints, packageJson } from "../lib/package.ts";
@@ -27,7 +27,7 @@ const bundlers: Record<string, (entry: string, output: string, format: Kind) => 
       format: "${format}", logLevel: "error",
       ${
     entry.endsWith(".cjs") && format === "esm"
-      // As esbuild's documentation recommends for CommonJS code that requires Node's modules.
+      // esbuild's documentation recommends this for CommonJS code that requires Node's modules.
       ? 'banner: { js: "import { createRequire } from \\"node:module\\"; ' +
         'const require = createRequire(import.meta.url);" },'
       : ""

@@ -1,7 +1,8 @@
 /**
  * Cases for test runners that run the library in a separate realm, where `instanceof` does not
- * recognize errors, buffers and signals, and some globals are missing. Each is the body of a
- * function with the parameters `lib`, `fs`, `os`, `stream`, `equal` and `dir`, an empty directory.
+ * recognize errors, buffers and signals, and some globals are missing. Each case is the body of a
+ * function with the parameters `lib`, `fs`, `os`, `stream`, `equal` and `dir`. `dir` is an empty
+ * directory.
  */
 export const CASES: Readonly<Record<string, string>> = {
   "a new file": `
@@ -77,7 +78,8 @@ export const CASES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Returns a file with the cases as tests, for runners that provide `test` and `expect` as globals.
+ * Returns the source of a test file with these cases, for runners that provide `test` and `expect`
+ * as globals.
  */
 export function testFile(kind: "esm" | "cjs", specifier: string): string {
   const imports = [["fs", "node:fs"], ["os", "node:os"], ["stream", "node:stream"], [

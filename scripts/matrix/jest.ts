@@ -33,7 +33,7 @@ for (const version of [27, 29, 30]) {
         ? environment
         : `${matrixModules}/jest-environment-jsdom-${version}`;
       const options = [`--env=${env}`, "--json", `--outputFile=${out}`];
-      // Jest exits with 1 if a test fails; the report says which one.
+      // Jest exits with 1 if any test fails; the report says which ones.
       await project.run("node", [...args, ...options]).catch(() => {});
       const title = `Jest ${version}, ${environment}, ${name}`;
       await steps.reported(title, `${project.dir}/${out}`, Object.keys(CASES));
