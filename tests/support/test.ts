@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import * as path from "node:path";
 import process from "node:process";
-import { after, test as nodeTest } from "node:test";
+import { test as nodeTest } from "node:test";
 
 /** Options for {@linkcode test}. */
 export interface TestOptions {
@@ -66,8 +66,12 @@ export function test(
     Deno.test({ ...definition, timeout: timeout + RUNNER_GRACE_MS });
     return;
   }
-  exitAfterLast();
-  nodeTest(title, { skip, timeout: timeout + RUNNER_GRACE_MS }, limited);
+  if (!skip) unfinished++;
+  nodeTest(
+    title,
+    { skip, timeout: timeout + RUNNER_GRACE_MS },
+    () => limited().finally(exitIfLast),
+  );
 }
 
 /** Kills the process and its children if the current test fails before the process ends. */
@@ -116,13 +120,18 @@ function killTree(pid: number): void {
 /** Whether an abandoned test may still be waiting for something. */
 let givenUp = false;
 
-let hooked = false;
+/** How many tests have been defined and have not ended. */
+let unfinished = 0;
 
-/** Lets Node exit after the last test, even if an abandoned test is still waiting for something. */
-function exitAfterLast(): void {
-  if (isDeno || isBun || hooked) return;
-  hooked = true;
-  after(() => void (givenUp && setTimeout(() => process.exit(1), 1_000).unref()));
+/**
+ * Lets Node exit after the last test, even if an abandoned test is still waiting for something.
+ * Node 20.0 would run a hook from `after()` only once nothing is waiting.
+ */
+function exitIfLast(): void {
+  unfinished--;
+  if (isBun || !givenUp) return;
+  // By then, the runner has reported the test, and the next file has defined its tests.
+  setTimeout(() => void (unfinished === 0 && process.exit(1)), 1_000).unref();
 }
 
 /** Defines a {@linkcode test} that needs symbolic links. */
