@@ -1,5 +1,5 @@
-// Runs one part of the proof in the namespaces that ground.ts created (apart.ts MODULE SCALE),
-// writes its rows to standard output, and exits when standard input ends.
+// Runs one part of the proof in the namespaces that ground.ts created: apart.ts MODULE SCALE.
+// Writes the part's rows to standard output. Exits when standard input ends.
 
 import type { ProveApart } from "./ground.ts";
 

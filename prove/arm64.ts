@@ -8,7 +8,7 @@ import { apart, compileForNode, type ProveApart, say, sh } from "./ground.ts";
 import { libraryTree } from "./network/tree.ts";
 import { type Part, root, type Row, Tally } from "./part.ts";
 
-/** Where the arm64 Debian tree with Node and Deno is kept. */
+/** The directory in which the arm64 Debian tree with Node and Deno is kept. */
 const DEBIAN = Deno.env.get("APERTURE_ARM64") ?? path.join(os.tmpdir(), "aperture-arm64");
 
 const RUNTIMES = ["node", "deno"] as const;
@@ -18,8 +18,9 @@ const needs = {
 };
 
 /**
- * Runs Node and Deno for arm64 under qemu-user. This covers the library's calls into libc, whose
- * structures differ from those on x64, but not the memory model of a real arm64 machine.
+ * Runs the checks on the arm64 builds of Node and Deno under qemu-user. This covers the library's
+ * calls into libc, whose structures differ from those on x64. It does not cover the memory model of
+ * a real arm64 machine.
  */
 export const proveArm64: Part = async (scale) => {
   const commands = Object.keys(needs.commands).map((name) => `command -v ${name}`);
@@ -30,8 +31,8 @@ export const proveArm64: Part = async (scale) => {
 };
 
 /**
- * Debootstrap's first stage unpacks a C library and downloads libatomic, which Node also needs. The
- * second stage, which configures packages, is not needed.
+ * Builds the tree with debootstrap. The first stage unpacks a C library and downloads libatomic,
+ * which Node also needs. The second stage, which configures packages, is not needed.
  */
 function buildDebian(): void {
   if (fs.existsSync(`${DEBIAN}/.complete`)) return;

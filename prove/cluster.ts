@@ -17,7 +17,8 @@ import {
 import { type Part, root, type Row, type Runtime, same, Tally } from "./part.ts";
 
 /**
- * Several machines: GlusterFS with three bricks and two clients, each in its own network namespace.
+ * Simulates several machines: GlusterFS with three bricks and two clients. Each client is in its
+ * own network namespace.
  */
 export const proveCluster: Part = apart("cluster", "Several machines share a directory", {
   commands: {
@@ -195,7 +196,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
     const tally = new Tally();
     const method = await contend(shared, "flock", time, tally);
     const mixed = shared > 0 ? ", three quarters of turns shared" : "";
-    rows.push(tally.row(`Two machines${mixed}: never two inside`, `GlusterFS; ${method}`));
+    rows.push(tally.row(`Two machines${mixed}: never two holders`, `GlusterFS; ${method}`));
     say(`contention${mixed}: ${method}`);
   }
 
@@ -235,14 +236,16 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
     counted.trials += 6 * times;
   }
   rows.push(counted.row(
-    "Two machines lose no update and read nothing torn",
-    `six processes, atomicUpdate and by hand under the lock${staleReads}`,
+    "Two machines lose no update and never read a torn file",
+    `six processes, atomicUpdate and handwritten updates under the lock${staleReads}`,
   ));
   say(`counters: ${counted.failures.length} failures${staleReads}`);
 
   const demo = new Tally();
   await demo.try("demo", () => runDemo(fresh(), runtimes, short ? 100 : 200, demo));
-  rows.push(demo.row("Two machines share a cache", "the demo, half of its workers on each"));
+  rows.push(
+    demo.row("Two machines share a cache", "the demo, with half of its workers on each machine"),
+  );
   say("demo");
 
   const freed = new Tally();
@@ -284,7 +287,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
   }
   const told = Object.entries(waits).filter(([, all]) => all.length > 0)
     .map(([how, all]) => `${how} ${(Math.max(...all) / 1000).toFixed(2)} s`).join(", ");
-  rows.push(freed.row("The lock of a machine that dies is freed", `at the latest after: ${told}`));
+  rows.push(freed.row("A dead machine's lock is freed", `after at most: ${told}`));
   say(`freed: ${told}`);
 
   const bricks = new Tally();
@@ -313,7 +316,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
     }
   });
   rows.push(
-    bricks.row("Killing and restarting a brick loses no update", "SIGKILL while updating"),
+    bricks.row("No update is lost when a brick is killed and restarted", "SIGKILL while updating"),
   );
   say(`bricks: ${bricks.failures}`);
 
@@ -353,7 +356,9 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
     same(fs.readdirSync(dir.a).filter(isTempName), []);
     for (const writer of writers) await writer.kill();
   });
-  rows.push(gone.row("Without a majority of bricks: an error, nothing torn", `codes ${codes}`));
+  rows.push(
+    gone.row("Without a majority of bricks, writes fail and no file is torn", `codes ${codes}`),
+  );
   say(`two gone: ${codes} ${gone.failures}`);
 
   if (!short) {
@@ -376,7 +381,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
     overlaps = `${seen} overlaps in ${inner.trials} turns`;
     if (seen === 0) throw new Error("no overlap was seen");
   });
-  rows.push(caught.row("A lock by existence is seen to fail", overlaps));
+  rows.push(caught.row("The check detects that an existence lock fails", overlaps));
   say(`by existence: ${overlaps}`);
 
   const local = roomFor(2 ** 20, "prove-cluster-local-");
@@ -459,7 +464,7 @@ function healed(cluster: Cluster, dir: Record<Machine, string>): boolean {
   return sums.every((sum) => sum === sums[0]);
 }
 
-/** Waits until a condition holds, ignoring errors that the condition throws in the meantime. */
+/** Waits until a condition holds. In the meantime, ignores errors that the condition throws. */
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + 60_000;
   for (;;) {

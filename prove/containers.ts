@@ -44,7 +44,7 @@ export const prove: ProveApart = async ({ short }) => {
   }
 };
 
-/** Has a worker write once; the commands in `shell` create its container. */
+/** Makes a worker write once. The commands in `shell` create the worker's container. */
 async function write(
   { options }: Runtime,
   args: readonly [file: string, form: string, options: object],
@@ -60,7 +60,10 @@ async function write(
   return JSON.parse(line);
 }
 
-/** overlayfs: files from the image and new files, with both layers on one file system or on two. */
+/**
+ * overlayfs: files from the image and new files, with both layers on the same file system or on
+ * different ones.
+ */
 async function layers(base: string, runtimes: Runtime[], short: boolean): Promise<Row[]> {
   const [written, locked] = [new Tally(), new Tally()];
   sh("truncate -s 512M $1/lower.img; mkfs.xfs -q $1/lower.img; mkdir $1/lower", base);
@@ -135,8 +138,11 @@ async function layers(base: string, runtimes: Runtime[], short: boolean): Promis
     }
   }
   return [
-    written.row("Writes work on overlayfs", "xino=off, with copy-up and without"),
-    locked.row("Locks hold and no update is lost on overlayfs", "lock file in the image or not"),
+    written.row("Writes work on overlayfs", "xino=off, with and without copy-up"),
+    locked.row(
+      "On overlayfs, locks exclude and no update is lost",
+      "lock file in the image or not",
+    ),
   ];
 }
 
@@ -171,11 +177,17 @@ async function processes(base: string, runtimes: Runtime[], short: boolean): Pro
     });
   }
   return [
-    tally.row("Containers exclude each other", "a pid namespace each, one killed with the lock"),
+    tally.row(
+      "Containers exclude each other",
+      "separate PID namespaces, one killed while it holds the lock",
+    ),
   ];
 }
 
-/** Files that are mount points: their directory is read-only, or the kernel refuses the rename. */
+/**
+ * Files that are mount points. Either their directory is read-only, or the kernel refuses the
+ * rename.
+ */
 async function mounts(base: string, runtimes: Runtime[]): Promise<Row[]> {
   const [readOnly, busy, inPlace] = [new Tally(), new Tally(), new Tally()];
   const volume = path.join(base, "volume");
@@ -244,8 +256,11 @@ async function mounts(base: string, runtimes: Runtime[]): Promise<Row[]> {
   }
   sh("umount $1/file; umount $1; umount $2/file", sealed, open);
   return [
-    readOnly.row("One writable file in a read-only root: EROFS, clearly", "a bind-mounted file"),
-    busy.row("A file that is a mount point: EBUSY, old content whole", "a bind-mounted file"),
+    readOnly.row(
+      "A writable file in a read-only root fails with a clear EROFS",
+      "a bind-mounted file",
+    ),
+    busy.row("A mount-point file fails with EBUSY and keeps its content", "a bind-mounted file"),
     inPlace.row(
       '`fallback: "in-place"` writes a file that is a mount point',
       "a bind-mounted file",
@@ -278,8 +293,8 @@ async function users(base: string, runtimes: Runtime[]): Promise<Row[]> {
     }
   }
   return [tally.row(
-    "Owners that a user namespace does not know: written, narrower",
-    "unshare --user; chown is refused",
+    "If the owner is unmapped, the file gets narrower permissions",
+    "unshare --user; chown fails",
   )];
 }
 
@@ -324,7 +339,7 @@ async function groups(base: string, runtimes: Runtime[]): Promise<Row[]> {
   }
   return [
     tally.row(
-      "A set-gid directory's group, and another's, are kept",
+      "A setgid directory's group and a file's own group are kept",
       `mode 2777; ${parts.join("; ")}`,
     ),
   ];
@@ -339,7 +354,7 @@ function canRun(worker: readonly string[], shell: string): boolean {
   }
 }
 
-/** Streams much more data than the memory limit of the control group allows. */
+/** Streams much more data than the control group's memory limit. */
 async function memory(_base: string, runtimes: Runtime[], short: boolean): Promise<Row[]> {
   const guarantee = "A stream needs little memory";
   const groups = "/sys/fs/cgroup/memory";
@@ -353,7 +368,7 @@ async function memory(_base: string, runtimes: Runtime[], short: boolean): Promi
     ? ["memory.max", "memory.peak"]
     : ["memory.limit_in_bytes", "memory.max_usage_in_bytes"];
   const tally = new Tally();
-  // On disk, because an in-memory file would count against the limit.
+  // Write to a disk, because an in-memory file would count against the limit.
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "prove-containers-"));
   const [mebibytes, limit] = short ? [512, 256] : [1024, 256];
   const told: string[] = [];

@@ -5,8 +5,8 @@ import { Child } from "../tests/support/child.ts";
 import { type Part, type Row, Tally } from "./part.ts";
 
 /**
- * Many processes compete for one lock: it never has two holders, and every process gets its share
- * of turns.
+ * Many processes compete for one lock. The lock never has two holders, and every process gets its
+ * share of turns.
  */
 export const proveContention: Part = async ({ short, runtimes }) => {
   const rows: Row[] = [];
@@ -45,7 +45,7 @@ export const proveContention: Part = async ({ short, runtimes }) => {
       rows.push(tally.row(
         `${processes} processes${
           shared > 0 ? ", three quarters of turns shared" : ""
-        }: never two inside`,
+        }: never two holders`,
         `turns ${Math.min(...turns)} to ${Math.max(...turns)}, Jain ${fairness.toFixed(2)}, ` +
           `longest wait ${longest} ms, ${Math.round(100 * kept)} % kept`,
       ));

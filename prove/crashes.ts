@@ -6,7 +6,9 @@ import { Child } from "../tests/support/child.ts";
 import { content, numberOf } from "../tests/support/content.ts";
 import { inParallel, type Part, same, Tally } from "./part.ts";
 
-/** Kills processes at random moments: no file is torn, and the lock is freed immediately. */
+/**
+ * Kills processes at random moments. No file may be torn, and the lock must be freed immediately.
+ */
 export const proveCrashes: Part = async ({ short, runtimes }) => {
   const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-crashes-"));
   const kills = short ? 24 : 2_000;
@@ -69,14 +71,14 @@ export const proveCrashes: Part = async ({ short, runtimes }) => {
     fs.rmSync(dir, { recursive: true });
   });
   fs.rmSync(base, { recursive: true });
-  // With few trials, this can happen by chance.
+  // In a short run, it can happen by chance that no temporary file is left over.
   if (leftovers === 0 && !short) whole.failures.push("no process was killed while it wrote");
   return [
     whole.row(
-      "A killed writer leaves one whole version",
+      "A killed writer leaves one complete version",
       `SIGKILL; ${leftovers} temporary files swept`,
     ),
-    free.row("A killed holder's lock is freed immediately", "SIGKILL while locked"),
+    free.row("A killed holder's lock is freed immediately", "SIGKILL while the lock is held"),
     counted.row("A kill loses no completed update", "SIGKILL while updating"),
   ];
 };

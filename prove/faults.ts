@@ -6,13 +6,13 @@ import { numberOf } from "../tests/support/content.ts";
 import { inParallel, type Part, same, Tally } from "./part.ts";
 import { canTrace, TEMP_NAME, traced, type Write } from "./strace.ts";
 
-/** A failing system call, and how the write must end. */
+/** A system call that fails, and how the write must end. */
 interface Fault {
   readonly call: string;
   readonly error: string;
   /** The write's error code; undefined if the write succeeds anyway. */
   readonly code: string | undefined | { Deno: string | undefined; Node: string | undefined };
-  /** Only the first call fails. */
+  /** Whether only the first call fails. */
   readonly once?: boolean;
   readonly createNew?: boolean;
   readonly durability?: Write["durability"];
@@ -36,12 +36,12 @@ const faults: Fault[] = [
   ...always("fchown", "EIO", "EDQUOT"),
   { call: "fchown", error: "EPERM", code: undefined },
   ...always("rename", "EIO", "ENOSPC", "EDQUOT", "EACCES", "EXDEV", "EBUSY"),
-  // Deno reports an interrupted call that libuv would retry.
+  // libuv would retry an interrupted call; Deno reports it.
   { call: "rename", error: "EINTR", code: { Deno: "EINTR", Node: undefined }, once: true },
   ...["EIO", "EMLINK", "ENOSPC"].map((error) => {
     return { call: "link", error, code: error, createNew: true };
   }),
-  // FAT and exFAT, which have no hard links, return this.
+  // FAT and exFAT return this error, because they have no hard links.
   { call: "link", error: "EPERM", code: "ENOTSUP", createNew: true },
 ];
 
@@ -60,8 +60,8 @@ const CALLS: Record<string, string> = {
 };
 
 /**
- * Makes real system calls fail. The file must be complete, either old or new; nothing may be left
- * over; and the error must be correct.
+ * Makes real system calls fail. The file must be complete, with either the old or the new content.
+ * No temporary file may be left over, and the error must be correct.
  */
 export const proveFaults: Part = async ({ short, runtimes }) => {
   const files = new Tally();
@@ -82,7 +82,7 @@ export const proveFaults: Part = async ({ short, runtimes }) => {
           if ((call === "fchmod" || call === "fchown") && (!existing || createNew)) continue;
           if (call === "fchown" && !isRoot) continue;
           if (createNew && existing && !short) continue;
-          // Node's writeSync() loses the number of an error for which libuv has no name.
+          // Node's writeSync() loses the error number if libuv has no name for the error.
           if (
             runtime.name === "Node" && form === "sync" && call === "write" && error === "EDQUOT"
           ) {
@@ -135,6 +135,6 @@ export const proveFaults: Part = async ({ short, runtimes }) => {
   fs.rmSync(base, { recursive: true });
   return [
     files.row("A failed write changes nothing", "strace makes a system call fail"),
-    dirs.row("Only a directory sync fails after the rename", "strace makes fsync fail"),
+    dirs.row("After the rename, only a directory sync can fail", "strace makes fsync fail"),
   ];
 };

@@ -29,7 +29,7 @@ const goodLock = {
 };
 const anything = fc.anything({ withBigInt: true, withDate: true, withTypedArray: true });
 
-/** Options that are all valid, all invalid, or valid with a few exceptions. */
+/** Generates options that are all valid, all invalid, or valid with a few exceptions. */
 function options(of: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<unknown> {
   const mixed = Object.fromEntries(
     Object.entries(of).map(([name, value]) => [
@@ -52,8 +52,8 @@ const data = fc.oneof(
 );
 
 /**
- * Either the contract holds, or the call throws a TypeError or RangeError before it touches the
- * disk.
+ * With any arguments, a call either does what the documentation says or throws a TypeError or
+ * RangeError before it touches the disk.
  */
 export const proveFuzz: Part = async ({ short }) => {
   const tally = new Tally();
@@ -114,7 +114,7 @@ export const proveFuzz: Part = async ({ short }) => {
     "a path": fc.asyncProperty(
       fc.oneof(anything, fc.webUrl().map((url) => new URL(url)), fc.constant("a\0b")),
       (given) =>
-        // A valid path, whether text or bytes, would be written to.
+        // Skip valid paths, whether text or bytes, because the call would write to them.
         typeof given === "string" && !given.includes("\0") && given !== "" ||
           ArrayBuffer.isView(given)
           ? Promise.resolve(true)
@@ -129,7 +129,7 @@ export const proveFuzz: Part = async ({ short }) => {
     });
   }
   fs.rmSync(dir, { recursive: true, force: true });
-  return [tally.row("Arguments are valid, or refused before the disk is touched", "fast-check")];
+  return [tally.row("Invalid arguments are rejected before the disk is touched", "fast-check")];
 };
 
 /** Returns the content as bytes; an array is a list of chunks. */

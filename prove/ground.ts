@@ -18,7 +18,7 @@ export interface Needs {
 
 /**
  * Makes a part that runs in its own mount, network and PID namespaces, so that no mounts or
- * processes outlive it, however it ends. `module` exports the part's code as `prove`.
+ * processes outlive the part, however it ends. `module` exports the part's code as `prove`.
  */
 export function apart(module: string, guarantee: string, needs: Needs): Part {
   return async ({ short, soak }) => {
@@ -77,7 +77,9 @@ export function sh(script: string, ...args: (string | number)[]): string {
   return stdout.trim();
 }
 
-/** Creates a directory for large files: in memory if there is room for `bytes`. */
+/**
+ * Creates a directory for large files, in memory if there is room for `bytes`, otherwise on disk.
+ */
 export function roomFor(bytes: number, prefix: string): string {
   const memory = fs.existsSync("/dev/shm") ? fs.statfsSync("/dev/shm") : undefined;
   const enough = memory !== undefined && memory.bavail * memory.bsize > bytes;
@@ -85,7 +87,8 @@ export function roomFor(bytes: number, prefix: string): string {
 }
 
 /**
- * The runtimes that can run jobs from ground_worker.ts; includes Node only if npm_test/ is built.
+ * Returns the runtimes that can run jobs from ground_worker.ts. Includes Node only if npm_test/ has
+ * been built.
  */
 export async function groundRuntimes(): Promise<Runtime[]> {
   const imports: string[] = JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]");
@@ -114,7 +117,9 @@ export async function compileForNode(module: string): Promise<void> {
   fs.writeFileSync(file, outputText);
 }
 
-/** Returns each file's highest version among the journal's lines that start with `what`. */
+/**
+ * Returns the highest version of each file in those lines of the journal that start with `what`.
+ */
 export function lastOf(notes: Uint8Array, what: "begun" | "done"): Map<string, number> {
   const last = new Map<string, number>();
   for (const line of new TextDecoder().decode(notes).split("\n")) {
@@ -125,7 +130,7 @@ export function lastOf(notes: Uint8Array, what: "begun" | "done"): Map<string, n
   return last;
 }
 
-/** Like `numberOf`, but fast enough for gigabytes. */
+/** Returns the same as `numberOf`, but is fast enough for gigabytes. */
 export function versionOf(bytes: Uint8Array): number {
   if (bytes.byteLength < 8) return numberOf(bytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

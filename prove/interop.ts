@@ -1,8 +1,8 @@
 import { type Part, root, Tally } from "./part.ts";
 
 /**
- * Checks that other programs and runtimes respect the same lock: runs and counts the tests for
- * this.
+ * Checks that other programs and runtimes respect the same lock. To do so, runs the existing tests
+ * and counts them.
  */
 export const proveInterop: Part = async () => {
   const imports: string[] = JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]");

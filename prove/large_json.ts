@@ -26,5 +26,5 @@ export const proveLargeJson: Part = async () => {
   } finally {
     fs.rmSync(dir, { recursive: true });
   }
-  return [tally.row("large JSON files", "update 200 MB, locate an error at the end")];
+  return [tally.row("Large JSON files work", "update 200 MB, locate an error at the end")];
 };

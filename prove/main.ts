@@ -1,6 +1,6 @@
 // Proves the library's guarantees at length:
 //   deno task prove [--short] [--only PART,...] [--soak [MINUTES]]
-// `network` and `arm64` run only if they are named: they build virtual machines from Debian's
+// `network` and `arm64` run only if --only names them, because they build guest systems from Debian
 // packages. Prints a table and a summary at the end.
 
 import { existsSync } from "node:fs";
@@ -45,7 +45,7 @@ const short = Deno.args.includes("--short");
 const minutes = Number(Deno.args[Deno.args.indexOf("--soak") + 1]);
 const soak = Deno.args.includes("--soak") ? minutes || 10 : 0;
 const only = Deno.args[Deno.args.indexOf("--only") + 1];
-// The gate runs the short form, which needs no extra packages. The tests have already run by then.
+// CI runs the short form, which needs no extra packages. The tests have already run by then.
 const longOnly = ["largeJson", "powerCuts", "cluster", "containers", "interop"];
 const onlyNamed = ["network", "arm64"];
 const chosen = Deno.args.includes("--only") ? only!.split(",") : Object.keys(parts).filter(

@@ -6,12 +6,12 @@ import { FIXES } from "./network/fixes.ts";
 import { broken, type Edit, inParallel, type Part, root, Tally } from "./part.ts";
 import { canTrace } from "./strace.ts";
 
-/** A way to break a guarantee and the check that must catch it. */
+/** A change that breaks a guarantee, and the check that must catch it. */
 interface Mutant extends Edit {
   readonly breaks: string;
-  /** A test file and a substring of its tests' titles, or a part of this proof. */
+  /** Either a test file and a substring of its tests' titles, or a part of this proof. */
   readonly caughtBy: readonly [file: string, filter: string] | readonly [part: string];
-  /** Whether Deno's sanitizers catch it. */
+  /** Whether Deno's sanitizers catch the change. */
   readonly sanitized?: true;
 }
 
@@ -224,26 +224,27 @@ const mutants: readonly Mutant[] = [
   },
 ];
 
-/** Breaks each guarantee on purpose; the guarantee's check must fail. */
+/** Breaks each guarantee on purpose. The guarantee's check must then fail. */
 export const proveMutants: Part = async ({ short }) => {
   const tally = new Tally();
   const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-mutants-"));
   const candidates = mutants.filter(({ caughtBy, sanitized }) =>
     (caughtBy.length === 2 || (canTrace && !short)) && !(sanitized && isDeno27)
   );
-  // Apply the remaining mutants too, so that none goes stale unnoticed.
+  // Also apply the mutants that are not run, so that none of them becomes stale unnoticed.
   for (const mutant of mutants) {
     if (!candidates.includes(mutant)) await tally.try(mutant.breaks, () => broken(root, mutant));
   }
   for (const fix of FIXES) await tally.try(fix.name, () => broken(root, fix));
-  // One copy per worker rather than per mutant, because Deno recompiles files at a new path.
+  // Make one copy per worker instead of one per mutant, because Deno recompiles files at a new
+  // path.
   const copies = ["a", "b"].map((name) => copyOf(path.join(base, name)));
   await inParallel(candidates, copies.length, async (mutant) => {
     const dir = copies.pop()!;
     await tally.try(mutant.breaks, async () => {
-      // The gate has already run these checks on the intact library.
+      // In the short form, CI has already run these checks on the unmodified library.
       if (!short && !await passes(dir, mutant)) {
-        throw new Error("its check fails on the sound library");
+        throw new Error("its check fails on the unmodified library");
       }
       const file = path.join(dir, mutant.file);
       const source = fs.readFileSync(file, "utf8");
@@ -261,7 +262,7 @@ export const proveMutants: Part = async ({ short }) => {
     copies.push(dir);
   });
   fs.rmSync(base, { recursive: true });
-  return [tally.row("Each check can fail", "a guarantee is broken in a copy")];
+  return [tally.row("Each check can fail", "guarantees broken in a copy of the library")];
 };
 
 /** Copies the repository's sources to a new directory; returns its path. */

@@ -15,7 +15,7 @@ import {
 import { FIXES } from "./network/fixes.ts";
 import { type Part, root, type Row, same, Tally } from "./part.ts";
 
-/** Where the machines' image is kept, since building it takes minutes. */
+/** The directory in which the machines' image is kept, since building it takes minutes. */
 const IMAGE = Deno.env.get("APERTURE_MACHINES") ?? path.join(os.tmpdir(), "aperture-machines");
 
 const WORKER = "prove/network/worker";
@@ -23,8 +23,8 @@ const GROUND_WORKER = "tests/support/ground_worker";
 const RUNTIMES: readonly GuestRuntime[] = ["node", "deno", "bun"];
 
 /**
- * For each share, the features that do not work there and whose checks are skipped. Only SMB mounts
- * on Linux have such features.
+ * For each share, the features that do not work on it, whose checks are skipped. Only SMB mounts on
+ * Linux lack any.
  */
 const LACKS: Readonly<Record<Share, string>> = {
   nfs42: "none",
@@ -40,10 +40,10 @@ const SHARES = Object.keys(LACKS) as Share[];
  */
 const ANSWER_TIMEOUT_MS = 900_000;
 
-/** How long a dead machine's lock may persist, in milliseconds: NFS 4's lease is 90 s. */
+/** How long a dead machine's lock may stay held, in milliseconds. NFS 4's lease is 90 s. */
 const LEASE_MS = 90_000;
 
-/** A check's findings and how it was performed. */
+/** A check's results and a description of how it was performed. */
 interface Result {
   readonly tally: Tally;
   readonly method: string;
@@ -65,7 +65,7 @@ export const proveNetwork: Part = async (scale) => {
       ssh: "openssh-client",
     },
   };
-  const proveApart = apart("network", "Several machines share a directory of a server", needs);
+  const proveApart = apart("network", "Several machines share a directory on a server", needs);
   const ready = spawnSync("sh", [
     "-c",
     Object.keys(needs.commands).map((name) => `command -v ${name}`).join(" && "),
@@ -109,7 +109,7 @@ export const prove: ProveApart = async ({ short }) => {
   const cells = rows.map(({ guarantee, method, trials, failures, seconds }) => {
     return [guarantee, method, trials, failures.length, seconds];
   });
-  console.error(markdown(["what was tried", "how", "trials", "failures", "seconds"], cells));
+  console.error(markdown(["what was checked", "how", "trials", "failures", "seconds"], cells));
   return rows;
 };
 
@@ -146,16 +146,16 @@ class Proof {
       await this.#check("A killed holder's lock is freed", () => this.#killedHolder());
       if (!this.#short) await this.#check("Machines lose no update", () => this.#counter(false));
       await this.#check("Machines lose no update", () => this.#counter(true));
-      await this.#check("An update sees the other machine's", () => this.#hardLinks());
-      await this.#check("verify() sees a replaced lock file", () => this.#replacedLock());
+      await this.#check("An update sees the other machine's update", () => this.#hardLinks());
+      await this.#check("verify() detects a replaced lock file", () => this.#replacedLock());
     } else await this.#check("A busy lock is reported", () => this.#busyLock());
-    await this.#check("Readers see whole files", () => this.#reads());
+    await this.#check("Readers see complete files", () => this.#reads());
     if (this.#share === "nfs42" && !this.#short) {
       await this.#check("Each check can fail", () => this.#withoutFixes());
     }
     if (hasLocks && !this.#short) {
-      await this.#check("A pulled cable", () => this.#pulledCable());
-      await this.#check("A machine that dies", () => this.#killedMachine());
+      await this.#check("A machine's cable is pulled", () => this.#pulledCable());
+      await this.#check("A machine dies", () => this.#killedMachine());
     }
     await this.#endAll();
     return this.#rows;
@@ -182,7 +182,7 @@ class Proof {
     return result;
   }
 
-  /** The worker's 29 checks on each runtime; on SMB, only 19 of them. */
+  /** Runs the worker's 29 checks on each runtime; on SMB, only 19 of them. */
   async #basics(): Promise<Result> {
     const tally = new Tally();
     for (const runtime of RUNTIMES) {
@@ -194,7 +194,7 @@ class Proof {
     return { tally, method: "basic checks on Node, Deno and Bun" };
   }
 
-  /** A lock held by any runtime on one machine excludes every runtime on the other. */
+  /** Checks that a lock held by any runtime on one machine excludes every runtime on the other. */
   async #exclusion(): Promise<Result> {
     const tally = new Tally();
     for (const one of RUNTIMES) {
@@ -251,7 +251,7 @@ class Proof {
     return { tally, method: `at the latest after ${longest} ms` };
   }
 
-  /** Both machines increment a counter, with or without readers on both. */
+  /** Increments a counter from both machines, with or without readers on both. */
   async #counter(withReaders: boolean): Promise<Result> {
     const times = this.#short ? 10 : 80;
     const tally = new Tally();
@@ -281,9 +281,9 @@ class Proof {
   }
 
   /**
-   * A client must not mistake a cached name for the current file. Without the library's
-   * precautions, it would do so as long as a hard link or an open descriptor keeps the old file on
-   * the server.
+   * Checks that a client does not mistake the file that it has cached for the current one. Without
+   * the library's precautions, that would happen as long as a hard link or an open descriptor keeps
+   * the old file on the server.
    */
   async #hardLinks(): Promise<Result> {
     const tally = new Tally();
@@ -308,7 +308,7 @@ class Proof {
     return { tally, method: "the old file has a link or is open" };
   }
 
-  /** A holder must notice that another machine replaced its lock file. */
+  /** Checks that a holder notices that another machine has replaced its lock file. */
   async #replacedLock(): Promise<Result> {
     const tally = new Tally();
     for (const runtime of RUNTIMES) {
@@ -323,7 +323,7 @@ class Proof {
     return { tally, method: "by the other machine" };
   }
 
-  /** Linux cannot lock reliably on SMB; the error must say so. */
+  /** Checks that the error for a busy lock on SMB says that Linux cannot lock reliably there. */
   async #busyLock(): Promise<Result> {
     const tally = new Tally();
     for (const runtime of RUNTIMES) {
@@ -337,7 +337,7 @@ class Proof {
     return { tally, method: "EACCES, with the reason" };
   }
 
-  /** Processes on both machines read a file while one machine replaces it. */
+  /** Reads a file from both machines while one of them replaces it. */
   async #reads(): Promise<Result> {
     const tally = new Tally();
     const missing = { a: 0, b: 0 };
@@ -349,7 +349,7 @@ class Proof {
     });
     await Promise.all(readers.map(({ peer }) => peer.ask("startReading", file)));
     const times = this.#short ? 30 : 100;
-    // SMB refuses to replace a file that is open on the same machine.
+    // SMB refuses to replace a file that a program on the same machine has open.
     const refused = this.#machines.run(
       "a",
       `cd ${dir}; n=0; for i in $(seq ${times}); do echo $i > new; ` +
@@ -386,14 +386,14 @@ class Proof {
       }
       await sleep(20_000);
       const says = await failureOf(holder.ask("verify"));
-      method += `${method && ", "}its holder's verify() then says: ${says || "held"}`;
+      method += `${method && ", "}the holder's verify() then reports: ${says || "held"}`;
     });
     return { tally, method };
   }
 
   async #killedMachine(): Promise<Result> {
     const tally = new Tally();
-    let method = "the lock stays, as version 3 has it";
+    let method = "the lock remains held, as NFS 3 specifies";
     await tally.try("machine", async () => {
       const dir = this.#fresh();
       const asking = this.#peer("b", "node");
@@ -434,7 +434,7 @@ class Proof {
         return result;
       });
       say(`${fix.name}: ${method}: ${tally.trials} trials, ${tally.failures.length} failures`);
-      // Which reader encounters a replacement is a matter of chance.
+      // It is a matter of chance whether a reader encounters a replacement.
       const places = fix.check === "reads" ? ["a reader"] : RUNTIMES;
       for (const place of places) {
         await caught.try(`${fix.name}: ${place}`, () => {
@@ -449,14 +449,14 @@ class Proof {
     return { tally: caught, method: "a fix is taken out" };
   }
 
-  /** All combinations of client and runtime. */
+  /** Returns all combinations of client and runtime. */
   #everywhere(): [client: Client, runtime: GuestRuntime][] {
     return RUNTIMES.flatMap((runtime) => {
       return clients.map((client): [Client, GuestRuntime] => [client, runtime]);
     });
   }
 
-  /** Creates a new directory on the share. */
+  /** Creates a new directory on the share; returns its path. */
   #fresh(): string {
     const dir = `/mnt/${this.#share}/${this.#number++}`;
     this.#machines.run("a", `mkdir -m 777 ${dir}`);
@@ -494,7 +494,7 @@ class Proof {
   }
 }
 
-/** A process on a machine that executes commands one at a time. */
+/** A process that runs on a machine and executes commands one at a time. */
 class Peer {
   readonly #child: Child;
 
@@ -503,7 +503,8 @@ class Peer {
   }
 
   /**
-   * Returns the command's result; if the command failed, throws an error with its code and message.
+   * Returns the command's result. If the command failed, throws an error with the same code and
+   * message.
    */
   // deno-lint-ignore no-explicit-any -- what the worker's commands return
   async ask(command: string, ...args: (string | number)[]): Promise<any> {

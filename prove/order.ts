@@ -49,14 +49,14 @@ function parse(trace: readonly string[], dir: string): Call[] {
   return calls;
 }
 
-/** Returns the calls that a write must make, in order. */
+/** Returns the calls that a write must make, in the required order. */
 function expected({ runtime, durability, createNew, existing, mode, form }: Write): string[] {
   const keeps = existing && !createNew;
   const calls = ["create", "write"];
   const atOnce = runtime.name === "Deno" && durability === "none" && form !== "stream" &&
     !(keeps && isRoot);
   if (atOnce && (keeps || mode !== undefined)) {
-    // A single call creates the file, sets its mode and writes.
+    // A single call creates the file, sets its mode and writes to it.
     calls.splice(1, 0, "mode");
   } else {
     if (keeps && isRoot) calls.push("owner");
@@ -70,8 +70,8 @@ function expected({ runtime, durability, createNew, existing, mode, form }: Writ
 }
 
 /**
- * Calls are made in the order that each durability level requires. When the calls are replayed in a
- * model, the files survive a power cut.
+ * Checks that calls are made in the order that each durability level requires. Then replays the
+ * calls in a model and checks that the files survive a power cut.
  */
 export const proveOrder: Part = async ({ short, runtimes }: Scale): Promise<Row[]> => {
   if (!canTrace) return [];
@@ -106,7 +106,7 @@ export const proveOrder: Part = async ({ short, runtimes }: Scale): Promise<Row[
       calls = parse(outcome.trace, dir);
       const merged = calls.map(({ name }) => name)
         .filter((name, i, all) => name !== "write" || all[i - 1] !== "write");
-      // The first attempt has already written when it discovers the different owner.
+      // By the time the first attempt discovers the different owner, it has already written.
       const tries = merged.lastIndexOf("create");
       same(merged.slice(tries), expected(write));
       if (tries > 0) {
@@ -122,12 +122,15 @@ export const proveOrder: Part = async ({ short, runtimes }: Scale): Promise<Row[
   if (torn === 0) power.none.failures.push("nothing was torn: the model is blind");
   fs.rmSync(base, { recursive: true });
   return [
-    order.row("Exclusive, synced, renamed: in this order", "strace shows each call"),
+    order.row("Files are created exclusively, synced and then renamed", "strace shows each call"),
     power.consistent.row(
-      'Old or new after a power cut, from "consistent" up',
+      'With "consistent", a power cut leaves the old or the new content',
       "model of what reaches the disk",
     ),
-    power.durable.row('New after a power cut, with "durable"', "model of what reaches the disk"),
-    power.none.row('The model tears what was written with "none"', `${torn} states torn`),
+    power.durable.row(
+      'With "durable", a power cut leaves the new content',
+      "model of what reaches the disk",
+    ),
+    power.none.row('With "none", the model produces torn files', `${torn} states torn`),
   ];
 };

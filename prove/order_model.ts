@@ -2,8 +2,8 @@ import { findWrong, library } from "../tests/support/order_model.ts";
 import { type Part, Tally } from "./part.ts";
 
 /**
- * Random programs that make concurrent calls for the same path have the same result as sequential
- * programs.
+ * Checks that random programs that make concurrent calls for the same path get the same result as
+ * with sequential calls.
  */
 export const proveOrderModel: Part = async ({ short }) => {
   const tally = new Tally();
@@ -14,5 +14,5 @@ export const proveOrderModel: Part = async ({ short }) => {
       if (wrong !== undefined) throw wrong.error;
     });
   }
-  return [tally.row("Calls take effect in order", "random programs against a model")];
+  return [tally.row("Calls take effect in order", "random programs compared with a model")];
 };

@@ -13,9 +13,9 @@ export interface Row {
   readonly skipped?: boolean;
 }
 
-/** How extensive the proof is. */
+/** How thorough the proof is. */
 export interface Scale {
-  /** Takes a few seconds, for the gate, instead of minutes. */
+  /** Whether to run the short form, which takes seconds instead of minutes. */
   readonly short: boolean;
   /** How long the soak takes, in minutes. */
   readonly soak: number;
@@ -23,13 +23,13 @@ export interface Scale {
   readonly runtimes: readonly Runtime[];
 }
 
-/** A runtime and how to start a worker on it. */
+/** A runtime, and how to start a worker on it. */
 export interface Runtime {
   readonly name: string;
   readonly options: ChildOptions;
 }
 
-/** A part of the proof. It returns no rows if a requirement is missing. */
+/** A part of the proof. If a requirement is missing, it returns no rows or a skipped one. */
 export type Part = (scale: Scale) => Promise<Row[]>;
 
 /** Counts trials and collects failures. */
@@ -71,7 +71,7 @@ export function broken(dir: string, { file, find, replace }: Edit): string {
   return source.replace(find, () => replace);
 }
 
-/** Throws unless both values have the same JSON. */
+/** Throws unless both values have the same JSON text. */
 export function same(actual: unknown, expected: unknown): void {
   const [a, e] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (a !== e) throw new Error(`expected ${e}, got ${a}`);

@@ -1,12 +1,12 @@
 import type { Call } from "./strace.ts";
 
 /**
- * Cuts the power after each call and checks what a reader could then find.
+ * Simulates a power cut after each call and checks what a reader could find after it.
  *
- * The model is a file system that journals its directories: any prefix of the unsynced name changes
- * may be on disk. Content is independent of names: any part of an unsynced file may be on disk,
- * whether or not its name is. Syncing a directory writes all earlier name changes to disk; syncing
- * a file writes its content but never its name.
+ * The model is a file system that journals its directories, so any prefix of the unsynced name
+ * changes may be on disk. Content is independent of names, so any part of an unsynced file may be
+ * on disk, whether or not the file's name is. Syncing a directory writes all earlier name changes
+ * to disk; syncing a file writes its content but never its name.
  */
 export function replay(
   calls: readonly Call[],
@@ -25,7 +25,7 @@ export function replay(
     const certain = names.filter(({ at }) => at < lastOf("sync dir")).length;
     for (let kept = certain; kept <= names.length; kept++) {
       const landed = names.slice(0, kept).some(({ name }) => name === "rename" || name === "link");
-      // None, part or all of the unsynced content.
+      // None, part or all of the unsynced content may be on disk.
       for (const content of new Set([synced, Math.floor((synced + written) / 2), written])) {
         states++;
         const found = landed ? content === size ? "new" : "torn" : existing ? "old" : "nothing";

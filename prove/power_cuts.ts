@@ -19,8 +19,11 @@ import { type Part, type Row, type Runtime, Tally } from "./part.ts";
 
 const { atomicWriteSync, DirLock, isTempName, LOCK_FILE_NAME, sweepTempFiles } = library;
 
-/** Real power cuts: mounts copies of a file system's disk taken at random moments. */
-export const provePowerCuts: Part = apart("power_cuts", "A power cut leaves what was promised", {
+/**
+ * Tests real power cuts by mounting copies of a file system's disk that were taken at random
+ * moments.
+ */
+export const provePowerCuts: Part = apart("power_cuts", "A power cut leaves the promised content", {
   commands: {
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
@@ -35,7 +38,7 @@ interface Ground {
   readonly name: string;
   readonly make: string;
   readonly options: string;
-  /** Whether the file system keeps no promises, no matter what is synced. */
+  /** Whether the file system gives no guarantees, no matter what is synced. */
   readonly lawless?: boolean;
 }
 
@@ -49,7 +52,7 @@ const grounds: readonly Ground[] = [
   { name: "ext4 data=writeback", make: "mkfs.ext4 -q", options: ",data=writeback", lawless: true },
 ];
 
-/** Ordered from no promise to the strongest. */
+/** The durability levels, ordered from no guarantee to the strongest. */
 const durabilities = ["bare", "none", "consistent", "durable"] as const;
 type Durability = typeof durabilities[number];
 
@@ -65,7 +68,10 @@ interface Writer {
   readonly variant?: string;
 }
 
-/** The outcomes of cuts for files of one kind, written with one durability level. */
+/**
+ * The outcomes of power cuts for files of one kind that were written with the same durability
+ * level.
+ */
 interface Found {
   files: number;
   /** Complete and at least as new as the last acknowledged version. */
@@ -149,12 +155,12 @@ async function cutAll(base: string, runtimes: Runtime[], short: boolean): Promis
       promised.row(
         ground.lawless
           ? `Power cuts on ${ground.name}: no promise can be kept`
-          : `Power cuts on ${ground.name}: whole, "durable" newest`,
+          : `Power cuts on ${ground.name}: files are complete, "durable" ones current`,
         `${kept} files read; ${lost.join("; ")}`,
       ),
       after.row(
         `Work continues after a power cut on ${ground.name}`,
-        "locks free, temporary files swept, written again",
+        "locks free, temporary files swept, files written again",
       ),
     );
   }
@@ -167,7 +173,7 @@ async function cutAll(base: string, runtimes: Runtime[], short: boolean): Promis
   return rows;
 }
 
-/** Breaks each promise on purpose; the cuts must reveal that. */
+/** Breaks each guarantee on purpose, and checks that the power cuts reveal it. */
 async function breakAll(base: string, short: boolean): Promise<Row> {
   const [deno] = await groundRuntimes();
   const tally = new Tally();
@@ -176,7 +182,7 @@ async function breakAll(base: string, short: boolean): Promise<Row> {
     await tally.try(variant, async () => {
       const [promised, after] = [new Tally(), new Tally()];
       const found = emptyTable();
-      // A cut reveals the fault only if it happens at the right moment.
+      // A power cut reveals the fault only if it happens at the right moment.
       for (let batch = 0; batch < (short ? 3 : 6) && promised.failures.length === 0; batch++) {
         const writers: Writer[] = [{ runtime: deno!, durability: "durable", variant }];
         // A sync by another writer can put the name on disk before its content.
@@ -191,7 +197,7 @@ async function breakAll(base: string, short: boolean): Promise<Row> {
       seen.push(`${variant} (in ${caught} of ${promised.trials} cuts)`);
     });
   }
-  return tally.row("Power cuts reveal a library that syncs wrongly", seen.join(", "));
+  return tally.row("Power cuts reveal missing and misplaced syncs", seen.join(", "));
 }
 
 /** Starts writers on a new file system, cuts its power repeatedly, and inspects each copy. */
@@ -259,7 +265,7 @@ async function cutPower(
 }
 
 /**
- * Reads every file to which a write had been started; throws if one violates the guarantee of its
+ * Reads every file to which a write had begun. Throws if a file violates the guarantee of its
  * durability level.
  */
 function readAll(copy: string, { done, begun }: Journal, found: Table): void {
@@ -310,7 +316,8 @@ function readAll(copy: string, { done, begun }: Journal, found: Table): void {
 }
 
 /**
- * Checks that after the cut every lock is free, leftovers can be swept, and files can be written.
+ * Checks that after the power cut, every lock is free, temporary files can be swept, and files can
+ * be written.
  */
 async function goOn(copy: string): Promise<void> {
   const dirs = [copy, ...allDirs(copy)];

@@ -8,7 +8,10 @@ import { Child } from "../tests/support/child.ts";
 import { numberOf } from "../tests/support/content.ts";
 import { type Part, same, Tally } from "./part.ts";
 
-/** Unusual conditions: removed directories, threads, containers, few descriptors, long runs. */
+/**
+ * Tests unusual conditions: removed directories, threads, containers, few descriptors, and long
+ * runs.
+ */
 export const proveRaces: Part = async ({ short, runtimes }) => {
   const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-races-"));
   let number = 0;
@@ -131,14 +134,14 @@ export const proveRaces: Part = async ({ short, runtimes }) => {
   fs.rmSync(base, { recursive: true });
   return [
     removed.row(
-      "Waiters of a removed directory stay together",
+      "Waiters for a removed directory's lock exclude each other",
       "removed or replaced during the wait",
     ),
-    chdir.row("A write does not move with the directory", "chdir during the write"),
-    threads.row("Threads of one process exclude each other", "8 worker threads count"),
-    few.row("Few descriptors suffice", "concurrent writes, 64 descriptors"),
+    chdir.row("A relative path is resolved when the call starts", "chdir during the write"),
+    threads.row("Threads in one process exclude each other", "8 worker threads count"),
+    few.row("Concurrent writes need few descriptors", "64 descriptors"),
     ...unshare
-      ? [containers.row("Containers with one pid do not collide", "unshare -pf, one file")]
+      ? [containers.row("Containers with the same PID do not collide", "unshare -pf, one file")]
       : [],
     worn.row("Nothing leaks", `locks and writes; growth ${growth}`),
   ];

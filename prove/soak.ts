@@ -58,8 +58,8 @@ export const prove: ProveApart = async ({ soak }) => {
       });
     };
     /**
-     * Returns the values in a process's next line, after recording any failures that it reports
-     * first.
+     * Returns the values in a process's next line of output. If the process first reports failures,
+     * records them.
      */
     const hear = async (child: Child, about: string): Promise<string[]> => {
       for (;;) {
@@ -160,12 +160,15 @@ export const prove: ProveApart = async ({ soak }) => {
     });
     const rows: Row[] = [
       quiet.row(
-        `${soak || 10} minutes of everything: nothing torn, only injected errors`,
-        `${kills} kills, ${full} times a full disk, descriptors that run out, clocks set back`,
+        `${soak || 10} minutes of mixed load: no torn files, only injected errors`,
+        `${kills} kills, disk full ${full} times, descriptors exhausted, clock set back`,
       ),
-      whole.row("After the soak, every file is whole and current", "files, and updates counted"),
+      whole.row(
+        "After the soak test, every file is complete and current",
+        "files and update counts",
+      ),
       level.row(
-        "After the soak, processes use no more than before",
+        "After the soak test, processes use no more resources than before",
         "descriptors, threads, memory",
       ),
     ];

@@ -6,7 +6,7 @@ import { content } from "../tests/support/content.ts";
 import { isRoot } from "../tests/support/test.ts";
 import type { Runtime } from "./part.ts";
 
-/** The parts of a system call that matter here. */
+/** The parts of a system call that the checks need. */
 export interface Call {
   readonly name:
     | "create"
@@ -36,7 +36,7 @@ export interface Write {
   readonly createNew?: boolean;
   readonly mode?: number;
   /**
-   * Whether the write replaces a file that has a different owner and a mode that the umask would
+   * Whether the write replaces a file with a different owner and a mode that the umask would
    * restrict.
    */
   readonly existing: boolean;
@@ -46,7 +46,7 @@ export interface Write {
 export interface Outcome {
   /** "written", or the error's code and `replaced`. */
   readonly told: string;
-  /** The number of descriptors inside the directory that stayed open. */
+  /** How many descriptors for files in the directory stayed open. */
   readonly open: number;
   /** The calls, one per line. */
   readonly trace: readonly string[];
@@ -61,8 +61,8 @@ const OLD = content(1, 5_000);
 const OWNER = 12345;
 
 /**
- * Writes in a process that runs under strace; strace reports all calls that touch these `paths`.
- * `inject` makes calls fail, in the syntax of strace's option.
+ * Writes in a process that runs under strace, which reports all calls that touch `paths`. `inject`
+ * makes calls fail, in the syntax of strace's option.
  */
 export async function traced(
   write: Write,

@@ -1,15 +1,14 @@
 import type { Edit } from "../part.ts";
 
 /**
- * A precaution that the library takes for network file systems, and the check that fails without
- * it.
+ * A precaution that the library takes on network file systems, and the check that fails without it.
  */
 export interface Fix extends Edit {
   readonly name: string;
   readonly check: "exclusion" | "hardLinks" | "replacedLock" | "reads";
 }
 
-/** Each edit applies both to the source and to the JavaScript compiled from it. */
+/** Each edit must match both the source and the JavaScript compiled from it. */
 export const FIXES: readonly Fix[] = [
   {
     name: "no refresh of the directory under the lock",

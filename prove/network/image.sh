@@ -2,7 +2,7 @@
 # Builds, from Debian packages, everything that the virtual machines boot: a kernel with NFS and
 # CIFS, an initramfs, and a disk image with servers, clients and runtimes. The library is copied
 # into the running machines, so the image does not have to be rebuilt when the library changes.
-#   image.sh DIR NODE DENO BUN     DIR: where to put everything (about 3 GiB); then the executables
+#   image.sh DIR NODE DENO BUN     DIR: the output directory (about 3 GiB); then the executables
 # Requires root, for debootstrap. Mounts nothing and changes nothing outside DIR.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

@@ -23,7 +23,10 @@ export type GuestRuntime = "deno" | "node" | "bun";
 /** The loopback port that is forwarded to each machine's ssh port. */
 const SSH_PORTS: Readonly<Record<Machine, number>> = { server: 2210, a: 2211, b: 2212 };
 
-/** Network cards in addition to the one for ssh. The server has a separate link to each client. */
+/**
+ * Each machine's network cards, apart from the one for ssh. The server has a separate link to each
+ * client.
+ */
 const CARDS: Readonly<Record<Machine, readonly { wire: string; ip: string; mac: string }[]>> = {
   server: [
     { wire: "listen=127.0.0.1:2221", ip: "10.0.1.1", mac: "52:54:00:00:01:01" },
@@ -34,9 +37,9 @@ const CARDS: Readonly<Record<Machine, readonly { wire: string; ip: string; mac: 
 };
 
 /**
- * The number of virtual processors per machine. If this computer has fewer processors, virtual
- * processors that wait for each other waste their time slices, and under load the machines' kernels
- * stall.
+ * The number of virtual processors per machine. On a computer with few processors, two virtual
+ * processors per machine would waste time slices waiting for each other. Under load, the machines'
+ * kernels would stall.
  */
 const CPUS = os.availableParallelism() < 6 ? 1 : 2;
 
@@ -44,14 +47,17 @@ const CPUS = os.availableParallelism() < 6 ? 1 : 2;
 const BOOT_TIMEOUT_MS = 600_000;
 
 /**
- * Three virtual machines under QEMU's software emulation, connected by loopback sockets. Run them
- * in a private network namespace, since the ports are fixed.
+ * Three virtual machines that run under QEMU's software emulation and are connected by loopback
+ * sockets. Run them in a private network namespace, since the ports are fixed.
  */
 export class Machines {
   readonly #image: string;
   readonly #state: string;
   readonly #processes = new Map<Machine, ChildProcess>();
-  /** One connection to each machine, shared by all commands: opening a new one takes a second. */
+  /**
+   * One ssh connection to each machine. All commands share it, because opening a new one takes a
+   * second.
+   */
   readonly #connections = new Map<Machine, ChildProcess>();
 
   /** `image` is a directory populated by image.sh; `state` holds sockets and logs. */
@@ -127,7 +133,7 @@ export class Machines {
     return String(stdout).trim();
   }
 
-  /** Breaks the library on both clients while `fn` runs. */
+  /** Applies edits that break the library on both clients, runs `fn`, and undoes the edits. */
   async broken<T>(edit: Edit, fn: () => Promise<T>): Promise<T> {
     const compiled = { ...edit, file: `npm_test/esm/${edit.file.replace(/ts$/, "js")}` };
     const edits = [edit, compiled];

@@ -9,16 +9,16 @@ import { root } from "../part.ts";
 /** The library's location on a machine. */
 export const TREE = "/opt/tree";
 
-/** A tar archive and where to extract it. */
+/** A tar archive and the directory in which to extract it. */
 export interface Archive {
   readonly into: string;
   readonly archive: Uint8Array;
 }
 
 /**
- * Collects what `guest/run` runs: the sources and the compiled tests, with everything that they
- * import. `native` is the directory with koffi's addon, if the guest needs a different one than
- * this machine.
+ * Collects the files that `guest/run` needs: the sources and the compiled tests, with everything
+ * that they import. If the guest needs a different build of koffi's addon than this machine,
+ * `native` is the directory that contains it.
  */
 export function libraryTree(native: string = nodeModules): Archive[] {
   const top = fs.readdirSync(root).filter((name) => /^[a-z]+\.(?:ts|json)$/.test(name));

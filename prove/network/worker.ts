@@ -16,7 +16,7 @@ import {
   withDirLock,
 } from "../../mod.ts";
 
-/** A feature whose checks are skipped on file systems that lack it. */
+/** A feature that some file systems lack. Checks that need it are skipped there. */
 type Lack = "locks" | "modes" | "links";
 
 /** A check that runs in its own directory and throws if it fails. */
@@ -222,7 +222,10 @@ const commands: Record<string, (...args: string[]) => unknown> = {
   verify: () => held.at(-1)!.verify(),
   release: () => held.pop()!.release(),
 
-  /** Tries to acquire the lock; returns "free" or the holders that the library finds. */
+  /**
+   * Tries to acquire the lock. Returns "free" if that works, otherwise the holders that the library
+   * finds.
+   */
   async try(dir) {
     const lock = await DirLock.tryAcquire(dir!);
     if (lock === null) return lockHolders(dir!);
@@ -235,7 +238,8 @@ const commands: Record<string, (...args: string[]) => unknown> = {
   read: (file) => text(file!).trim(),
 
   /**
-   * Adds one to the number in a JSON file: with `updateJson`, with `updateJsonSync`, or by hand.
+   * Adds one to the number in a JSON file, using `updateJson`, `updateJsonSync` or handwritten
+   * code.
    */
   async add(file, how) {
     const add = (n: unknown) => Number(n ?? 0) + 1;
@@ -255,7 +259,8 @@ const commands: Record<string, (...args: string[]) => unknown> = {
   },
 
   /**
-   * Reads with `readJson` until `stopReading`, which returns the number of reads and any errors.
+   * Reads with `readJson` until the `stopReading` command, which returns the number of reads and
+   * any errors.
    */
   startReading(file) {
     reading = { stop: false, done: Promise.resolve() };
@@ -273,7 +278,7 @@ const jobs: Record<string, (...args: string[]) => unknown> = {
     console.log(JSON.stringify(await basics(dir!, lacks!)));
   },
 
-  /** Reads commands, one JSON array per line; runs each and prints its result or why it failed. */
+  /** Reads commands, one JSON array per line. Runs each command and prints its result or error. */
   async obey() {
     const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
     for (;;) {
@@ -290,8 +295,8 @@ const jobs: Record<string, (...args: string[]) => unknown> = {
 };
 
 /**
- * Runs the checks that do not need any feature named in `lacks`; returns how many ran and which
- * failed.
+ * Runs all checks except those that need a feature named in `lacks`. Returns how many checks ran
+ * and which failed.
  */
 async function basics(dir: string, lacks: string): Promise<{ count: number; failures: string[] }> {
   const failures: string[] = [];
