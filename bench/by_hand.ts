@@ -1,7 +1,7 @@
 /**
  * The library's operations, written by hand: the shortest code that makes the same system calls and
- * performs the same checks, each in the cheapest form that the runtime offers. It has no options,
- * queues, signals or error context, and does not clean up after a failure.
+ * performs the same checks, each in the cheapest form that the runtime offers. This code has no
+ * options, queues, signals or error context, and does not clean up after a failure.
  *
  * A replacement:
  *
@@ -18,12 +18,13 @@
  * On Deno, `Deno.writeFile` opens, writes and closes in a single call, so an lstat on the path
  * replaces fstat.
  *
- * A lock: lstat (is it a file?), open, fstat (is it the same file?), flock, lstat (is it still
- * there?), flock to unlock, and close. All of them are synchronous. Like the library, this code
- * refreshes the directory after acquiring the lock if the device's major number is 0 (tmpfs,
- * network file systems).
+ * A lock takes seven calls: lstat (is it a file?), open, fstat (is it the same file?), flock, lstat
+ * (is it still there?), flock to unlock, and close. All of these calls are synchronous. Like the
+ * library, this code refreshes the directory after acquiring the lock if the device's major number
+ * is 0 (tmpfs, network file systems).
  *
- * A JSON update: lock, read, parse, change, stringify, replace, unlock.
+ * A JSON update acquires the lock, reads and parses the file, changes the value, replaces the file,
+ * and releases the lock.
  *
  * @module
  */
@@ -42,7 +43,10 @@ export interface ByHand {
   withLock<T>(file: string, fn: () => T): T;
 }
 
-/** Whether the library opens and closes this directory after acquiring a lock in it. */
+/**
+ * Whether the library refreshes this directory after acquiring a lock in it, by opening and closing
+ * it.
+ */
 function isRefreshed(directory: string): boolean {
   const device = fs.statSync(directory, { bigint: true }).dev;
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);

@@ -52,7 +52,7 @@ export const contests: Record<string, Contest> = {
 
 type Durability = "none" | "consistent";
 
-/** The contenders that this runtime can load. */
+/** Returns the contenders that this runtime can load. */
 function those(...contenders: (Contender | false | undefined)[]): Contender[] {
   return contenders.filter((contender) => contender !== false && contender !== undefined);
 }

@@ -58,8 +58,8 @@ interface Counter {
 }
 
 /**
- * Returns a function that makes one update, either with our library or with write-file-atomic and
- * proper-lockfile. The latter's retry options are well chosen.
+ * Returns a function that makes one update, either with our library or with the peers:
+ * write-file-atomic, and proper-lockfile with suitable retry options.
  */
 async function updaterOf(subject: Subject & { file: string }): Promise<() => Promise<unknown>> {
   const file = path.join(subject.dir, subject.file);
@@ -93,7 +93,7 @@ function load({ url }: Subject): Promise<typeof Library> {
   return import(url);
 }
 
-/** How many milliseconds pass until all of `count` waiters for one lock have held it. */
+/** Returns how many milliseconds pass until all of `count` waiters for one lock have held it. */
 async function drain(subject: Subject): Promise<number> {
   const { DirLock } = await load(subject);
   const held = await DirLock.acquire(subject.dir);
@@ -107,7 +107,7 @@ async function drain(subject: Subject): Promise<number> {
   return performance.now() - started;
 }
 
-/** How many milliseconds it takes to write `count` files of 100 bytes concurrently. */
+/** Returns how many milliseconds it takes to write `count` files of 100 bytes concurrently. */
 async function parallel(subject: Subject): Promise<number> {
   const { atomicWrite } = await load(subject);
   const bytes = new Uint8Array(100);
@@ -122,7 +122,7 @@ async function parallel(subject: Subject): Promise<number> {
   return performance.now() - started;
 }
 
-/** How many milliseconds an import takes in a fresh process. */
+/** Returns how many milliseconds an import takes in a fresh process. */
 async function importTime(subject: Subject): Promise<number> {
   const { url, of } = subject;
   const target = of === undefined ? url : urlOf(of);
@@ -131,7 +131,7 @@ async function importTime(subject: Subject): Promise<number> {
   return performance.now() - started;
 }
 
-/** How many files an import loads on Node. */
+/** Returns how many files an import loads on Node. */
 async function filesLoaded(subject: Subject): Promise<number> {
   const hooks = `
     let port;
@@ -149,12 +149,12 @@ async function filesLoaded(subject: Subject): Promise<number> {
     transferList: [port2],
   });
   await import(subject.of === undefined ? subject.url : urlOf(subject.of));
-  // Messages posted before the import finished arrive within this time.
+  // Wait for the messages that were posted before the import finished.
   await new Promise((resolve) => setTimeout(resolve, 100));
   return files.size;
 }
 
-/** By how many MiB the process grows while it streams `count` MiB in 64 KiB chunks. */
+/** Returns by how many MiB the process grows while it streams `count` MiB in 64 KiB chunks. */
 async function streamMemory(subject: Subject): Promise<number> {
   const { atomicWrite } = await load(subject);
   const file = path.join(subject.dir, "file");
@@ -174,7 +174,7 @@ async function streamMemory(subject: Subject): Promise<number> {
   return (Math.max(most, process.memoryUsage().rss) - before) / 2 ** 20;
 }
 
-/** How many KiB of memory each of `count` waiters for a lock uses. */
+/** Returns how many KiB of memory each of `count` waiters for a lock uses. */
 async function waiterMemory(subject: Subject): Promise<number> {
   const { DirLock } = await load(subject);
   const used = () => {

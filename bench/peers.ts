@@ -22,16 +22,16 @@ export interface Atomically {
 }
 
 /**
- * The part of https://github.com/mcollina/fast-write-atomic that is used here. It always syncs and
- * never preserves a file's mode.
+ * The part of https://github.com/mcollina/fast-write-atomic that is used here. That package always
+ * syncs and never preserves a file's mode.
  */
 export interface FastWriteAtomic {
   promise(file: string, data: Uint8Array): Promise<void>;
 }
 
 /**
- * The part of https://github.com/typicode/steno that is used here. It never syncs and never
- * preserves a file's mode.
+ * The part of https://github.com/typicode/steno that is used here. That package never syncs and
+ * never preserves a file's mode.
  */
 export interface Steno {
   Writer: new (

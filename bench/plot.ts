@@ -101,7 +101,7 @@ export async function plot(
   }
 }
 
-/** The throughput or latency of updates, by number of processes. */
+/** Measures the throughput or the latency of updates for each number of processes. */
 async function together(
   bench: Bench,
   node: Runtime,
@@ -116,7 +116,7 @@ async function together(
   return { lines, ends: {} };
 }
 
-/** The duration of a turn, by number of processes. */
+/** Measures the duration of a turn for each number of processes. */
 async function processes(bench: Bench, node: Runtime): Promise<Grown> {
   const program = compileFlock(bench.dir);
   const milliseconds = bench.quick ? 300 : 2_000;

@@ -259,8 +259,8 @@ for (const id of Object.keys(contests)) {
 type Crowds = Record<string, Together[]>;
 
 /**
- * Results by runtime, count and kind. They are kept because two rows show different figures from
- * the same runs.
+ * Results by runtime, count and kind. The results are kept because two rows show different figures
+ * from the same runs.
  */
 const crowdsSoFar = new Map<string, Promise<Crowds>>();
 

@@ -1,8 +1,8 @@
 /**
- * Eight processes share one cache directory. They request the digest and compressed size of every
- * file under a directory, many times and concurrently. Each result is computed only once, while
- * holding the lock for its part of the cache. Results are stored atomically, and read without a
- * lock even while other processes write.
+ * Eight processes share one cache directory. The processes request the digest and compressed size
+ * of every file under a directory, many times and concurrently. Each result is computed only once,
+ * while holding the lock for its part of the cache. Results are stored atomically, and read without
+ * a lock even while other processes write.
  *
  * ```sh
  * npm run demo # or: npm run demo -- DIR

@@ -11,7 +11,7 @@ import { DirLock, lockHolders } from "@aperture/atomic";
 
 const dir = process.argv[2] ?? `${process.env.XDG_RUNTIME_DIR ?? tmpdir()}/single-instance`;
 
-// Never released explicitly: the lock is held until the program ends.
+// The lock is never released explicitly; it is held until the program ends.
 const lock = await DirLock.tryAcquire(dir);
 if (lock === null) {
   const holders = await lockHolders(dir);

@@ -1,6 +1,7 @@
 /**
- * A download that is published in full or not at all. If it fails or is interrupted, readers never
- * see part of it, and the previous download is kept. The whole download is never held in memory.
+ * A download that is published in full or not at all. If the download fails or is interrupted,
+ * readers never see part of it, and the previous download is kept. The whole download is never held
+ * in memory.
  *
  * Usage: whole_download.ts URL FILE
  *

@@ -18,9 +18,9 @@ const needs = {
 };
 
 /**
- * Runs the checks on the arm64 builds of Node and Deno under qemu-user. This covers the library's
- * calls into libc, whose structures differ from those on x64. It does not cover the memory model of
- * a real arm64 machine.
+ * Runs the checks on the arm64 builds of Node and Deno under qemu-user. The checks cover the
+ * library's calls into libc, whose structures differ from those on x64. The memory model of a real
+ * arm64 machine is not covered.
  */
 export const proveArm64: Part = async (scale) => {
   const commands = Object.keys(needs.commands).map((name) => `command -v ${name}`);

@@ -381,7 +381,7 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
     overlaps = `${seen} overlaps in ${inner.trials} turns`;
     if (seen === 0) throw new Error("no overlap was seen");
   });
-  rows.push(caught.row("The check detects that an existence lock fails", overlaps));
+  rows.push(caught.row("A lock based on file existence fails this check", overlaps));
   say(`by existence: ${overlaps}`);
 
   const local = roomFor(2 ** 20, "prove-cluster-local-");
@@ -451,7 +451,10 @@ async function runDemo(
   tally.trials += sum("requests");
 }
 
-/** Whether all bricks agree on a directory's files. Reading them makes the clients repair differences. */
+/**
+ * Whether all bricks agree on a directory's files. Reads the files first, because that makes the
+ * clients repair differences.
+ */
 function healed(cluster: Cluster, dir: Record<Machine, string>): boolean {
   sh("cd $1; ls -la . >/dev/null; cat ./* >/dev/null", dir.a);
   const disk = path.join(cluster.mount("a"), "..", "disk");
@@ -464,7 +467,10 @@ function healed(cluster: Cluster, dir: Record<Machine, string>): boolean {
   return sums.every((sum) => sum === sums[0]);
 }
 
-/** Waits until a condition holds. In the meantime, ignores errors that the condition throws. */
+/**
+ * Waits until a condition holds. Errors that the condition throws before the time limit are
+ * ignored.
+ */
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + 60_000;
   for (;;) {

@@ -8,8 +8,8 @@ import { apart, groundRuntimes, type ProveApart, roomFor, say, sh, sleep } from 
 import { type Part, type Row, type Runtime, same, Tally } from "./part.ts";
 
 /**
- * The environments in which programs run today: image layers, namespaces, files that are mount
- * points, and little memory.
+ * Tests the environments in which programs run today: image layers, namespaces, files that are
+ * mount points, and little memory.
  */
 export const proveContainers: Part = apart("containers", "Containers", {
   commands: { unshare: "util-linux", setpriv: "util-linux", "mkfs.xfs": "xfsprogs" },
@@ -140,7 +140,7 @@ async function layers(base: string, runtimes: Runtime[], short: boolean): Promis
   return [
     written.row("Writes work on overlayfs", "xino=off, with and without copy-up"),
     locked.row(
-      "On overlayfs, locks exclude and no update is lost",
+      "On overlayfs, locks work and no update is lost",
       "lock file in the image or not",
     ),
   ];
@@ -257,10 +257,13 @@ async function mounts(base: string, runtimes: Runtime[]): Promise<Row[]> {
   sh("umount $1/file; umount $1; umount $2/file", sealed, open);
   return [
     readOnly.row(
-      "A writable file in a read-only root fails with a clear EROFS",
+      "Replacing a file in a read-only root fails with a clear EROFS",
       "a bind-mounted file",
     ),
-    busy.row("A mount-point file fails with EBUSY and keeps its content", "a bind-mounted file"),
+    busy.row(
+      "Replacing a mount point fails with EBUSY and keeps its content",
+      "a bind-mounted file",
+    ),
     inPlace.row(
       '`fallback: "in-place"` writes a file that is a mount point',
       "a bind-mounted file",

@@ -87,8 +87,8 @@ export function roomFor(bytes: number, prefix: string): string {
 }
 
 /**
- * Returns the runtimes that can run jobs from ground_worker.ts. Includes Node only if npm_test/ has
- * been built.
+ * Returns the runtimes that can run jobs from ground_worker.ts. Node is included only if npm_test/
+ * has been built.
  */
 export async function groundRuntimes(): Promise<Runtime[]> {
   const imports: string[] = JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]");
@@ -130,7 +130,7 @@ export function lastOf(notes: Uint8Array, what: "begun" | "done"): Map<string, n
   return last;
 }
 
-/** Returns the same as `numberOf`, but is fast enough for gigabytes. */
+/** Works like `numberOf`, but is fast enough for gigabytes. */
 export function versionOf(bytes: Uint8Array): number {
   if (bytes.byteLength < 8) return numberOf(bytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

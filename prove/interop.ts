@@ -1,9 +1,6 @@
 import { type Part, root, Tally } from "./part.ts";
 
-/**
- * Checks that other programs and runtimes respect the same lock. To do so, runs the existing tests
- * and counts them.
- */
+/** Runs and counts the tests that check that other programs and runtimes respect the same lock. */
 export const proveInterop: Part = async () => {
   const imports: string[] = JSON.parse(Deno.env.get("APERTURE_DENO_ARGS") ?? "[]");
   const tally = new Tally();

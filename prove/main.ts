@@ -1,7 +1,6 @@
-// Proves the library's guarantees at length:
+// Tests the library's guarantees at length, and prints a table and a summary at the end. `network`
+// and `arm64` run only if --only names them, because they build guest systems from Debian packages.
 //   deno task prove [--short] [--only PART,...] [--soak [MINUTES]]
-// `network` and `arm64` run only if --only names them, because they build guest systems from Debian
-// packages. Prints a table and a summary at the end.
 
 import { existsSync } from "node:fs";
 import { proveArm64 } from "./arm64.ts";
@@ -58,7 +57,7 @@ const chosen = Deno.args.includes("--only") ? only!.split(",") : Object.keys(par
 const runtimes: Runtime[] = [{ name: "Deno", options: {} }];
 const worker = `${root}npm_test/esm/tests/support/worker.js`;
 if (existsSync(worker)) runtimes.push({ name: "Node", options: { worker: ["node", worker] } });
-else console.log("The npm package is not built: only Deno takes part.");
+else console.log("The npm package is not built, so only Deno takes part.");
 
 const rows: Row[] = [];
 for (const name of chosen) {

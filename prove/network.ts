@@ -23,8 +23,8 @@ const GROUND_WORKER = "tests/support/ground_worker";
 const RUNTIMES: readonly GuestRuntime[] = ["node", "deno", "bun"];
 
 /**
- * For each share, the features that do not work on it, whose checks are skipped. Only SMB mounts on
- * Linux lack any.
+ * For each share, the features that it lacks. Checks of these features are skipped. Only SMB mounts
+ * on Linux lack any.
  */
 const LACKS: Readonly<Record<Share, string>> = {
   nfs42: "none",
@@ -174,7 +174,7 @@ class Proof {
     for (const failure of row.failures) say(`  ${failure}`);
   }
 
-  /** Runs a check; anything that it throws is recorded in a tally. */
+  /** Runs a check, and records any error that it throws in a tally. */
   async #result(check: () => Promise<Result>): Promise<Result> {
     const tally = new Tally();
     let result: Result = { tally, method: "" };
@@ -203,7 +203,7 @@ class Proof {
           const [holder, asking] = [this.#peer("a", one), this.#peer("b", other)];
           const dir = this.#fresh();
           await holder.ask("acquire", dir);
-          // The other machine can tell that the lock is held, but not by which process.
+          // The other machine knows that the lock is held, but not by which process.
           const busy = await asking.ask("try", dir);
           await holder.ask("verify");
           await holder.ask("release");

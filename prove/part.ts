@@ -29,7 +29,10 @@ export interface Runtime {
   readonly options: ChildOptions;
 }
 
-/** A part of the proof. If a requirement is missing, it returns no rows or a skipped one. */
+/**
+ * A part of the proof. A part whose requirements are not met returns no rows, or a row that is
+ * marked as skipped.
+ */
 export type Part = (scale: Scale) => Promise<Row[]>;
 
 /** Counts trials and collects failures. */

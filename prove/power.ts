@@ -1,7 +1,7 @@
 import type { Call } from "./strace.ts";
 
 /**
- * Simulates a power cut after each call and checks what a reader could find after it.
+ * Simulates a power cut after each call and checks what a reader could find afterwards.
  *
  * The model is a file system that journals its directories, so any prefix of the unsynced name
  * changes may be on disk. Content is independent of names, so any part of an unsynced file may be

@@ -265,7 +265,7 @@ async function cutPower(
 }
 
 /**
- * Reads every file to which a write had begun. Throws if a file violates the guarantee of its
+ * Reads every file for which a write had begun. Throws if a file violates the guarantee of its
  * durability level.
  */
 function readAll(copy: string, { done, begun }: Journal, found: Table): void {

@@ -58,8 +58,8 @@ export const prove: ProveApart = async ({ soak }) => {
       });
     };
     /**
-     * Returns the values in a process's next line of output. If the process first reports failures,
-     * records them.
+     * Returns the values in a process's next line of output. Failures that the process reports
+     * before that line are recorded.
      */
     const hear = async (child: Child, about: string): Promise<string[]> => {
       for (;;) {

@@ -1,6 +1,6 @@
-// Builds the npm package: deno task build:npm [--tests | --compare]
-// Uses dnt if JSR is reachable, otherwise TypeScript alone. Both produce the same modules, which
-// rollup bundles into a few files.
+// Builds the npm package, with dnt if JSR is reachable, otherwise with TypeScript alone. Both produce
+// the same modules, which rollup bundles into a few files.
+//   deno task build:npm [--tests | --compare]
 //   --tests    builds the library with its tests into npm_test/ instead
 //   --compare  also builds with TypeScript alone, and fails unless the output matches dnt's
 
@@ -51,7 +51,7 @@ async function complete(outDir: string): Promise<void> {
 }
 
 async function compare(jsr: boolean): Promise<void> {
-  if (!jsr) throw new Error("--compare needs JSR, which does not answer");
+  if (!jsr) throw new Error("--compare needs JSR, which is unreachable");
   const other = Deno.makeTempDirSync({ prefix: "aperture-build-" });
   transpilePackage(other);
   await complete(other);
@@ -59,5 +59,5 @@ async function compare(jsr: boolean): Promise<void> {
   for (const line of different) console.log(`FAILED: ${line}`);
   if (different.length > 0) Deno.exit(1);
   fs.rmSync(other, { recursive: true });
-  console.log("The build with TypeScript alone has the same files");
+  console.log("Building with TypeScript alone produced the same files");
 }

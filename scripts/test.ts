@@ -36,7 +36,7 @@ const [built] = await Promise.all([
   build(imports, "--tests"),
   on.includes("package") && build(imports, ...imports.length === 0 ? ["--compare"] : []),
 ]);
-if (!built) console.log("Node or npm is missing: only Deno is tested.");
+if (!built) console.log("Node or npm is missing, so only Deno is tested.");
 
 // Start the longest suites first, so that no suite runs alone at the end.
 if (on.includes("deno")) {

@@ -175,7 +175,7 @@ function testAll(): number {
       const begun = performance.now();
       const { code, output } = testFile(runtime, file);
       const result = counts(output);
-      // A runner that crashed or ran nothing has failed, regardless of its counts.
+      // A runner that crashed or ran no tests has failed, regardless of its counts.
       const ran = result.passed + result.skipped > 0;
       if (result.failed === 0 && (code !== 0 || !ran)) result.failed = 1;
       for (const key of ["passed", "failed", "skipped"] as const) {

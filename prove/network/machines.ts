@@ -48,15 +48,15 @@ const BOOT_TIMEOUT_MS = 600_000;
 
 /**
  * Three virtual machines that run under QEMU's software emulation and are connected by loopback
- * sockets. Run them in a private network namespace, since the ports are fixed.
+ * sockets. Run the machines in a private network namespace, since the ports are fixed.
  */
 export class Machines {
   readonly #image: string;
   readonly #state: string;
   readonly #processes = new Map<Machine, ChildProcess>();
   /**
-   * One ssh connection to each machine. All commands share it, because opening a new one takes a
-   * second.
+   * One ssh connection to each machine, shared by all commands, because opening a connection takes
+   * a second.
    */
   readonly #connections = new Map<Machine, ChildProcess>();
 

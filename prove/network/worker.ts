@@ -223,8 +223,8 @@ const commands: Record<string, (...args: string[]) => unknown> = {
   release: () => held.pop()!.release(),
 
   /**
-   * Tries to acquire the lock. Returns "free" if that works, otherwise the holders that the library
-   * finds.
+   * Tries to acquire the lock. Returns "free" if the lock was free, otherwise the holders that the
+   * library finds.
    */
   async try(dir) {
     const lock = await DirLock.tryAcquire(dir!);

@@ -5,7 +5,7 @@ import { nodeModules, root, setUp } from "./setup.mjs";
  */
 export const bun: string = `${nodeModules}/.bin/bun`;
 
-/** Returns whether a command works; to find out, runs it with `--version`. */
+/** Runs a command with `--version`, and returns whether that succeeded. */
 export async function isThere(command: string): Promise<boolean> {
   try {
     return (await new Deno.Command(command, { args: ["--version"] }).output()).success;

@@ -10,8 +10,8 @@ export async function buildWithDnt(outDir: string): Promise<void> {
   // this module cannot be resolved.
   const { build } = await import("@deno/dnt" as string);
   // Replace imports from the standard library, so that the package does not contain a copy of it.
-  // This takes an import map, because dnt before 0.43 does not support `jsr:` specifiers as keys of
-  // `mappings`. The URL of Node's module is only a name and is never fetched.
+  // Use an import map for this, because dnt before 0.43 does not support `jsr:` specifiers as keys
+  // of `mappings`. The URL of Node's module is only a name and is never fetched.
   const nodePath = "https://nodejs.org/api/path.html";
   const imports = Object.fromEntries(
     Object.entries(stdMappings()).map(([specifier, to]) => [

@@ -24,7 +24,7 @@ export async function importArgs(): Promise<string[]> {
   console.error(
     answers
       ? "JSR answers: imports as in deno.json."
-      : "JSR does not answer: imports from npm, as in scripts/npm_imports.json.",
+      : "JSR is unreachable: importing from npm, as specified in scripts/npm_imports.json.",
   );
   return args;
 }

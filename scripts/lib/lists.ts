@@ -8,7 +8,9 @@ import { filesOf } from "./trees.ts";
  */
 const MAX_FILES = 24;
 
-/** Reports files and folders that a list omits, and folders with too many files. */
+/**
+ * Reports files and folders that the documentation does not list, and folders with too many files.
+ */
 export function unlistedFiles(root: string): string[] {
   const read = (document: string) => fs.readFileSync(path.join(root, document), "utf8");
   const [architecture, contributing] = [read("ARCHITECTURE.md"), read("CONTRIBUTING.md")];

@@ -79,7 +79,7 @@ export const packageJson: PackageJson = {
     }),
     ["./package.json", "./package.json"] as const,
   ]),
-  // TypeScript's moduleResolution "node10" ignores `exports` and needs this instead.
+  // TypeScript's moduleResolution "node10" ignores `exports` and needs `typesVersions` instead.
   typesVersions: {
     "*": Object.fromEntries(
       modules.filter(({ name }) => name !== ".")
@@ -90,7 +90,7 @@ export const packageJson: PackageJson = {
     bin: Object.fromEntries(commands.map(({ file }) => ["aperture-atomic", `esm/${file}.js`])),
   },
   files: ["esm", "script", ...extraFiles],
-  // Writes do not need koffi. If a lock cannot load it, the error says what to install.
+  // Writes do not need koffi. If a lock cannot load koffi, the error says what to install.
   optionalDependencies: { koffi: "^3.3.3" },
   publishConfig: { access: "public", provenance: true },
 };

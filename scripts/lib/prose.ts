@@ -68,7 +68,7 @@ export function proseFindings(root: string): Finding[] {
   });
 }
 
-/** Phrases that match a pattern although no other wording would be better. */
+/** Phrases that match a pattern but cannot be worded better. */
 const ALLOWED: readonly [file: string, phrase: RegExp][] = [];
 
 /** Finds the phrases in one file's prose. */
@@ -106,7 +106,7 @@ function proseFiles(root: string): string[] {
   const files = folders.flatMap((dir) => filesOf(path.join(root, dir)).map((f) => `${dir}/${f}`));
   return [...top.filter((entry) => entry.isFile()).map(({ name }) => name), ...files]
     .filter((file) => /\.(?:md|ts|mjs|js|sh|ya?ml)$|^\.ci\/run$/.test(file))
-    // These are generated, and listed in .gitignore.
+    // These files are generated, and listed in .gitignore.
     .filter((file) => !/^scripts\/site\/(?:api|\.vitepress\/(?:cache|dist|\.temp))\//.test(file))
     // These quote the patterns.
     .filter((file) => !/^scripts\/lib\/prose(?:_test)?\.ts$/.test(file))

@@ -6,7 +6,7 @@ import { root, setUp } from "./setup.mjs";
 /** The directory whose package.json lists the tools that only the matrix needs. */
 const matrix = `${root}/scripts/tools/matrix`;
 
-/** The directory into which {@linkcode setUpMatrix} installs them. */
+/** The directory into which {@linkcode setUpMatrix} installs these tools. */
 export const matrixModules: string = `${matrix}/node_modules`;
 
 /** The runtime versions that are tested in addition to those in the toolchain. */

@@ -32,9 +32,9 @@ export interface Result {
 }
 
 /**
- * The test files selected by the arguments, as paths under `tests/` without `.ts`. An argument is a
- * folder (`lock`), a file (`lock/queue`) or a file name (`queue_test`); without arguments, all
- * files are selected.
+ * Returns the test files that the arguments select, as paths under `tests/` without `.ts`. An
+ * argument is a folder (`lock`), a file (`lock/queue`) or a file name (`queue_test`); without
+ * arguments, all files are selected.
  */
 export function testFiles(args: readonly string[]): string[] {
   const all = filesOf(`${root}/tests`).filter((name) => name.endsWith("_test.ts"))
@@ -53,8 +53,8 @@ export function testFiles(args: readonly string[]): string[] {
 }
 
 /**
- * The tests on Deno; without `files`, all tests and the JSDoc examples. `deno task check` checks
- * the types.
+ * Returns the suite that runs the tests on Deno. Without `files`, the suite runs all tests and the
+ * JSDoc examples. `deno task check` checks the types.
  */
 export function denoSuite(
   version: string,
@@ -62,7 +62,7 @@ export function denoSuite(
   imports: readonly string[],
   files?: readonly string[],
 ): Suite {
-  // Importing the command module would run it.
+  // Exclude the command's module, because importing it would run the command.
   const modules = Object.values(denoJson.exports).filter((file) =>
     file !== denoJson.exports["./cli"]
   );
@@ -76,7 +76,7 @@ export function denoSuite(
   };
 }
 
-/** The tests on Node, as ES modules or as CommonJS. */
+/** Returns the suite that runs the tests on Node, as ES modules or as CommonJS. */
 export function nodeSuite(
   kind: "ESM" | "CommonJS",
   version: string,
@@ -109,7 +109,7 @@ function joinedByFolder(dir: string, files: readonly string[]): string[] {
   });
 }
 
-/** The tests on Bun. */
+/** Returns the suite that runs the tests on Bun. */
 export function bunSuite(version: string, command: string, files: readonly string[]): Suite {
   // Each test sets its own timeout; Bun's default of 5 s does not apply.
   const args = [
@@ -125,7 +125,9 @@ export function packageSuite(imports: readonly string[]): Suite {
   return scriptSuite("The packed package", imports, "scripts/smoke_npm.ts");
 }
 
-/** A script that prints its totals as {@linkcode Checklist} does. */
+/**
+ * Returns the suite that runs a script, which must print its totals as {@linkcode Checklist} does.
+ */
 export function scriptSuite(
   name: string,
   imports: readonly string[],

@@ -14,7 +14,7 @@ const STD = path.join(nodeModules, "deno-std");
 export const TARGET = "ES2022";
 export const LIBS = ["ES2022", "ESNext.Disposable", "DOM", "DOM.AsyncIterable"] as const;
 
-/** The package's replacements for imports from the standard library. */
+/** Returns the package's replacements for imports from the standard library. */
 export function stdMappings(): Record<string, string> {
   const found: Record<string, string> = {};
   for (const file of reach(packageFiles(), true).keys()) {
@@ -47,7 +47,7 @@ export function transpileTests(outDir: string): void {
   setUp();
   const tests = filesOf(path.join(root, "tests"))
     .filter((name) => name.endsWith("_test.ts")).map((name) => path.join(root, "tests", name));
-  // No test imports the command, since importing it runs it.
+  // The command is listed separately: no test imports it, since importing it would run it.
   compile(outDir, [...tests, path.join(root, "cli.ts")], false);
   for (const [dir, json] of Object.entries(nestedPackageJson)) writeJson(outDir, dir, json);
   link(outDir, "koffi");
@@ -75,7 +75,7 @@ function writeJson(outDir: string, dir: string, json: object): void {
   );
 }
 
-/** Compiles the files and everything they import. If `isPackage`, also writes declarations. */
+/** Compiles the files and everything they import. For a package, also writes declarations. */
 function compile(outDir: string, files: string[], isPackage: boolean): void {
   const sources = reach(files, isPackage);
   for (const [dir, module] of [["esm", ts.ModuleKind.ESNext], ["script", ts.ModuleKind.CommonJS]]) {
@@ -114,8 +114,8 @@ function reach(files: string[], isPackage: boolean): Map<string, string> {
 }
 
 /**
- * Features for which dnt inserts polyfills and shims. These differ between dnt versions, and the
- * polyfill for `import.meta` fails in `node -e` and in bundles.
+ * Features for which dnt inserts polyfills and shims. The polyfills differ between dnt versions,
+ * and the one for `import.meta` fails in `node -e` and in bundles.
  */
 const POLYFILLED =
   /\bimport\.meta\b|\bglobalThis\b|\bObject\.hasOwn\b|\bPromise\.withResolvers\b|\bArray\.fromAsync\b/;
@@ -144,7 +144,7 @@ function resolve(
   throw new Error(`${from}: the package carries no copy of ${specifier}`);
 }
 
-/** A file's path in the output, with its original extension. */
+/** Returns a file's path in the output, with its original extension. */
 function target(file: string): string {
   const inStd = path.relative(STD, file);
   return inStd.startsWith("..") ? path.relative(root, file) : path.join("deps", "std", inStd);
@@ -156,8 +156,8 @@ function relative(from: string, to: string): string {
 }
 
 /**
- * Returns the text of a file for the build with tests. Library files get the same imports of Node's
- * modules as in joinModules(); in CommonJS, `import.meta.url` is replaced.
+ * Returns the text of a file for the build with tests. Library files import globals from Node's
+ * modules, as in joinModules(). In CommonJS, `import.meta.url` is replaced in the other files.
  */
 function testText(file: string, text: string, isCommonJs: boolean): string {
   const isLibrary = !/^(tests|deps)[\\/]/.test(target(file));

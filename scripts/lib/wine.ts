@@ -112,8 +112,8 @@ export class Wine {
   }
 
   /**
-   * Starts a shell that waits for input. Without it, Wine's services would exit after each program,
-   * and restarting them takes seconds.
+   * Starts a shell that waits for input. Without such a shell, Wine's services would exit after
+   * each program, and restarting them takes seconds.
    */
   #keepRunning(): void {
     spawn("chroot", this.#command(["wine", "cmd"]), { stdio: ["pipe", "ignore", "ignore"] });

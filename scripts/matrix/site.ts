@@ -1,6 +1,5 @@
-// Builds the documentation site and opens it in headless Chromium:
-// deno run -A scripts/matrix/site.ts
-// Uses /usr/bin/chromium, or the executable that CHROMIUM specifies.
+// Builds the documentation site and opens it in headless Chromium, using /usr/bin/chromium or the
+// executable that CHROMIUM specifies: deno run -A scripts/matrix/site.ts
 
 import { must, output } from "../lib/commands.ts";
 import { importArgs } from "../lib/imports.ts";
