@@ -1,5 +1,5 @@
-// Builds the npm package, with dnt if JSR is reachable, otherwise with TypeScript alone. Both produce
-// the same modules, which rollup bundles into a few files.
+// Builds the npm package, with dnt if JSR is reachable, otherwise with TypeScript alone.
+// Both produce the same modules, which rollup bundles into a few files.
 //   deno task build:npm [--tests | --compare]
 //   --tests    builds the library with its tests into npm_test/ instead
 //   --compare  also builds with TypeScript alone, and fails unless the output matches dnt's

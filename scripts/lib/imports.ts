@@ -23,7 +23,7 @@ export async function importArgs(): Promise<string[]> {
   Deno.env.set(ARGS, JSON.stringify(args));
   console.error(
     answers
-      ? "JSR answers: imports as in deno.json."
+      ? "JSR is reachable: importing as specified in deno.json."
       : "JSR is unreachable: importing from npm, as specified in scripts/npm_imports.json.",
   );
   return args;
