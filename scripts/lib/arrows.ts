@@ -3,29 +3,35 @@ import * as path from "node:path";
 import { specifiersOf } from "./specifiers.ts";
 
 /**
- * A room in the repository's architecture: the files that match a pattern. They are all on one
- * floor.
+ * A component in the repository's architecture: the files that match a pattern. They are all in one
+ * layer.
  */
-interface Room {
+interface Component {
   readonly name: string;
-  readonly floor: number;
+  readonly layer: number;
   readonly files: RegExp;
 }
 
-const room = (floor: number, name: string, files: RegExp): Room => ({ name, floor, files });
-const folder = (floor: number, name: string): Room => room(floor, name, new RegExp(`^${name}`));
+const component = (layer: number, name: string, files: RegExp): Component => ({
+  name,
+  layer,
+  files,
+});
+const folder = (layer: number, name: string): Component =>
+  component(layer, name, new RegExp(`^${name}`));
 
 /**
- * The rooms, tried in order; a file belongs to the first one that matches. A file may import only
- * from its own room and from lower floors, so rooms on the same floor must not import each other.
+ * The components, tried in order; a file belongs to the first one that matches. A file may import
+ * only from its own component and from lower layers. Components in the same layer must not import
+ * each other.
  */
-const ROOMS: readonly Room[] = [
-  room(0, "runtime/types.ts", /^runtime\/types\.ts$/),
+const COMPONENTS: readonly Component[] = [
+  component(0, "runtime/types.ts", /^runtime\/types\.ts$/),
   folder(1, "runtime/shared/"),
   folder(2, "runtime/native/"),
   folder(3, "runtime/deno/"),
   folder(3, "runtime/node/"),
-  room(4, "runtime/mod.ts", /^runtime\//),
+  component(4, "runtime/mod.ts", /^runtime\//),
   folder(5, "internal/base/"),
   folder(6, "internal/lock/"),
   folder(6, "internal/order/"),
@@ -35,10 +41,10 @@ const ROOMS: readonly Room[] = [
   // The command is a program that uses the public API.
   folder(10, "internal/cli/"),
   folder(9, "internal/"),
-  room(11, "cli.ts", /^cli\.ts$/),
-  room(9, "the public files", /^[^/]+$/),
+  component(11, "cli.ts", /^cli\.ts$/),
+  component(9, "the public files", /^[^/]+$/),
   folder(12, "scripts/lib/"),
-  room(13, "what is not published", /^/),
+  component(13, "what is not published", /^/),
 ];
 
 /** Reports each import under `root` that breaks the rules, including type imports. */
@@ -47,18 +53,18 @@ export function wrongArrows(root: string): string[] {
   const imports = new Map(files.map((file) => [file, importsOf(root, file)]));
   const wrong: string[] = [];
   for (const [file, imported] of imports) {
-    const own = roomOf(file);
+    const own = componentOf(file);
     for (const to of imported) {
-      const other = roomOf(to);
-      if (other === own || other.floor < own.floor) continue;
+      const other = componentOf(to);
+      if (other === own || other.layer < own.layer) continue;
       wrong.push(`${file} imports ${to}: ${own.name} must not import from ${other.name}`);
     }
   }
-  return [...wrong, ...circles(imports)];
+  return [...wrong, ...cycles(imports)];
 }
 
-function roomOf(file: string): Room {
-  return ROOMS.find(({ files }) => files.test(file))!;
+function componentOf(file: string): Component {
+  return COMPONENTS.find(({ files }) => files.test(file))!;
 }
 
 /** All modules in the repository, relative to its root. */
@@ -79,12 +85,12 @@ function importsOf(root: string, file: string): string[] {
 }
 
 /** Reports each import cycle once. */
-function circles(imports: ReadonlyMap<string, readonly string[]>): string[] {
+function cycles(imports: ReadonlyMap<string, readonly string[]>): string[] {
   const found: string[] = [];
   const done = new Set<string>();
   const visit = (file: string, way: string[]) => {
     const at = way.indexOf(file);
-    if (at >= 0) found.push(`circle: ${[...way.slice(at), file].join(" → ")}`);
+    if (at >= 0) found.push(`cycle: ${[...way.slice(at), file].join(" → ")}`);
     else if (!done.has(file)) {
       for (const to of imports.get(file) ?? []) visit(to, [...way, file]);
       done.add(file);

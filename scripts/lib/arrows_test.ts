@@ -29,18 +29,18 @@ function check(files: Record<string, string>): string[] {
   }
 }
 
-Deno.test("wrongArrows() accepts imports from lower floors", () => {
+Deno.test("wrongArrows() accepts imports from lower layers", () => {
   assertEquals(check(GOOD), []);
 });
 
-Deno.test("wrongArrows() reports an import from a higher floor, and the cycle", () => {
+Deno.test("wrongArrows() reports an import from a higher layer, and the cycle", () => {
   const wrong = check({
     ...GOOD,
     "internal/base/b.ts": 'import { DirLock } from "../../lock.ts";',
   });
   assertEquals(wrong, [
     "internal/base/b.ts imports lock.ts: internal/base/ must not import from the public files",
-    "circle: internal/base/a.ts → internal/base/b.ts → lock.ts → internal/base/a.ts",
+    "cycle: internal/base/a.ts → internal/base/b.ts → lock.ts → internal/base/a.ts",
   ]);
 });
 
@@ -58,15 +58,15 @@ for (
       check({ ...GOOD, "runtime/mod.ts": statement }),
       [
         "runtime/mod.ts imports internal/base/b.ts: runtime/mod.ts must not import from internal/base/",
-        "circle: internal/base/a.ts → runtime/mod.ts → internal/base/a.ts",
+        "cycle: internal/base/a.ts → runtime/mod.ts → internal/base/a.ts",
       ].slice(0, 1),
     );
   });
 }
 
-Deno.test("wrongArrows() reports an import between rooms on the same floor", () => {
-  const rooms = { "internal/lock/a.ts": "", "internal/json/b.ts": 'import "../lock/a.ts";' };
-  assertEquals(check({ ...GOOD, ...rooms }), [
+Deno.test("wrongArrows() reports an import between components in the same layer", () => {
+  const components = { "internal/lock/a.ts": "", "internal/json/b.ts": 'import "../lock/a.ts";' };
+  assertEquals(check({ ...GOOD, ...components }), [
     "internal/json/b.ts imports internal/lock/a.ts: internal/json/ must not import from internal/lock/",
   ]);
 });
@@ -78,12 +78,12 @@ Deno.test("wrongArrows() reports a published file that imports a test", () => {
 });
 
 Deno.test("wrongArrows() reports a cycle of type imports outside the library", () => {
-  const circle = {
+  const cycle = {
     "prove/a.ts": 'import type { B } from "./b.ts";',
     "prove/b.ts": 'import type { A } from "./a.ts";',
   };
-  assertEquals(check({ ...GOOD, ...circle }), [
-    "circle: prove/a.ts → prove/b.ts → prove/a.ts",
+  assertEquals(check({ ...GOOD, ...cycle }), [
+    "cycle: prove/a.ts → prove/b.ts → prove/a.ts",
   ]);
 });
 
