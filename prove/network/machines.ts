@@ -14,7 +14,7 @@ export const clients = ["a", "b"] as const;
 
 export type Client = typeof clients[number];
 
-/** A mount of the server's share. */
+/** A way to mount the server's share. */
 export type Share = "nfs42" | "nfs3" | "smb";
 
 /** A runtime installed on the machines. */

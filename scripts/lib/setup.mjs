@@ -35,7 +35,7 @@ export function setUp(dir = tools) {
     { cwd: dir, stdio: "inherit", shell: process.platform === "win32" },
   );
   if (error !== undefined || status !== 0) {
-    throw new Error("The tool chain could not be installed with npm", { cause: error });
+    throw new Error("Could not install the toolchain with npm", { cause: error });
   }
   writeFileSync(stamp, wanted);
 }
