@@ -19,26 +19,12 @@
  * @module
  */
 
-import type {
-  AtomicData,
-  AtomicDataSync,
-  AtomicWriteOptions,
-  AtomicWriteSyncOptions,
-} from "./atomic.ts";
+import type { AtomicData, AtomicDataSync, AtomicWriteSyncOptions } from "./atomic.ts";
 import { atCaller, atCallerSync } from "./internal/base/errors.ts";
 import { readOptions } from "./internal/base/options.ts";
 import { update, updateSync } from "./internal/update/mod.ts";
 import { UPDATE_OPTIONS, UPDATE_SYNC_OPTIONS } from "./internal/update/request.ts";
-import type { AcquireOptions, AcquireSyncOptions, DirLock } from "./lock.ts";
-
-/** Options for {@linkcode atomicUpdate}. */
-export interface AtomicUpdateOptions extends AtomicWriteOptions {
-  /**
-   * An exclusive lock that you already hold on the file's directory, or options for acquiring one.
-   * A lock that you pass is not released by the call.
-   */
-  lock?: DirLock | Omit<AcquireOptions, "shared">;
-}
+import type { AcquireSyncOptions, DirLock } from "./lock.ts";
 
 /** Options for {@linkcode atomicUpdateSync}. */
 export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
@@ -47,6 +33,15 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
    * A lock that you pass is not released by the call.
    */
   lock?: DirLock | Omit<AcquireSyncOptions, "shared">;
+}
+
+/** Options for {@linkcode atomicUpdate}. */
+export interface AtomicUpdateOptions extends AtomicUpdateSyncOptions {
+  /**
+   * Cancels the update when aborted: the wait for the lock, the wait for `fn`, and the write, unless
+   * the rename has already begun. A lock that the call acquired stays held until `fn` has finished.
+   */
+  signal?: AbortSignal;
 }
 
 /**

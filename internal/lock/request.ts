@@ -88,12 +88,8 @@ export interface LockRequest extends Opener {
 }
 
 /** Creates a lock request from options that were already checked. */
-export function lockRequest(
-  dir: PathArgument,
-  options: AcquireOptions,
-  signal: AbortSignal | undefined = options.signal,
-): LockRequest {
-  const { shared = false, lockFileName = LOCK_FILE_NAME, timeout = Infinity } = options;
+export function lockRequest(dir: PathArgument, options: AcquireOptions): LockRequest {
+  const { shared = false, lockFileName = LOCK_FILE_NAME, timeout = Infinity, signal } = options;
   let { onWait } = options;
   const absolute = absolutePath(dir);
   return {

@@ -2,7 +2,7 @@ import { onAbort, throwIfAborted } from "../base/abort.ts";
 import { LinkedList } from "../base/linked_list.ts";
 import { pathKey } from "../base/paths.ts";
 import { sharedState } from "../base/shared_state.ts";
-import { run, runSync, type Steps } from "../base/steps.ts";
+import { call, run, runSync, type Steps } from "../base/steps.ts";
 
 /**
  * A call's turn in the queue for a path. The library's ES module and CommonJS builds run each
@@ -85,10 +85,33 @@ export function takeTurn<T>(key: string, turn: Turn<T>): Promise<T> {
 }
 
 /**
- * Synchronously completes whatever is running or waiting for a path, so that a synchronous call can
- * follow. Throws and changes nothing if one of the turns cannot be executed synchronously.
+ * Takes a turn synchronously, after completing whatever is running or waiting for the path. Throws
+ * and changes nothing if one of those turns cannot be executed synchronously.
  */
-export function finishTurnsSync(key: string): void {
+export function takeTurnSync<T>(key: string, turn: Turn<T>): T {
+  finishTurnsSync(key);
+  const done = () => {};
+  const calls = [{ turn, resolve: done, reject: done, stopListening: done }];
+  // An update's function may make further calls for the path: they wait, or throw if synchronous.
+  const queue: Queue = { waiting: new LinkedList(), current: { calls, running: undefined } };
+  queues().set(key, queue);
+  try {
+    const value = runSync(turn.steps());
+    if (turn.finish !== undefined) runSync(turn.finish());
+    return value;
+  } finally {
+    if (queue.waiting.first === undefined) queues().delete(key);
+    else drive(key, queue);
+  }
+}
+
+/** Takes a turn in either form. */
+export function inTurn<T>(key: string, turn: Turn<T>): Steps<T> {
+  return call((_, isSync) => isSync ? takeTurnSync(key, turn) : takeTurn(key, turn));
+}
+
+/** Synchronously completes whatever is running or waiting for a path. */
+function finishTurnsSync(key: string): void {
   const queue = queues().get(key);
   if (queue === undefined) return;
   const { current, waiting } = queue;

@@ -5,8 +5,8 @@ import type { FileInfo } from "../../runtime/types.ts";
 import { codeOf, withContext } from "../base/errors.ts";
 import { opened, type Opener } from "../base/opened.ts";
 import { pathKey } from "../base/paths.ts";
-import { call, pause, runSync, type Steps } from "../base/steps.ts";
-import { finishTurnsSync, queueKey, takeTurn } from "./path_queue.ts";
+import { call, pause, type Steps } from "../base/steps.ts";
+import { inTurn, queueKey } from "./path_queue.ts";
 
 /**
  * A file modified more recently than this may change again without getting a new modification time,
@@ -38,28 +38,12 @@ export interface FileVersion {
 
 /** Reads a file after the earlier calls for its path have completed. */
 export function readInTurn(request: ReadRequest): Steps<FileVersion> {
-  return inTurn(queueKey(request), () => read(request), request.signal);
+  return inTurn(queueKey(request), { steps: () => read(request), signal: request.signal });
 }
 
 /** Waits for the earlier calls for a path. */
 export function waitForTurn(path: string, signal: AbortSignal | undefined): Steps<void> {
-  return inTurn(pathKey(path), function* () {}, signal);
-}
-
-/**
- * Executes steps after the earlier calls for a path. A synchronous call completes those calls
- * itself.
- */
-function inTurn<T>(
-  key: string,
-  steps: () => Steps<T>,
-  signal: AbortSignal | undefined,
-): Steps<T> {
-  return call((_, isSync) => {
-    if (!isSync) return takeTurn(key, { steps, signal });
-    finishTurnsSync(key);
-    return runSync(steps());
-  });
+  return inTurn(pathKey(path), { *steps() {}, signal });
 }
 
 /** Whether the file at a path is still the version that was read. */

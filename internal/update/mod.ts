@@ -11,8 +11,8 @@ import { watchUpdate } from "../lock/deadlock_warning.ts";
 import { DeadlockError, LockLostError } from "../lock/errors.ts";
 import { pathStillIs } from "../lock/file.ts";
 import { type Hold, holdOf, isHeld, release } from "../lock/queue.ts";
-import { type AcquireOptions, type LockRequest, lockRequest } from "../lock/request.ts";
-import { finishTurnsSync, takeTurn } from "../order/path_queue.ts";
+import { lockRequest } from "../lock/request.ts";
+import { inTurn } from "../order/path_queue.ts";
 import { isCurrent, readInTurn, waitForTurn } from "../order/read_turn.ts";
 import { write, writeSync } from "../write/mod.ts";
 import { failure } from "../write/errors.ts";
@@ -27,12 +27,6 @@ const MAX_TRIES = 10;
 type Change = (current: Uint8Array | null) => unknown;
 
 /**
- * An update's lock: one that is already held, or a function that creates the request for a
- * directory's lock.
- */
-type UpdateLock = Hold | ((dir: string) => LockRequest);
-
-/**
  * Reads a file and writes what `fn` returns, all while holding the lock on the file's directory.
  */
 export async function update(
@@ -42,16 +36,24 @@ export async function update(
 ): Promise<void> {
   isFunction(fn, "fn");
   const request = writeRequest(path, options);
-  throwIfAborted(request.signal);
-  const held = holdOf(lock);
-  const acquiring: AcquireOptions = held ? {} : lock ?? {};
-  const { signal, stopListening } = eitherSignal(request.signal, acquiring.signal);
-  const lockOf = held ?? ((dir: string) => lockRequest(dir, acquiring, signal));
-  try {
-    await untilFnIsAborted(request, fn, (change) => run(underLock(request, change, lockOf)));
-  } finally {
-    stopListening();
-  }
+  const { signal } = request;
+  throwIfAborted(signal);
+  await new Promise<void>((resolve, reject) => {
+    /**
+     * While `fn` runs, an abort rejects the call immediately. However, the lock stays held until
+     * `fn` has finished, because `fn` may still rely on it.
+     */
+    const abortableFn = async (current: Uint8Array | null) => {
+      throwIfAborted(signal);
+      const stopListening = onAbort(signal, () => reject(signal!.reason));
+      try {
+        return await fn(current);
+      } finally {
+        stopListening();
+      }
+    };
+    run(underLock(request, abortableFn, lock)).then(resolve, reject);
+  });
 }
 
 /** The synchronous form of {@linkcode update}. */
@@ -61,42 +63,26 @@ export function updateSync(
   { lock, ...options }: UpdateOptions,
 ): void {
   isFunction(fn, "fn");
-  const request = writeRequest(path, options);
-  runSync(underLock(request, fn, holdOf(lock) ?? ((dir) => lockRequest(dir, lock ?? {}))));
+  runSync(underLock(writeRequest(path, options), fn, lock));
 }
 
-/**
- * While `fn` runs, an abort rejects the call immediately. However, the lock stays held until `fn`
- * has finished, because `fn` may still rely on it.
- */
-function untilFnIsAborted(
-  { signal }: WriteRequest,
+/** Updates the file under a lock that is held, or one that is acquired with the given options. */
+function* underLock(
+  request: WriteRequest,
   fn: Change,
-  work: (change: Change) => Promise<void>,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    work(async (current) => {
-      throwIfAborted(signal);
-      const stopListening = onAbort(signal, () => reject(signal!.reason));
-      try {
-        return await fn(current);
-      } finally {
-        stopListening();
-      }
-    }).then(resolve, reject);
-  });
-}
-
-function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<void> {
-  if (typeof lock !== "function") return yield* underHeldLock(request, fn, lock);
+  lock: object | undefined,
+): Steps<void> {
+  const held = holdOf(lock);
+  if (held !== undefined) return yield* underHeldLock(request, fn, held);
+  const { signal } = request;
   for (;;) {
     const target = targetOf(request);
     const dir = dirname(target);
-    const acquisition = lock(dir);
+    const acquisition = lockRequest(dir, { ...lock, ...signal && { signal } });
     mustBeApart(target, acquisition.path);
     const hold = yield* acquire(acquisition);
     try {
-      yield* waitForTurn(request.path, request.signal);
+      yield* waitForTurn(request.path, signal);
       const target = targetOf(request);
       // If the directory has changed, a link now points to a different one, which has its own lock.
       if (dirname(target) === dir) return yield* change(request, target, hold, fn);
@@ -108,60 +94,30 @@ function* underLock(request: WriteRequest, fn: Change, lock: UpdateLock): Steps<
 
 /** Runs an update after earlier updates to the same file that were passed the same lock. */
 function* underHeldLock(request: WriteRequest, fn: Change, hold: Hold): Steps<void> {
+  const { path, signal } = request;
   for (let done = false; !done;) {
     const key = updateKey(lockedTarget(request, hold), hold);
-    const steps = function* () {
-      yield* waitForTurn(request.path, request.signal);
-      const target = lockedTarget(request, hold);
-      // If the key differs, a link now leads to another file, which has another queue.
-      const isSame = updateKey(target, hold) === key;
-      if (isSame) yield* change(request, target, hold, fn);
-      return isSame;
-    };
-    done = yield* either(
-      () => afterOthers(request, hold, key, steps),
-      () => betweenOthersSync(hold, key, steps),
-    );
-  }
-}
-
-function afterOthers<T>(
-  { path, signal }: WriteRequest,
-  hold: Hold,
-  key: string,
-  steps: () => Steps<T>,
-): Promise<T> {
-  const stopWatching = watchUpdate(path, signal === undefined);
-  return takeTurn(key, {
-    steps() {
+    const stopWatching = watchUpdate(path, signal === undefined);
+    try {
+      done = yield* inTurn(key, {
+        *steps() {
+          stopWatching();
+          yield* waitForTurn(path, signal);
+          const target = lockedTarget(request, hold);
+          // If the key differs, a link now leads to another file, which has another queue.
+          const isSame = updateKey(target, hold) === key;
+          if (isSame) yield* change(request, target, hold, fn);
+          return isSame;
+        },
+        signal,
+        takeOver() {
+          throw new DeadlockError(hold.path);
+        },
+      });
+    } finally {
       stopWatching();
-      return steps();
-    },
-    signal,
-    takeOver() {
-      throw new DeadlockError(hold.path);
-    },
-  }).finally(stopWatching);
-}
-
-/** The keys of the updates that are blocking this thread. */
-const blocking = new Set<string>();
-
-/** The synchronous form of {@linkcode afterOthers}, which cannot wait for this thread's own work. */
-function betweenOthersSync<T>(hold: Hold, key: string, steps: () => Steps<T>): T {
-  finishTurnsSync(key); // Throws if any other update is pending.
-  if (blocking.has(key)) throw new DeadlockError(hold.path);
-  blocking.add(key);
-  try {
-    return runSync(steps());
-  } finally {
-    blocking.delete(key);
+    }
   }
-}
-
-/** A step that is not a file call. It has an asynchronous and a synchronous form. */
-function either<T>(async: () => Promise<T>, sync: () => T): Steps<T> {
-  return call((_, isSync) => isSync ? sync() : async());
 }
 
 /**
@@ -205,7 +161,7 @@ function* change(
     };
     const checked = { ...request, path: target, calledAs, verify };
     try {
-      yield* either(() => write(checked, data), () => writeSync(checked, data));
+      yield (_, isSync) => isSync ? writeSync(checked, data) : write(checked, data);
       return;
     } catch (error) {
       if (!hasChanged) throw error;
@@ -254,23 +210,4 @@ function lockedTarget(request: WriteRequest, hold: Hold): string {
     );
   }
   return target;
-}
-
-/**
- * Returns a signal that is aborted when either of two signals is. Node 20.0 to 20.2 lack
- * `AbortSignal.any()`.
- */
-function eitherSignal(
-  first: AbortSignal | undefined,
-  second: AbortSignal | undefined,
-): { signal: AbortSignal | undefined; stopListening: () => void } {
-  if (first === undefined || second === undefined) {
-    return { signal: first ?? second, stopListening: () => {} };
-  }
-  const either = new AbortController();
-  const stops = [first, second].map((signal) => {
-    if (signal.aborted) either.abort(signal.reason);
-    return onAbort(signal, () => either.abort(signal.reason));
-  });
-  return { signal: either.signal, stopListening: () => stops.forEach((stop) => stop()) };
 }

@@ -1,7 +1,7 @@
-import { ACQUIRE_OPTIONS, ACQUIRE_SYNC_OPTIONS } from "../lock/request.ts";
+import { type Check, type Checks, isSignal, readOptions } from "../base/options.ts";
 import { holdOf } from "../lock/queue.ts";
-import { type Check, type Checks, readOptions } from "../base/options.ts";
-import { type AtomicWriteOptions, WRITE_OPTIONS, WRITE_SYNC_OPTIONS } from "../write/request.ts";
+import { ACQUIRE_SYNC_OPTIONS } from "../lock/request.ts";
+import { type AtomicWriteOptions, WRITE_SYNC_OPTIONS } from "../write/request.ts";
 
 /**
  * The options of an update, as the caller passes them. `lock` is a held lock, or options for
@@ -11,26 +11,21 @@ export interface UpdateOptions extends AtomicWriteOptions {
   lock?: object;
 }
 
-/** Checks the options of an update. */
-export const UPDATE_OPTIONS: Checks<UpdateOptions> = {
-  ...WRITE_OPTIONS,
-  lock: isLock(ACQUIRE_OPTIONS),
+/** Checks for an exclusive lock that is held, or options for acquiring one. */
+const isLock: Check = (value, name) => {
+  const hold = holdOf(value);
+  if (hold?.released) throw new RangeError(`'${name}' must be held: it was released`);
+  if (hold === undefined) readOptions(value as object, ACQUIRE_SYNC_OPTIONS, `'${name}'`);
+  if ((value as { shared?: boolean }).shared) {
+    throw new RangeError(`'${name}' must be exclusive: others may hold a shared lock too`);
+  }
 };
 
 /** Checks the options of a synchronous update. */
 export const UPDATE_SYNC_OPTIONS: Checks<Omit<UpdateOptions, "signal">> = {
   ...WRITE_SYNC_OPTIONS,
-  lock: isLock(ACQUIRE_SYNC_OPTIONS),
+  lock: isLock,
 };
 
-/** Checks for an exclusive lock that is held, or options for acquiring one. */
-function isLock<T extends object>(checks: Checks<T>): Check {
-  return (value, name) => {
-    const hold = holdOf(value);
-    if (hold?.released) throw new RangeError(`'${name}' must be held: it was released`);
-    if (hold === undefined) readOptions(value as T, checks, `'${name}'`);
-    if ((value as { shared?: boolean }).shared) {
-      throw new RangeError(`'${name}' must be exclusive: others may hold a shared lock too`);
-    }
-  };
-}
+/** Checks the options of an update. */
+export const UPDATE_OPTIONS: Checks<UpdateOptions> = { ...UPDATE_SYNC_OPTIONS, signal: isSignal };

@@ -3,9 +3,9 @@ import { throwIfAborted } from "../base/abort.ts";
 import { syncNames } from "../base/directories.ts";
 import { failedWith } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
-import { runSync, type Steps } from "../base/steps.ts";
+import type { Steps } from "../base/steps.ts";
 import { RENAME_RETRY_MS } from "../base/windows_retry.ts";
-import { finishTurnsSync, queueKey, takeTurn, type Turn } from "../order/path_queue.ts";
+import { queueKey, takeTurn, takeTurnSync, type Turn } from "../order/path_queue.ts";
 import { type Content, readBlob } from "./content.ts";
 import { failure } from "./errors.ts";
 import { copyInPlace, mayCopyInPlace } from "./in_place.ts";
@@ -56,14 +56,11 @@ export function replace(request: WriteRequest, data: Data): Promise<void> {
 
 /** The synchronous form of {@linkcode replace}. */
 export function replaceSync(request: WriteRequest, content: Content): void {
-  const replacement = new Replacement(request, { content });
   try {
-    finishTurnsSync(queueKey(request));
+    takeTurnSync(queueKey(request), new Replacement(request, { content }));
   } catch (error) {
-    throw failure(error, request, "take over");
+    throw failure(error, request, "take over"); // Other failures already have their step.
   }
-  runSync(replacement.steps());
-  runSync(replacement.finish());
 }
 
 class Replacement implements Turn<void> {

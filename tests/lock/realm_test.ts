@@ -172,7 +172,7 @@ test("atomicUpdate() rejects when a signal from another realm is aborted", () =>
     const signal = foreignSignal as unknown as AbortSignal;
     const file = path.join(dir, "file");
     await atomicUpdate(file, () => "one", { signal });
-    await atomicUpdate(file, () => "two", { lock: { signal } });
+    await atomicUpdate(file, () => "two", { signal, lock: { timeout: 60_000 } });
     foreignSignal.abort(new Error("enough"));
     await assertRejects(() => atomicUpdate(file, () => "three", { signal }), Error, "enough");
     assertEquals(text(file), "two");
