@@ -67,6 +67,7 @@ const wine = new Wine(Deno.env.get("APERTURE_WINE_ROOT"), {
   APERTURE_BUN: windows(BUN_EXE),
   APERTURE_LOCK_PROGRAM: windows("bin/lock.exe"),
   APERTURE_CONSOLE_PROGRAM: windows("bin/console.exe"),
+  APERTURE_REPLACE_PROGRAM: windows("bin/replace.exe"),
   APERTURE_DENO_ARGS: JSON.stringify(
     denoImports.length > 0 ? ["--import-map", windows("deno/scripts/npm_imports.json")] : [],
   ),
@@ -100,7 +101,7 @@ function prepare(): void {
   }
 
   fs.mkdirSync(`${work}/bin`);
-  for (const name of ["lock", "console", "echo"]) {
+  for (const name of ["lock", "console", "replace", "echo"]) {
     const source = `${root}/scripts/wine/${name}.c`;
     execFileSync("x86_64-w64-mingw32-gcc", ["-O1", "-o", `${work}/bin/${name}.exe`, source]);
   }

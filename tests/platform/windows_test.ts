@@ -1,5 +1,6 @@
 /** The library on real Windows: files that other programs have open, and multiple drives. */
 import { assertEquals, assertRejects } from "@std/assert";
+import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
@@ -47,6 +48,19 @@ for (let share = 0; share < 8; share++) {
     });
   }
 }
+
+const replace = process.env.APERTURE_REPLACE_PROGRAM;
+
+// If this test fails, Wine has learned it, and the tests skipped above can run.
+test(
+  "A native program cannot replace an open file under Wine 10 either",
+  () =>
+    inTempDir((dir) => {
+      const lines = execFileSync(replace!, [dir], { encoding: "utf8" }).trim().split(/\r?\n/);
+      assertEquals(lines, [4, 5, 6, 7].map((share) => `${share}: 5, then 0`));
+    }),
+  { skip: replace === undefined && "needs Wine and APERTURE_REPLACE_PROGRAM" },
+);
 
 test(
   "A failed atomicWrite() removes its temporary file once a reader closes it",
