@@ -431,6 +431,8 @@ class Proof {
         await this.#machines.restart("a");
         this.#machines.mount("a", this.#share);
       }
+      // NFS 3 cannot free the lock: the machine has forgotten to which servers it must report.
+      if (this.#share !== "nfs3") same(await this.#peer("a", "node").ask("try", dir), "free");
     });
     return { tally, method };
   }

@@ -1,8 +1,8 @@
 // Replaces a file that is open, without the library, for tests/platform/windows_test.ts:
 //   replace.exe DIR
-// For each share mode that allows deletion, opens a file in DIR, renames another file over it with
-// POSIX semantics, and prints the error code. On Windows, it is 0: with these semantics, existing
-// handles do not prevent the rename.
+// For each share mode that allows deletion, prints the error codes of three attempts to rename
+// another file over a file in DIR: with POSIX semantics while the file is open, with MoveFileEx
+// while it is open, and with MoveFileEx once it is closed. On Windows, the first attempt succeeds.
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,35 +16,39 @@ static HANDLE open_file(const wchar_t *path, DWORD access, DWORD share, DWORD ho
   return CreateFileW(path, access, share, NULL, how, 0, NULL);
 }
 
-static DWORD replace(HANDLE from, const wchar_t *to) {
+static DWORD rename_posix(const wchar_t *from, const wchar_t *to) {
   struct {
     DWORD flags;
     HANDLE root;
     DWORD length;
     WCHAR name[MAX_PATH];
   } info = {REPLACE_IF_EXISTS | POSIX_SEMANTICS, NULL, wcslen(to) * sizeof *to};
+  HANDLE file = open_file(from, DELETE, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, OPEN_EXISTING);
+  DWORD code = 0;
   wcscpy(info.name, to);
-  return SetFileInformationByHandle(from, RENAME_INFO_EX, &info, sizeof info) ? 0 : GetLastError();
+  if (!SetFileInformationByHandle(file, RENAME_INFO_EX, &info, sizeof info)) code = GetLastError();
+  CloseHandle(file);
+  return code;
+}
+
+static DWORD move(const wchar_t *from, const wchar_t *to) {
+  return MoveFileExW(from, to, MOVEFILE_REPLACE_EXISTING) ? 0 : GetLastError();
 }
 
 int main(int count, char **args) {
-  wchar_t old[MAX_PATH], new[MAX_PATH];
-  const DWORD all = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+  wchar_t from[MAX_PATH], to[MAX_PATH];
+  const wchar_t *files[] = {from, to};
   if (count < 2) return 64;
-  swprintf(old, MAX_PATH, L"%hs\\old", args[1]);
-  swprintf(new, MAX_PATH, L"%hs\\new", args[1]);
-  for (DWORD share = 0; share <= all; share++) {
+  swprintf(from, MAX_PATH, L"%hs\\new", args[1]);
+  swprintf(to, MAX_PATH, L"%hs\\old", args[1]);
+  for (DWORD share = 0; share < 8; share++) {
     if (!(share & FILE_SHARE_DELETE)) continue;
-    CloseHandle(open_file(old, GENERIC_WRITE, all, CREATE_ALWAYS));
-    HANDLE from = open_file(new, GENERIC_WRITE | DELETE, all, CREATE_ALWAYS);
-    HANDLE reader = open_file(old, GENERIC_READ, share, OPEN_EXISTING);
-    if (from == INVALID_HANDLE_VALUE || reader == INVALID_HANDLE_VALUE) return 70;
-    DWORD held = replace(from, old);
+    for (int i = 0; i < 2; i++) CloseHandle(open_file(files[i], GENERIC_WRITE, 0, CREATE_ALWAYS));
+    HANDLE reader = open_file(to, GENERIC_READ, share, OPEN_EXISTING);
+    if (reader == INVALID_HANDLE_VALUE) return 70;
+    DWORD posix = rename_posix(from, to), plain = move(from, to);
     CloseHandle(reader);
-    // The same call must succeed once the reader has closed the file.
-    DWORD closed = held == 0 ? 0 : replace(from, old);
-    CloseHandle(from);
-    printf("%lu: %lu, then %lu\n", share, held, closed);
+    printf("%lu: %lu, %lu, %lu\n", share, posix, plain, move(from, to));
   }
   return 0;
 }
