@@ -40,11 +40,14 @@ export function* makeDirectories(directory: string, sync: boolean): Steps<void> 
 /** The directories in a path that do not exist, outermost first. */
 function missingDirectories(directory: string): string[] {
   const missing: string[] = [];
-  for (let path = directory; runtime.sync.stat(path) === undefined; path = dirname(path)) {
+  for (let path = directory;; path = dirname(path)) {
+    const info = runtime.sync.stat(path);
+    if (info?.kind === "directory") return missing;
+    // On Windows, calls on a path below a file fail as if the file did not exist.
+    if (info !== undefined) throw runtime.error("ENOTDIR", "Not a directory", path);
     missing.unshift(path);
-    if (dirname(path) === path) break;
+    if (dirname(path) === path) return missing;
   }
-  return missing;
 }
 
 /**

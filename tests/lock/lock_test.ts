@@ -139,7 +139,7 @@ for (const { form, acquire } of FORMS) {
       const error = await assertRejects(() => acquire(path.join(root, "file")), Error);
       assertEquals((error as Error & { code?: string }).code, "ENOTDIR");
       assert(error.message.startsWith("Cannot lock '"), error.message);
-    }), { skip: isWindows && "other codes on Windows" });
+    }));
 
   test(
     `DirLock.${form}() locks again when the lock file was replaced before the lock was granted`,

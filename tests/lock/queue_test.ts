@@ -46,16 +46,20 @@ test("DirLock.acquire() serves calls in order when the directory is missing", ()
     assertEquals(order, Array.from({ length: 12 }, (_, i) => i));
   }));
 
-test("DirLock.acquire() succeeds while other calls remove the directory", () =>
-  inTempDir(async (root) => {
-    const dir = path.join(root, "dir");
-    await Promise.all(Array.from({ length: 30 }, async () => {
-      const lock = await DirLock.acquire(dir);
-      await fs.promises.rm(dir, { recursive: true, force: true });
-      lock.release();
-    }));
-    assertEquals(fs.existsSync(dir), false);
-  }));
+test(
+  "DirLock.acquire() succeeds while other calls remove the directory",
+  () =>
+    inTempDir(async (root) => {
+      const dir = path.join(root, "dir");
+      await Promise.all(Array.from({ length: 30 }, async () => {
+        const lock = await DirLock.acquire(dir);
+        await fs.promises.rm(dir, { recursive: true, force: true });
+        lock.release();
+      }));
+      assertEquals(fs.existsSync(dir), false);
+    }),
+  { skip: isWindows && "an open file keeps its directory on Windows" },
+);
 
 test("DirLock.acquire() gets the lock when its own onWait releases it", () =>
   inTempDir(async (dir) => {

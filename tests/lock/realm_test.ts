@@ -10,7 +10,7 @@ import { Child } from "../support/child.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { foreign, inContext } from "../support/realm.ts";
 import { intercepted } from "../support/runtime.ts";
-import { isBun, isDeno, isWindows, test } from "../support/test.ts";
+import { isBun, isDeno, test } from "../support/test.ts";
 import { within } from "../support/within.ts";
 import "../support/no_dispose_worker.ts";
 
@@ -50,7 +50,7 @@ for (const buffers of [false, true]) {
         const file = path.join(dir, "file");
         fs.writeFileSync(file, "old");
         const failures: [() => Promise<unknown>, string][] = [
-          [() => DirLock.acquire(file), isWindows ? "EEXIST" : "ENOTDIR"],
+          [() => DirLock.acquire(file), "ENOTDIR"],
           [() => atomicUpdate(dir, () => "x"), "EISDIR"],
           [() => atomicUpdate(file, () => "x", { createNew: true }), "EEXIST"],
         ];

@@ -60,7 +60,6 @@ for (const [what, write] of ways) {
         assertEquals((error as Error & { code?: string }).code, "ENOTDIR");
         assertEquals([list(dir), text(path.join(dir, "a"))], [["a"], "old"]);
       }),
-    { skip: isWindows && "other codes on Windows" },
   );
 
   test(
