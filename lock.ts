@@ -85,7 +85,7 @@ export class DirLock implements Disposable, AsyncDisposable {
 
   private constructor(hold: Hold) {
     if (hold?.queue === undefined) {
-      throw new TypeError("new DirLock() does not lock: call DirLock.acquire(dir) instead");
+      throw new TypeError("DirLock has no public constructor: use await DirLock.acquire(dir)");
     }
     this.dir = hold.dir;
     this.path = hold.path;

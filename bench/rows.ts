@@ -113,10 +113,10 @@ export const rows: Record<string, Row> = {
   "lock-async": contest("A free lock, asynchronous", [
     least("node", "proper-lockfile", 6),
   ]),
-  "one-path-100": contest("100 concurrent calls on one path", [
+  "one-path-100": contest("100 concurrent calls for the same path", [
     least("node", "write-file-atomic", 20),
   ]),
-  "one-path-1000": contest("1,000 concurrent calls on one path", [
+  "one-path-1000": contest("1,000 concurrent calls for the same path", [
     most("node", "steno", 2.2),
   ]),
   "paths-100": contest("100 paths concurrently, 4 KiB each", [

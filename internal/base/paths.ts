@@ -23,7 +23,7 @@ export function absolutePath(path: PathArgument): string {
   if (given === "") throw new TypeError("Path must not be empty");
   if (given.includes("\0")) throw new TypeError("Path must not contain a NUL character");
   if (LONE_SURROGATE.test(given)) {
-    throw new TypeError(`Path must be well-formed text: received ${JSON.stringify(given)}`);
+    throw new TypeError(`Path must be well-formed Unicode: received ${JSON.stringify(given)}`);
   }
   const absolute = isAbsolute(given) && !WINDOWS_SYNTAX ? given : resolveFrom(runtime.cwd(), given);
   if (runtime.windows) checkNames(absolute);
@@ -53,7 +53,7 @@ function pathOfUrl(href: string): string {
     decodeURI(href); // Bun does not check percent-encoding.
     return fileURLToPath(href);
   } catch (cause) {
-    throw new TypeError(`Path '${href}' is refused: ${(cause as Error).message}`, { cause });
+    throw new TypeError(`Invalid path '${href}': ${(cause as Error).message}`, { cause });
   }
 }
 
@@ -61,7 +61,7 @@ function textOfBytes(bytes: ArrayBufferView): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
-    throw new TypeError("Path must be valid UTF-8: received other bytes", { cause });
+    throw new TypeError("Path must be valid UTF-8: received invalid bytes", { cause });
   }
 }
 
@@ -93,7 +93,7 @@ function checkNames(path: string): void {
   if (/^[\\/]{2}\?/.test(root)) return;
   for (const name of path.slice(root.length).split(/[\\/]/)) {
     const fault = /^\.{0,2}$/.test(name) ? undefined : faultOnWindows(name);
-    if (fault !== undefined) throw new TypeError(`Path '${path}' is refused: '${name}' ${fault}`);
+    if (fault !== undefined) throw new TypeError(`Invalid path '${path}': '${name}' ${fault}`);
   }
 }
 

@@ -33,8 +33,8 @@ function warnOfOtherVersion(name: string, holder: object): void {
   if (warned || !Object.getOwnPropertySymbols(holder).some(isOther)) return;
   warned = true;
   runtime.warn(
-    "Two versions of @aperture/atomic are loaded in this program. They exclude each other by " +
-      "locks, but do not keep the order of each other's calls. Make all packages depend on the " +
+    "Two versions of @aperture/atomic are loaded in this process. Their locks exclude each other, " +
+      "but calls through different versions can run in any order. Make all packages depend on the " +
       "same version",
   );
 }

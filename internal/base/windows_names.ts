@@ -9,8 +9,8 @@ const REFUSED = /[<>"|?*:\x00-\x1f]/;
  * Deno and Node would create different files, or none.
  */
 export function faultOnWindows(name: string): string | undefined {
-  if (REFUSED.test(name)) return "has a character that Windows does not allow in names";
-  if (/[. ]$/.test(name)) return "ends in a dot or a space, which Windows drops";
-  if (DEVICE.test(name)) return "is the name of a device on Windows";
+  if (REFUSED.test(name)) return "contains a character that Windows does not allow in names";
+  if (/[. ]$/.test(name)) return "ends with a dot or a space, which Windows removes";
+  if (DEVICE.test(name)) return "is a reserved device name on Windows";
   return undefined;
 }

@@ -74,7 +74,7 @@ function readArguments(
       if (!Object.keys(all).includes(name)) throw new UsageError(`Unknown option '${rawName}'`);
       const option = all[name]!;
       if (option.type === "boolean") {
-        if (value !== undefined) throw new UsageError(`Option '${rawName}' takes no value`);
+        if (value !== undefined) throw new UsageError(`Option '${rawName}' does not take a value`);
         if (name === "help") return "help";
         given[name] = true;
         continue;
@@ -82,7 +82,7 @@ function readArguments(
       given[name] = value === undefined ? undefined : option.read(value);
       if (given[name] !== undefined) continue;
       const received = value === undefined ? "nothing" : `'${value}'`;
-      throw new UsageError(`Option '${rawName}' takes ${option.expects}: received ${received}`);
+      throw new UsageError(`Option '${rawName}' requires ${option.expects}: received ${received}`);
     } else if (operand !== undefined) {
       rest = args.slice(token.index);
       break;

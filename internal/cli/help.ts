@@ -10,8 +10,8 @@ Usage:
   aperture-atomic --help | --version
 Options go before DIR or FILE, or directly after it.
 
-lock runs COMMAND while it holds the lock of DIR, and exits with COMMAND's exit
-code. The lock is the flock(1) lock of the file DIR/.aperture.lock.
+lock runs COMMAND while holding the lock on DIR, and exits with COMMAND's exit
+code. The lock is the one that flock(1) takes on the file DIR/.aperture.lock.
   -s, --shared              share the lock with other --shared holders
   -n, --nonblock, --try     do not wait for the lock
   -w, --timeout SECONDS     wait at most SECONDS
@@ -20,34 +20,34 @@ code. The lock is the flock(1) lock of the file DIR/.aperture.lock.
       --parents             create DIR and its parents if they are missing
       --verbose             after a second, say which process holds the lock;
                             the default if standard error is a terminal
-flock's -x, --exclusive, --wait and --conflict-exit-code are accepted too.
+The flock(1) options -x, --exclusive, --wait and --conflict-exit-code also work.
 
 write replaces FILE with its standard input, or with the output of COMMAND if
-COMMAND exits with 0. If COMMAND fails, or after SIGHUP, SIGINT, SIGQUIT or
-SIGTERM, FILE is unchanged. Readers see either the old content or the new.
+COMMAND exits with 0. FILE is unchanged if COMMAND fails or if write receives
+SIGHUP, SIGINT, SIGQUIT or SIGTERM. Readers see the old content or the new.
       --mode OCTAL          exact permission bits [those of FILE; for a new
                             file 666 minus the umask]
       --durability D        none, consistent or durable [consistent]
       --create-new          fail if FILE exists
       --parents             create missing parent directories
 
-sweep removes temporary files that killed programs left in DIR, and prints
-their paths.
+sweep removes temporary files that killed programs left behind in DIR, and
+prints their paths.
       --older-than DURATION such as 30s, 10m, 2h or 1d [1h]
       --recursive           also sweep all directories below DIR
 
-holders prints the ids of the processes that hold the lock of DIR. It exits
-with 1 if no process does, and with 69 if the system does not report it. On
-Deno it requires --allow-all.
+holders prints the ids of the processes that hold the lock on DIR. It exits
+with 1 if there are none, and with 69 if the system does not report them. On
+Deno, it requires --allow-all.
 
 Exit codes:
-  64     wrong usage
+  64     usage error, or no input
   69     not supported on this system or runtime
   74     a file cannot be read, written or locked
   75     the lock is not free
   126    COMMAND cannot be run
-  127    COMMAND is not found
-  128+n  signal n ended aperture-atomic or COMMAND
+  127    COMMAND was not found
+  128+n  signal n terminated aperture-atomic or COMMAND
 
 Examples:
   aperture-atomic lock /var/cache/app -- make cache

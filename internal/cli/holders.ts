@@ -13,7 +13,7 @@ export const holders: Command = command("DIR", {
   if (pids === null) {
     throw new ExitError(
       EX_UNAVAILABLE,
-      `Cannot find out which processes hold the lock of '${dir}'`,
+      `Cannot determine which processes hold the lock on '${dir}'`,
     );
   }
   for (const pid of pids) say(String(pid));

@@ -42,7 +42,7 @@ export const lock: Command = command("DIR", {
   }
   const invocation = invocationOf(given);
   if (!options.parents && isMissing(dir)) {
-    const why = "no such directory (--parents creates it)";
+    const why = "no such directory (use --parents to create it)";
     throw new ExitError(EX_IOERR, `Cannot lock '${dir}': ${why}`);
   }
   const name = lockFile === undefined ? {} : { lockFileName: lockFile };
@@ -54,7 +54,7 @@ export const lock: Command = command("DIR", {
   });
   const sayWaiting = async () => {
     const pids = await lockHolders(dir, name).catch(() => null);
-    if (notice !== undefined) complain(`Waiting for the lock of '${dir}'${heldBy(pids)}`);
+    if (notice !== undefined) complain(`Waiting for the lock on '${dir}'${heldBy(pids)}`);
   };
   try {
     held = await DirLock.acquire(dir, {
@@ -67,7 +67,7 @@ export const lock: Command = command("DIR", {
     });
   } catch (error) {
     if (!(error instanceof LockTimeoutError)) throw error;
-    if (verbose) complain(`The lock of '${dir}' is not free${heldBy(error.holders)}`);
+    if (verbose) complain(`The lock on '${dir}' is not free${heldBy(error.holders)}`);
     return conflictCode;
   } finally {
     clearTimeout(notice);
@@ -91,5 +91,5 @@ function isMissing(path: string): boolean {
 
 function heldBy(pids: readonly number[] | null): string {
   if (pids === null || pids.length === 0) return "";
-  return `, held by process${pids.length === 1 ? "" : "es"} ${pids.join(", ")}`;
+  return ` (held by process${pids.length === 1 ? "" : "es"} ${pids.join(", ")})`;
 }

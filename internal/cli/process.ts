@@ -110,10 +110,10 @@ export async function start(
     let why = (error as Error).message;
     // For example, a script with CRLF line endings.
     const isScript = code === "ENOENT" && program.includes("/") && existsSync(program);
-    if (isScript) why = "the interpreter in its first line is not found";
+    if (isScript) why = "the interpreter named in its first line was not found";
     else if (code === "ENOENT") why = "not found";
     else if (code === "EACCES") why = "not executable";
-    if (process.platform === "win32") why += " (for a .cmd or .bat file: cmd /c COMMAND)";
+    if (process.platform === "win32") why += " (for a .cmd or .bat file, use cmd /c COMMAND)";
     throw new ExitError(code === "ENOENT" ? 127 : 126, `Cannot run '${program}': ${why}`);
   }
 }

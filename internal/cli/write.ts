@@ -22,8 +22,8 @@ export const write: Command = command("FILE", {
   if (invocation !== undefined && cutsExitCodes()) {
     throw new ExitError(
       EX_UNAVAILABLE,
-      "Bun on Windows reports exit code 256 as 0, so a failed COMMAND could be published: " +
-        "run aperture-atomic with Node or Deno (https://github.com/oven-sh/bun/issues/33720)",
+      "Bun on Windows reports exit code 256 as 0, so the output of a failed COMMAND could be " +
+        "published: use Node or Deno (https://github.com/oven-sh/bun/issues/33720)",
     );
   }
   const controller = new AbortController();
@@ -93,6 +93,6 @@ async function* notEmpty(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
     yield chunk;
   }
   if (isEmpty) {
-    throw new ExitError(EX_USAGE, "No input; to publish an empty file: write FILE -- true");
+    throw new ExitError(EX_USAGE, "No input. To publish an empty file, use: write FILE -- true");
   }
 }

@@ -45,7 +45,7 @@ export class JsonFileError extends Error {
   ) {
     const { cause, line, column } = options;
     const place = line === undefined ? "" : ` at line ${line}, column ${column}`;
-    super(`Cannot use '${path}' as JSON${place}: ${reason}`, { cause });
+    super(`Invalid JSON file '${path}'${place}: ${reason}`, { cause });
     this.path = path;
     this.line = line;
     this.column = column;

@@ -19,11 +19,11 @@ export function findError(text: string): { offset: number; reason: string } | un
   };
   const fail = (expected: string) => {
     if (/^\/[/*]/.test(text.slice(offset, offset + 2))) {
-      return { offset, reason: "comments are not JSON" };
+      return { offset, reason: "JSON does not allow comments" };
     }
     const found = text.codePointAt(offset);
     const what = found === undefined
-      ? "the text ends"
+      ? "the file ends"
       : `found ${quote(String.fromCodePoint(found))}`;
     return { offset, reason: `expected ${expected} but ${what}` };
   };
@@ -32,15 +32,15 @@ export function findError(text: string): { offset: number; reason: string } | un
     while (skip(piece));
     if (text[offset] === '"') return void offset++;
     if (text[offset] === "\\") {
-      return { offset, reason: "the escape sequence is not JSON" };
+      return { offset, reason: "invalid escape sequence" };
     }
     return offset < text.length && text[offset] !== "\n" && text[offset] !== "\r"
-      ? { offset, reason: "a control character must be escaped in a string" }
-      : { offset, reason: "the string does not end" };
+      ? { offset, reason: "control characters in strings must be escaped" }
+      : { offset, reason: "unterminated string" };
   };
   /** A name and its colon. */
   const name = () => {
-    if (text[offset] !== '"') return fail("a name in double quotes");
+    if (text[offset] !== '"') return fail("a property name in double quotes");
     const error = string();
     if (error !== undefined) return error;
     skip(space);
@@ -60,7 +60,8 @@ export function findError(text: string): { offset: number; reason: string } | un
       skip(space);
       if (text[offset] !== close) {
         open.push(close);
-        const error = close === "}" && (text[offset] === '"' ? name() : fail("a name or '}'"));
+        const error = close === "}" &&
+          (text[offset] === '"' ? name() : fail("a property name or '}'"));
         if (error) return error;
         continue;
       }
@@ -75,7 +76,9 @@ export function findError(text: string): { offset: number; reason: string } | un
     for (;;) {
       skip(space);
       const close = open.at(-1);
-      if (close === undefined) return offset === text.length ? undefined : fail("the end");
+      if (close === undefined) {
+        return offset === text.length ? undefined : fail("the end of the file");
+      }
       if (text[offset] !== close) break;
       open.pop();
       offset++;
@@ -84,7 +87,7 @@ export function findError(text: string): { offset: number; reason: string } | un
     const comma = offset++;
     skip(space);
     if (text[offset] === open.at(-1)) {
-      return { offset: comma, reason: "a trailing comma is not JSON" };
+      return { offset: comma, reason: "JSON does not allow trailing commas" };
     }
     const error = open.at(-1) === "}" ? name() : undefined;
     if (error !== undefined) return error;

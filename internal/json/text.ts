@@ -67,7 +67,7 @@ export function stringifyJson(value: unknown, indent: string, path: string): str
   }
   // JSON.stringify() returns undefined for undefined, and for an object whose toJSON() returns
   // undefined.
-  throw refusal(path, "the value is undefined; pass null for an empty value");
+  throw refusal(path, "the value is undefined; use null for an empty value");
 }
 
 /** Applies the rest of a style to JSON that is already indented. */
@@ -112,7 +112,7 @@ function checkValue(whole: unknown, path: string): void {
   const visit = (given: unknown, key: Key): void => {
     const value = hasToJson(given) ? given.toJSON(String(key)) : given;
     const isInArray = typeof key === "number";
-    const omitted = isInArray ? "would become null" : "would be left out";
+    const omitted = isInArray ? "would become null" : "would be omitted";
     switch (typeof value) {
       case "string":
       case "boolean":
@@ -121,7 +121,7 @@ function checkValue(whole: unknown, path: string): void {
         if (!Number.isFinite(value)) throw refused(key, `${value}`, "would become null");
         return;
       case "bigint":
-        throw refused(key, "a bigint", "is not JSON: convert it to a string or a number");
+        throw refused(key, "a bigint", "has no JSON form: convert it to a string or a number");
       case "undefined":
         // Omitted from an object, as users of JSON.stringify() expect.
         if (isInArray) throw refused(key, "undefined", omitted);
@@ -136,7 +136,7 @@ function checkValue(whole: unknown, path: string): void {
       return;
     }
     if (around.includes(value)) {
-      throw refused(key, "a reference to an object around it", "is not JSON");
+      throw refused(key, "a circular reference", "has no JSON form");
     }
     const prototype = Object.getPrototypeOf(value);
     if (!Array.isArray(value) && prototype !== Object.prototype) {
@@ -210,7 +210,7 @@ function decode(bytes: Uint8Array, path: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
-    const reason = "the text is not UTF-8, or is longer than a string can be";
+    const reason = "the file is not valid UTF-8, or exceeds the maximum length of a string";
     throw new JsonFileError(path, reason, { cause });
   }
 }

@@ -36,7 +36,7 @@ export const isIndent: Check = (value, name) => {
     : Number.isInteger(value) && value >= 0 && value <= 10;
   if (!isValid) {
     throw new RangeError(
-      `'${name}' must be an integer from 0 to 10, or at most 10 spaces and tabs: received ` +
+      `'${name}' must be an integer from 0 to 10, or a string of up to 10 spaces and tabs: received ` +
         JSON.stringify(value),
     );
   }
@@ -88,7 +88,7 @@ export class JsonChange<T> {
     if (next === undefined) {
       throw own(
         new TypeError(
-          "'fn' must return the new value: received undefined, perhaps because a 'return' is missing",
+          "'fn' must return the new value: received undefined (missing 'return'?)",
         ),
       );
     }

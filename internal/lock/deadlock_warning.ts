@@ -25,7 +25,8 @@ export function watchUpdate(path: string, isPatient: boolean): () => void {
     warnOnce(
       path,
       `An update of '${path}' has waited ${DEADLOCK_WARNING_MS / 1_000} s for another update ` +
-        "under the same lock. If that update's function called it, it waits for itself",
+        "under the same lock. If it was called inside the other update's 'fn', it is waiting for " +
+        "itself: move the call out of 'fn'",
     );
   }, DEADLOCK_WARNING_MS);
   return () => clock.clearInterval(timer);

@@ -38,12 +38,12 @@ export class LockTimeoutError extends Error {
    */
   constructor(path: string, timeout: number, holders: number[] | null = null) {
     const names = holders?.map((pid) => pid === process.pid ? `${pid} (this process)` : pid);
-    const holder = names?.length ? `process ${names.join(", ")} holds it` : "it is held";
+    const holder = names?.length ? ` by process ${names.join(" and process ")}` : "";
     super(
-      `Cannot lock '${path}': ${holder}, and it was not free within ${timeout} ms. ` +
-        "Try again later, or wait longer with a higher 'timeout'" +
+      `Cannot lock '${path}' within ${timeout} ms: the lock is held${holder}. ` +
+        "Try again later, or increase 'timeout'" +
         (holders?.includes(process.pid)
-          ? ". To update a file while you hold the lock, pass it on with the option { lock }"
+          ? ". To update a file while holding the lock, pass the lock in the 'lock' option"
           : ""),
     );
     this.path = path;
@@ -85,9 +85,9 @@ export class DeadlockError extends Error {
    */
   constructor(path: string) {
     super(
-      `Cannot lock '${path}': this thread holds the lock or is already waiting for it, ` +
-        "so a call that blocks the thread would never return. Release the lock first, pass it " +
-        "on with the option { lock }, or await the asynchronous call instead",
+      `Cannot lock '${path}': this thread already holds the lock or is waiting for it, ` +
+        "so blocking the thread would cause a deadlock. Release the lock first, pass it in the " +
+        "'lock' option, or await the asynchronous function instead",
     );
     this.path = path;
     own(this);
@@ -126,8 +126,8 @@ export class LockLostError extends Error {
    */
   constructor(path: string) {
     super(
-      `The lock '${path}' is no longer held: it was released, or its file was removed or ` +
-        "replaced. Acquire the lock again, and read again what it protects",
+      `The lock on '${path}' is no longer held: it was released, or the file was removed or ` +
+        "replaced. Acquire the lock again, and reread the data that it protects",
     );
     this.path = path;
     own(this);

@@ -13,8 +13,8 @@ export const MAX_TRIES: number = 100;
 const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
 /** The likely cause if flock(2) fails with EACCES. */
-const SMB = "it seems to be on an SMB mount, where Linux cannot lock reliably. Keep the " +
-  "directory on a local disk or on NFS";
+const SMB = ". The directory appears to be on an SMB mount, where Linux cannot lock files " +
+  "reliably: use a local disk or NFS";
 
 /**
  * Returns the identity of the lock file, creating the file and its directory if they are missing.
@@ -57,7 +57,7 @@ export function tryLock(path: string, file: LockFile, shared: boolean): boolean 
       if (code === "EINTR" && tries < MAX_TRIES) continue;
       // On an SMB share, Linux reports a busy lock this way, and loses locks that were granted.
       if (code === "EACCES" && !runtime.windows) {
-        throw withContext(error, `Cannot lock '${path}': ${SMB}`);
+        throw withContext(error, `Cannot lock '${path}'`, {}, SMB);
       }
       throw lockFailure(error, path);
     }
@@ -83,22 +83,25 @@ export function freeLockFile(file: LockFile): void {
 /** Adds to a lock file's error that locking failed, and why. */
 export function lockFailure(error: unknown, path: string): unknown {
   const hint = failedWith(error, NO_LOCKS)
-    ? ": its file system has no locks. Keep the directory on a local disk or on NFS"
+    ? ". The file system does not support locks: use a local disk or NFS"
     : "";
-  return withContext(error, `Cannot lock '${path}'${hint}`);
+  return withContext(error, `Cannot lock '${path}'`, {}, hint);
 }
 
 /** The error for a lock file that is replaced faster than it can be locked. */
 export function replacedTooOften(path: string): Error {
-  const message = `Cannot lock '${path}': another program keeps removing or replacing it. ` +
-    "A lock file must stay: find the program that deletes it";
+  const message = `Cannot lock '${path}': another program keeps removing or replacing this file, ` +
+    "so a lock on it would be useless. Find that program and make it keep the file";
   return own(runtime.error("ESTALE", message, path));
 }
 
 function notAFile(path: string, { kind }: FileInfo): Error {
   const [code, what] = kind === "symlink"
-    ? ["ELOOP", "it is a symbolic link, which is never followed. Remove the link"] as const
-    : ["ENOTSUP", "it is not a regular file. Remove it, or pass another 'lockFileName'"] as const;
+    ? ["ELOOP", "it is a symbolic link, which is not followed. Remove the link"] as const
+    : [
+      "ENOTSUP",
+      "it is not a regular file. Remove it, or use a different 'lockFileName'",
+    ] as const;
   return own(runtime.error(code, `Cannot lock '${path}': ${what}`, path));
 }
 

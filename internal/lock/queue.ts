@@ -198,8 +198,8 @@ export function holdOf(lock: unknown): Hold | undefined {
   const hold = shared().holds.get(Object(lock));
   if (hold === undefined && typeof (lock as { release?: unknown } | null)?.release === "function") {
     throw new TypeError(
-      "'lock' must be a DirLock of this version of @aperture/atomic: received one of another " +
-        "version. Make the program's packages depend on the same version",
+      "'lock' must be a DirLock from this version of @aperture/atomic: received one from another " +
+        "version. Make all packages depend on the same version",
     );
   }
   return hold;
@@ -216,9 +216,9 @@ export function watch(queue: Queue, path: string): void {
     if (clock.now() - queue.released < DEADLOCK_WARNING_MS) return;
     warnOnce(
       path,
-      `A call has waited ${DEADLOCK_WARNING_MS / 1_000} s for the lock '${path}', which this ` +
-        "thread itself holds. If the call was made while holding the lock, it waits for itself: " +
-        "pass the lock on with the option { lock }, or acquire with a timeout",
+      `A call has waited ${DEADLOCK_WARNING_MS / 1_000} s for the lock on '${path}', which this ` +
+        "thread already holds. If the call was made while holding the lock, it is waiting for " +
+        "itself: pass the lock in the 'lock' option, or set a 'timeout'",
     );
   }, DEADLOCK_WARNING_MS);
 }

@@ -145,8 +145,8 @@ function* change(
     if (data === undefined) {
       throw own(
         new TypeError(
-          "'fn' must return the new content, or null to leave the file as it is: " +
-            "received undefined, perhaps because a 'return' is missing",
+          "'fn' must return the new content, or null to leave the file unchanged: " +
+            "received undefined (missing 'return'?)",
         ),
       );
     }
@@ -154,10 +154,12 @@ function* change(
     const verify = (path: string) => {
       if (!isHeld(hold)) throw new LockLostError(hold.path);
       // The new target may be in another directory, whose lock is not held.
-      if (path !== target) throw stale(request, "The file became a link to another file");
+      if (path !== target) throw stale(request, "The file was replaced by a link to another file");
       // With `createNew`, link(2) fails if another writer created the file.
       hasChanged = request.existing !== "refuse" && !isCurrent(version, path);
-      if (hasChanged) throw stale(request, "Another writer changed the file while 'fn' ran");
+      if (hasChanged) {
+        throw stale(request, "Another writer changed the file while 'fn' was running");
+      }
     };
     const checked = { ...request, path: target, calledAs, verify };
     try {
@@ -193,7 +195,7 @@ function targetOf(request: WriteRequest): string {
 function mustBeApart(target: string, lockPath: string): void {
   if (pathKey(target) !== pathKey(lockPath)) return;
   throw new RangeError(
-    `'lock' must not use '${target}' as its lock file: that is the file to update`,
+    `'lock' must not use '${target}' as the lock file: it is the file to be updated`,
   );
 }
 
@@ -206,7 +208,7 @@ function lockedTarget(request: WriteRequest, hold: Hold): string {
   mustBeApart(target, path);
   if (!pathStillIs(path, hold.id)) {
     throw new RangeError(
-      `'lock' must be the lock of the file's directory '${dir}': received that of '${hold.dir}'`,
+      `'lock' must be a lock on the file's directory '${dir}': received a lock on '${hold.dir}'`,
     );
   }
   return target;

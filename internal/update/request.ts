@@ -14,10 +14,14 @@ export interface UpdateOptions extends AtomicWriteOptions {
 /** Checks for an exclusive lock that is held, or options for acquiring one. */
 const isLock: Check = (value, name) => {
   const hold = holdOf(value);
-  if (hold?.released) throw new RangeError(`'${name}' must be held: it was released`);
+  if (hold?.released) {
+    throw new RangeError(`'${name}' has already been released: pass a lock that is held`);
+  }
   if (hold === undefined) readOptions(value as object, ACQUIRE_SYNC_OPTIONS, `'${name}'`);
   if ((value as { shared?: boolean }).shared) {
-    throw new RangeError(`'${name}' must be exclusive: others may hold a shared lock too`);
+    throw new RangeError(
+      `'${name}' must be exclusive: received a shared lock, which others can hold too`,
+    );
   }
 };
 

@@ -121,7 +121,7 @@ function textContent(text: string): Content {
 function notWhole(now: number, given: number): TypeError {
   return new TypeError(
     "Data was transferred, detached or resized before it was written: " +
-      `it had ${given} bytes and now has ${now}. Do not change data until the write has ended`,
+      `it had ${given} bytes and now has ${now}. Do not change data until the write completes`,
   );
 }
 

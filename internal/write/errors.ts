@@ -29,7 +29,7 @@ export function failure(
 ): unknown {
   const { path } = request;
   const grant = `. Grant access to the directory '${dirname(path)}', not to the file: ` +
-    "the temporary file next to it has a new name each time";
+    "each write creates a temporary file with a new name there";
   const { name, message } = Object(error) as Partial<Error>;
   if (name === "NotCapable" && !message!.endsWith(grant)) {
     const denied = own(error as Error); // Denied by Deno: it has no code.
@@ -51,17 +51,17 @@ function hintFor(code: string | undefined, request: WriteRequest, step: string):
   switch (code) {
     case "ENOENT":
       if (step !== "open" || request.parents) return "";
-      return ". The directory is missing: pass 'parents: true' to create it";
+      return ". The directory does not exist: pass 'parents: true' to create it";
     case "EACCES":
-      return `. The directory '${dirname(request.path)}' must be writable, not only the file`;
+      return `. The directory '${dirname(request.path)}' must be writable, not just the file`;
     case "EPERM":
-      return ". The directory may be sticky and the file another user's, or one of the two may be " +
-        "immutable: see 'ls -ld' and 'lsattr', and 'chattr -i'";
+      return ". The directory may be sticky and the file owned by another user, or one of them may be " +
+        "immutable: check with 'ls -ld' and 'lsattr', and use 'chattr -i'";
     case "EBUSY":
       if (step !== "rename") return "";
       return request.fallback === undefined
         ? ". The file is a mount point: pass 'fallback: \"in-place\"' to copy over it"
-        : ". The file is a mount point, and 'mode' differs from its mode: 'chmod' it first";
+        : ". The file is a mount point, and its mode differs from 'mode': run 'chmod' on it first";
     default:
       return "";
   }

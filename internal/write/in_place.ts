@@ -41,7 +41,7 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     const { id, mode } = to.stat();
     // If a link has replaced the target since the inspection, it would lead to another file.
     if (id !== target.info?.id) {
-      throw runtime.error("ESTALE", "Was replaced by another file", target.path);
+      throw runtime.error("ESTALE", "The file was replaced by another one", target.path);
     }
     const from = yield* opened(request, (fs) => fs.openExisting(temp.path, "read"));
     open.push(from);

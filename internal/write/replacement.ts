@@ -88,12 +88,11 @@ class Replacement implements Turn<void> {
   takeOver(): void {
     const { path } = this.#request;
     if (this.#data.blob !== undefined) {
-      const message = "A Blob is being written to the path, which a synchronous call cannot read";
+      const message = "A pending write to the file has a Blob, which cannot be read synchronously";
       throw runtime.error("EBUSY", `${message}: await that write first`, path);
     }
     if (this.#attempt?.state === "copying") {
-      const message =
-        "Another write is copying over the file in place, which cannot be interrupted";
+      const message = "Another write is copying over the file in place and cannot be interrupted";
       throw runtime.error("EBUSY", `${message}: await that write first`, path);
     }
   }
@@ -200,7 +199,7 @@ class Replacement implements Turn<void> {
       const unsupported = isNew && failedWith(error, LINK_REFUSALS)
         ? runtime.error(
           "ENOTSUP",
-          "The file system lacks hard links, which 'createNew' needs",
+          "The file system does not support hard links, which are required by 'createNew'",
           path,
         )
         : undefined;

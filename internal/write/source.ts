@@ -46,7 +46,7 @@ function hintFor(data: unknown): string {
   if (typeof data !== "object" || data === null) return "";
   if ("body" in data && "arrayBuffer" in data) return ". Pass its body";
   if (isBlob(data) || Symbol.asyncIterator in data || "getReader" in data) {
-    return ". Only asynchronous calls accept it";
+    return ". Only asynchronous functions accept it";
   }
   if ("size" in data && "slice" in data) return " without arrayBuffer(). Read it with a FileReader";
   const isPlain = Object.getPrototypeOf(data) === Object.prototype;
@@ -151,8 +151,8 @@ function isAlreadyRead(stream: NodeStream): boolean {
 
 function alreadyRead(stream: unknown): TypeError {
   return new TypeError(
-    `Data must be a stream that nothing else reads: other code reads ${kindOf(stream)}, ` +
-      "and the file would be incomplete. Pass the stream as soon as you have it",
+    `Data must be a stream that nothing else reads: received ${kindOf(stream)} that other code ` +
+      "reads, so the file would be incomplete. Pass the stream as soon as you have it",
   );
 }
 

@@ -144,8 +144,8 @@ export class StreamWriter {
       await this.#calls;
     }
     throw new TypeError(
-      `Cannot commit '${this.path}': its 'writable' is not closed. ` +
-        "Await its close() or the pipe into it first",
+      `Cannot commit '${this.path}': 'writable' has not been closed. ` +
+        "First await its close() or the pipe into it",
     );
   }
 
@@ -177,7 +177,7 @@ export class StreamWriter {
     throwIfAborted(this.#request.signal);
     if (this.#failure !== undefined) throw this.#failure.error;
     if (this.#state !== "open") {
-      throw new TypeError(`Cannot ${action} '${this.path}': it is already ${this.#state}`);
+      throw new TypeError(`Cannot ${action} '${this.path}': it has already been ${this.#state}`);
     }
   }
 

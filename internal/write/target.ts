@@ -69,7 +69,11 @@ export function findTarget(path: string, existing: WriteRequest["existing"]): Fo
     if (found.info?.id === meant?.id) return regular(found.path, found.info);
     // The links changed in the meantime, or lead to a file without a name (/proc/self/fd/N).
   }
-  throw runtime.error("ESTALE", "A symbolic link changed, or leads to a file without a name", path);
+  throw runtime.error(
+    "ESTALE",
+    "A symbolic link keeps changing, or leads to a file that has no path",
+    path,
+  );
 }
 
 function follow(path: string): Found {

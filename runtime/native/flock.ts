@@ -16,7 +16,7 @@ export function loadFlock(): Flock {
     const flock = builtinFlock();
     if (flock !== undefined) return flock;
   } catch (error) {
-    koffiError.message += `. The runtime's own FFI cannot be used either: ${error}`;
+    koffiError.message += `. The runtime's built-in FFI cannot be used either: ${error}`;
   }
   throw koffiError;
 }

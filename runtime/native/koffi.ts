@@ -33,7 +33,7 @@ export function loadKoffi(): Koffi {
     try {
       const koffi = nodeModule.createRequire(from)("koffi");
       if (typeof koffi?.load === "function") return koffi;
-      throw new Error("it has no function load()");
+      throw new Error("it does not export load()");
     } catch (error) {
       if (!isMissing(error)) throw notLoaded(error, files[0]);
       failure = error;
@@ -51,17 +51,17 @@ function notLoaded(cause: unknown, file: string | undefined): Error {
   let why: string;
   if (code === "ERR_DLOPEN_DISABLED" || code === "ERR_ACCESS_DENIED") {
     why = "which Node is not allowed to load: pass --allow-addons and an --allow-fs-read that " +
-      "includes node_modules, or leave out --no-addons";
+      "includes node_modules, or omit --no-addons";
   } else if (!isMissing(cause)) {
     why = `which is installed but cannot be loaded: ${message}`;
   } else if (file !== undefined && OWN_FILE.test(file)) {
-    why = "which is not installed: npm install koffi";
+    why = "which is not installed: run npm install koffi";
   } else {
-    why = `which is not found from the bundle '${file ?? "?"}': install koffi where the bundle ` +
-      "runs, npm install koffi";
+    why = `which was not found from the bundle '${file ?? "?"}': run npm install koffi where the ` +
+      "bundle runs";
   }
   return Object.assign(
-    new Error(`Locks, and updates that take one, need the package koffi, ${why}`, { cause }),
+    new Error(`Locking requires the package koffi, ${why}`, { cause }),
     { code: isMissing(cause) ? "ERR_MODULE_NOT_FOUND" : code ?? "ERR_DLOPEN_FAILED" },
   );
 }

@@ -105,7 +105,9 @@ await steps.run("bun build --compile, without koffi", async () => {
 await steps.run("a bundle without koffi says what is missing", async () => {
   fs.copyFileSync(`${project.dir}/esbuild-esm.cjs`, `${away}/bundle.cjs`);
   const said = await project.run("node", [`${away}/bundle.cjs`]).catch(({ message }) => message);
-  if (!/koffi, which is not found from the bundle '.*bundle\.cjs': install koffi/.test(said)) {
+  if (
+    !/koffi, which was not found from the bundle '.*bundle\.cjs': run npm install koffi/.test(said)
+  ) {
     throw new Error(said);
   }
 });

@@ -16,7 +16,7 @@ test("`holders` prints the processes that hold the lock, or exits with 69 if it 
       assertEquals(free, { code: 1, out: "", err: "" });
     } else {
       // Deno requires --allow-all.
-      const err = "aperture-atomic: Cannot find out which processes hold the lock of '.'\n";
+      const err = "aperture-atomic: Cannot determine which processes hold the lock on '.'\n";
       assertEquals([held, free], Array(2).fill({ code: 69, out: "", err }));
     }
   }));

@@ -18,7 +18,7 @@ import {
 } from "./command.ts";
 
 const withFlock = {
-  skip: spawnSync("flock", ["--version"]).status !== 0 && "needs flock(1)",
+  skip: spawnSync("flock", ["--version"]).status !== 0 && "requires flock(1)",
 };
 const withCapabilities = {
   skip: (process.platform !== "linux" || !isRoot ||
@@ -67,7 +67,8 @@ test("`lock` refuses a missing directory unless --parents creates it", () =>
       run(dir, ["lock", "typo", "echo", "never"]),
       run(dir, ["lock", "--parents", "a/b", "echo", "in"]),
     ]);
-    const err = "aperture-atomic: Cannot lock 'typo': no such directory (--parents creates it)\n";
+    const err =
+      "aperture-atomic: Cannot lock 'typo': no such directory (use --parents to create it)\n";
     assertEquals(refused, { code: 74, out: "", err });
     assertEquals(created, { code: 0, out: "in\n", err: "" });
     assertEquals([list(dir), list(path.join(dir, "a"))], [["a"], ["b"]]);
@@ -120,7 +121,7 @@ test("`lock --verbose` reports after a second which process it waits for, then g
     assertEquals(await waiting.end(), {
       code: 0,
       out: "served\n",
-      err: `aperture-atomic: Waiting for the lock of '.'${BY_THIS_PROCESS}\n`,
+      err: `aperture-atomic: Waiting for the lock on '.'${BY_THIS_PROCESS}\n`,
     });
   }));
 
@@ -130,7 +131,7 @@ test("`lock --verbose` says why the lock was not taken", () =>
     assertEquals(await run(dir, ["lock", "--verbose", "-n", ".", "echo", "never"]), {
       code: 75,
       out: "",
-      err: `aperture-atomic: The lock of '.' is not free${BY_THIS_PROCESS}\n`,
+      err: `aperture-atomic: The lock on '.' is not free${BY_THIS_PROCESS}\n`,
     });
   }));
 
@@ -142,8 +143,8 @@ test("`lock` is verbose by default on a terminal", () =>
       startOnTerminal(dir, "lock", "-n", ".", "echo", "never"),
     ];
     const prefix = "aperture-atomic: ";
-    assertEquals(await refused.line(), `${prefix}The lock of '.' is not free${BY_THIS_PROCESS}`);
-    assertEquals(await waiting.line(), `${prefix}Waiting for the lock of '.'${BY_THIS_PROCESS}`);
+    assertEquals(await refused.line(), `${prefix}The lock on '.' is not free${BY_THIS_PROCESS}`);
+    assertEquals(await waiting.line(), `${prefix}Waiting for the lock on '.'${BY_THIS_PROCESS}`);
     held.release();
     assertEquals([await waiting.line(), await waiting.exit()], ["served", 0]);
     assertEquals(await refused.exit(), 75);

@@ -68,7 +68,7 @@ test("aperture-atomic exits with 74 when it cannot print", () =>
   inTempDir(async (dir) => {
     const { code, err } = await runInShell(dir, '"$@" > /dev/full', "--help");
     assertEquals([code, /no space left/i.test(err)], [74, true]);
-  }), { skip: process.platform !== "linux" && "needs /dev/full" });
+  }), { skip: process.platform !== "linux" && "requires /dev/full" });
 
 test(
   "aperture-atomic exits silently when the reader of its output is gone",

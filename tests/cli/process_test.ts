@@ -35,7 +35,7 @@ test(
       const cases: [program: string, code: number, why: string][] = [
         [at("missing"), 127, "not found"],
         ["missing", 127, "not found"],
-        [at("crlf"), 127, "the interpreter in its first line is not found"],
+        [at("crlf"), 127, "the interpreter named in its first line was not found"],
         [at("plain"), 126, "not executable"],
         [dir, 126, "not executable"],
         [".", 126, "not executable"],

@@ -15,7 +15,8 @@ const withChildren = {
     "needs Linux and pgrep(1)",
 };
 const withMounts = {
-  skip: (process.platform !== "linux" || !isRoot) && "needs root on Linux, to mount a small disk",
+  skip: (process.platform !== "linux" || !isRoot) &&
+    "requires root on Linux, to mount a small disk",
 };
 
 /** Calls `fn` with a directory that contains `file` with old content. */
@@ -76,7 +77,8 @@ for (const [what, script] of [["closed", '"$@" <&-'], ["the null device", '"$@" 
     `\`write\` exits with 64 when its standard input is ${what}`,
     () =>
       withOldFile(async (dir, file) => {
-        const err = "aperture-atomic: No input; to publish an empty file: write FILE -- true\n";
+        const err =
+          "aperture-atomic: No input. To publish an empty file, use: write FILE -- true\n";
         assertEquals(await runInShell(dir, script!, "write", "file"), { code: 64, out: "", err });
         assertEquals([text(file), list(dir)], ["old", ["file"]]);
       }),

@@ -29,7 +29,7 @@ for (const { read, write, update, readName, updateName } of forms) {
           assertEquals((error as Error & { code?: string }).code, code);
         }
       }),
-    { skip: isWindows && "other codes on Windows" },
+    { skip: isWindows && "error codes differ on Windows" },
   );
 
   test(`${readName} reports where a corrupt file stops being valid JSON`, () =>
@@ -41,7 +41,7 @@ for (const { read, write, update, readName, updateName } of forms) {
         assertEquals([error.path, error.line, error.column], [file, line, column], content);
         assertEquals(
           error.message,
-          `Cannot use '${file}' as JSON at line ${line}, column ${column}: ${reason}`,
+          `Invalid JSON file '${file}' at line ${line}, column ${column}: ${reason}`,
         );
         assertEquals([error.name, (error.cause as Error).name], ["JsonFileError", "SyntaxError"]);
       }
@@ -58,7 +58,7 @@ for (const { read, write, update, readName, updateName } of forms) {
       ];
       for (const content of contents) {
         fs.writeFileSync(file, decodeLatin1(content));
-        const error = await assertRejects(() => read(file), JsonFileError, "is not UTF-8");
+        const error = await assertRejects(() => read(file), JsonFileError, "is not valid UTF-8");
         assertEquals([error.path, error.line, error.column], [file, undefined, undefined]);
         await assertRejects(() => update(file, () => 1), JsonFileError);
         assertEquals(fs.readFileSync(file, "latin1"), content);

@@ -160,7 +160,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
   test(`${updateName} reports a missing return when its function returns undefined`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
-      await assertRejects(() => update(file, () => {}), TypeError, "a 'return' is missing");
+      await assertRejects(() => update(file, () => {}), TypeError, "missing 'return'?");
       assertEquals(list(dir), []);
     }));
 
@@ -285,6 +285,8 @@ test("updateJson() gives up when aborted", () =>
 
 /** Why no file system can be mounted, or false if one can. */
 function noMounts(): string | false {
-  if (process.platform !== "linux" || !isRoot) return "needs root on Linux, to mount a small disk";
-  return spawnSync("mount", ["--version"]).status !== 0 && "there is no mount(8)";
+  if (process.platform !== "linux" || !isRoot) {
+    return "requires root on Linux, to mount a small disk";
+  }
+  return spawnSync("mount", ["--version"]).status !== 0 && "mount(8) is not installed";
 }

@@ -38,22 +38,25 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
         }
       }
       const refused: [value: unknown, message: string][] = [
-        [{ toJSON: () => undefined }, "the value is undefined; pass null for an empty value"],
-        [() => {}, "a function would be left out"],
-        [Symbol("x"), "a symbol would be left out"],
-        [1n, "a bigint is not JSON: convert it to a string or a number"],
+        [{ toJSON: () => undefined }, "the value is undefined; use null for an empty value"],
+        [() => {}, "a function would be omitted"],
+        [Symbol("x"), "a symbol would be omitted"],
+        [1n, "a bigint has no JSON form: convert it to a string or a number"],
         [NaN, "NaN would become null"],
         [{ a: [-Infinity] }, "-Infinity at 'a[0]' would become null"],
         [[new Number(NaN)], "NaN at '[0]' would become null"],
         [{ a: Object(Infinity) }, "Infinity at 'a' would become null"],
-        [Object(1n), "a bigint is not JSON"],
-        [{ a: { b: () => {} } }, "a function at 'a.b' would be left out"],
+        [Object(1n), "a bigint has no JSON form"],
+        [{ a: { b: () => {} } }, "a function at 'a.b' would be omitted"],
         [[1, () => {}], "a function at '[1]' would become null"],
         [[1, undefined], "undefined at '[1]' would become null"],
         // deno-lint-ignore no-sparse-arrays
         [[, 1], "undefined at '[0]' would become null"],
         [{ users: [{ scores: [1, 2, NaN] }] }, "NaN at 'users[0].scores[2]' would become null"],
-        [{ all: [{ x: 1 }, { x: 1 }], "a-b": [[1n]] }, "a bigint at '[\"a-b\"][0][0]' is not JSON"],
+        [
+          { all: [{ x: 1 }, { x: 1 }], "a-b": [[1n]] },
+          "a bigint at '[\"a-b\"][0][0]' has no JSON form",
+        ],
         [{ a: { toJSON: () => ({ b: NaN }) } }, "NaN at 'a.b' would become null"],
         [new Map([[1, 2]]), "a Map would become {}"],
         [{ all: new Set([1]) }, "a Set at 'all' would become {}"],
@@ -63,7 +66,7 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
         ],
         [new Private(), "a Private would become {}"],
         [{ at: new Date(NaN) }, "an invalid Date at 'at' would become null"],
-        [{ all: cycle }, "a reference to an object around it at 'all[0]' is not JSON"],
+        [{ all: cycle }, "a circular reference at 'all[0]' has no JSON form"],
       ];
       for (const [value, message] of refused) {
         const whole = `Cannot write '${file}' as JSON: ${message}`;
@@ -139,7 +142,7 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
         await assertRejects(() => update(file, (value) => value), RangeError, message);
         assertEquals(text(file), content);
       }),
-    { skip: isBun && "Bun can write it" },
+    { skip: isBun && "Bun can write such a value" },
   );
 }
 
@@ -153,7 +156,11 @@ test("readJson() and writeJson() name the file when the engine runs out of memor
     };
     try {
       Object.assign(JSON, { parse: fail, stringify: fail });
-      await assertRejects(() => readJson(file), JsonFileError, `'${file}' as JSON: Out of memory`);
+      await assertRejects(
+        () => readJson(file),
+        JsonFileError,
+        `JSON file '${file}': Out of memory`,
+      );
       const message = `Cannot write '${file}' as JSON: Out of memory`;
       await assertRejects(() => writeJson(file, 2), RangeError, message);
     } finally {

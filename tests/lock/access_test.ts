@@ -61,7 +61,7 @@ test(
       const { uid, gid } = fs.statSync(lock.path);
       assertEquals([uid, gid], [12_345, 23_456]);
     }),
-  { skip: !isRoot && "needs root" },
+  { skip: !isRoot && "requires root" },
 );
 
 test(

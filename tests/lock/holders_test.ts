@@ -16,7 +16,7 @@ import "../support/worker.ts";
 
 const isLinux = process.platform === "linux";
 const skip = !isLinux && "only Linux reports the holders of a lock";
-const skipUtilities = !isLinux && "needs flock(1)";
+const skipUtilities = !isLinux && "requires flock(1)";
 
 /** Calls `fn` with the ID of a process that holds the lock. */
 async function whileHeld(
@@ -228,5 +228,5 @@ test(
       });
       assertEquals(stdout.trim().split(/\r?\n/), ["holders null", "LockTimeoutError null"]);
     }),
-  { skip: !isDeno && "only Deno has permissions" || !terminal && "needs script(1)" },
+  { skip: !isDeno && "only Deno has permissions" || !terminal && "requires script(1)" },
 );

@@ -74,7 +74,7 @@ if (fs2 !== undefined) {
   });
 } else {
   test("DirLock is excluded by Rust's fs2", () => {}, {
-    skip: "needs cargo and Debian's librust-fs2-dev",
+    skip: "requires cargo and Debian's librust-fs2-dev",
   });
 }
 
@@ -108,7 +108,7 @@ function buildFs2Locker(): string | undefined {
 }
 
 for (const { name, command, hold, try: tryOnce } of lockers) {
-  const skip = spawnSync(command, ["--version"]).status !== 0 && `there is no ${command}`;
+  const skip = spawnSync(command, ["--version"]).status !== 0 && `${command} is not installed`;
 
   for (const shared of [false, true]) {
     const kind = shared ? "shared" : "exclusive";

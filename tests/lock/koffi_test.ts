@@ -73,14 +73,14 @@ test("DirLock.acquire() says to install koffi when it is missing", () =>
     assertEquals(code, "ERR_MODULE_NOT_FOUND");
     assert(message!.includes("npm install koffi"), message);
   }), {
-  skip: isDeno && "Deno has locks of its own" || hasFfi && "this runtime has an FFI of its own" ||
+  skip: isDeno && "Deno has built-in locks" || hasFfi && "this runtime has a built-in FFI" ||
     isBesideKoffi() && "koffi is installed next to this Node",
 });
 
 const brokenKoffis: [koffi: string, why: string][] = [
   [broken, "koffi.node: invalid ELF header"],
   ["throw null", "null"],
-  ["", "it has no function load()"],
+  ["", "it does not export load()"],
 ];
 test(
   "DirLock.acquire() says why koffi cannot be loaded when it is installed",
@@ -92,14 +92,14 @@ test(
         assert(message!.endsWith(`which is installed but cannot be loaded: ${why}`), message);
       }
     }),
-  { skip: isDeno && "Deno has locks of its own" || hasFfi && "this runtime has an FFI of its own" },
+  { skip: isDeno && "Deno has built-in locks" || hasFfi && "this runtime has a built-in FFI" },
 );
 
 for (const [what, koffi] of [["is missing", undefined], ["cannot be loaded", broken]] as const) {
   test(
     `DirLock.acquire() uses the FFI of Bun or Node when koffi ${what}`,
     () => inTempDir((dir) => assertEquals(withKoffi(dir, koffi), ["null", "locked"])),
-    { skip: !hasFfi && "this runtime has no FFI of its own" },
+    { skip: !hasFfi && "this runtime has no built-in FFI" },
   );
 }
 

@@ -130,7 +130,7 @@ for (const { form, acquire } of FORMS) {
         spawnSync("mkfifo", [path.join(dir, LOCK_FILE_NAME)]);
         await assertRejects(() => within(acquire(dir)), Error, "not a regular file");
       }),
-    { skip: isWindows && "there are no FIFOs on Windows" },
+    { skip: isWindows && "Windows has no FIFOs" },
   );
 
   test(`DirLock.${form}() throws ENOTDIR when the path is a file`, () =>
@@ -195,13 +195,13 @@ for (const { form, acquire } of FORMS) {
   }
 
   for (const code of ["ENOLCK", "EOPNOTSUPP", "ENOSYS"]) {
-    test(`DirLock.${form}() says that the file system has no locks when it fails with ${code}`, () =>
+    test(`DirLock.${form}() says that the file system does not support locks when it fails with ${code}`, () =>
       inTempDir(async (dir) => {
         const descriptors = openDescriptors();
         await intercepted(({ name }) => {
           if (name === "lock.tryLock") throw systemError(code);
         }, async () => {
-          const error = await assertRejects(() => acquire(dir), Error, "has no locks");
+          const error = await assertRejects(() => acquire(dir), Error, "does not support locks");
           assertEquals((error as Error & { code?: string }).code, code);
         });
         assertEquals(openDescriptors(), descriptors);
@@ -615,7 +615,7 @@ test(
       held.close();
       (await waiting).release();
     }),
-  { skip: !isDeno && "no wait in the kernel here" },
+  { skip: !isDeno && "calls wait in the kernel only on Deno" },
 );
 
 test("withDirLock() returns the function's result and releases the lock", () =>

@@ -58,7 +58,7 @@ test("DirLock.verify() throws a LockLostError whose stack shows the caller", () 
 test("new DirLock() throws a TypeError that names DirLock.acquire()", () => {
   const Class = DirLock as unknown as new (dir?: unknown) => DirLock;
   for (const args of [[], ["/tmp"], [{}]]) {
-    assertThrows(() => new Class(...args), TypeError, "DirLock.acquire(dir)");
+    assertThrows(() => new Class(...args), TypeError, "use await DirLock.acquire(dir)");
   }
 });
 
@@ -78,7 +78,7 @@ testWithLinks(
     inTempDir(async (dir) => {
       const file = path.join(dir, ".aperture.lock");
       fs.symlinkSync("target", file);
-      const message = `Cannot lock '${file}': it is a symbolic link, which is never followed. ` +
+      const message = `Cannot lock '${file}': it is a symbolic link, which is not followed. ` +
         "Remove the link";
       assertEquals(await messageOf(() => DirLock.acquire(dir)), message);
     }),
@@ -88,8 +88,8 @@ test("DirLock.acquire() suggests another name when the lock file is a directory"
   inTempDir(async (dir) => {
     const file = path.join(dir, ".aperture.lock");
     fs.mkdirSync(file);
-    const message = `Cannot lock '${file}': it is not a regular file. Remove it, or pass ` +
-      "another 'lockFileName'";
+    const message = `Cannot lock '${file}': it is not a regular file. Remove it, or use ` +
+      "a different 'lockFileName'";
     assertEquals(await messageOf(() => DirLock.acquire(dir)), message);
   }));
 
@@ -97,7 +97,7 @@ test("DirLock.acquireSync() says how to avoid a deadlock", () =>
   inTempDir(async (dir) => {
     const lock = DirLock.acquireSync(dir);
     const message = await messageOf(() => DirLock.acquireSync(dir));
-    assert(/already waiting for it.*Release the lock first.*\{ lock \}/.test(message), message);
+    assert(/is waiting for it.*Release the lock first.*'lock' option/.test(message), message);
     lock.release();
   }));
 
@@ -123,5 +123,5 @@ test(
       );
       assertEquals(fs.readdirSync(dir), []);
     }),
-  { skip: isWindows && "other rules for names on Windows" },
+  { skip: isWindows && "the rules for names differ on Windows" },
 );

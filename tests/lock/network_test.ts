@@ -25,7 +25,7 @@ test(
       const { dev, ino } = fs.statSync(path.join(dir, ".aperture.lock"), { bigint: true });
       assertEquals(calls, [[dir, `${dev}:${ino}`]]);
     }),
-  { skip: isWindows && "files have other identities on Windows" },
+  { skip: isWindows && "file identities differ on Windows" },
 );
 
 test("DirLock.verify() refreshes the directory before it inspects the lock file", () =>
@@ -66,7 +66,7 @@ test(
         assertEquals((error as Error & { code?: string }).code, "EACCES");
       }).then(() => {})
     ),
-  { skip: isWindows && "EACCES has other reasons on Windows" },
+  { skip: isWindows && "EACCES has other causes on Windows" },
 );
 
 test("DirLock.acquire() does not mention SMB when opening the lock file fails with EACCES", () =>

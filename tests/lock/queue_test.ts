@@ -349,7 +349,7 @@ test(
       assertEquals(await new Child("inThread", ["useAtExit", dir]).exit(), 0);
       assertEquals(fs.readFileSync(path.join(dir, "told"), "utf8"), "LockLostError");
     }),
-  { skip: isDeno && "Deno does not notify a thread of its end" },
+  { skip: isDeno && "Deno does not notify a thread that ends" },
 );
 
 test(
@@ -384,7 +384,7 @@ test(
         handedWithSignal: 0,
         other: 0,
       });
-      for (const [i, advice] of ["{ lock }", "{ lock }", "waits for itself"].entries()) {
+      for (const [i, advice] of ["'lock' option", "'lock' option", "out of 'fn'"].entries()) {
         const [after, ...message] = warnings[i]![0]!.split(" ");
         assert(Number(after) >= 9_500, after);
         assert(message.join(" ").includes(advice), message.join(" "));

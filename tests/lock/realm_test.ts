@@ -106,13 +106,13 @@ test("DirLock.acquire() opens for reading when an EACCES is from another realm",
     assertEquals(opened.slice(-2), ["read-write", "read"]);
   }));
 
-test("DirLock.acquire() says that the file system has no locks when an ENOLCK is from another realm", () =>
+test("DirLock.acquire() says that the file system does not support locks when an ENOLCK is from another realm", () =>
   inTempDir((dir) =>
     intercepted(({ name }) => {
       if (name === "lock.tryLock") throw foreignError("ENOLCK");
     }, async () => {
       const error = await DirLock.acquire(dir).then(() => undefined, (error) => error);
-      assert(error?.message.includes("has no locks"), error?.message);
+      assert(error?.message.includes("does not support locks"), error?.message);
       assertEquals(error.code, "ENOLCK");
     }).then(() => {})
   ));

@@ -34,5 +34,5 @@ test(
       assertEquals(lines, ["ready", "ended", "exit 5"], stderr);
       (await DirLock.tryAcquire(dir))!.release();
     }),
-  { skip: typist === undefined && "needs a console of Windows and APERTURE_CONSOLE_PROGRAM" },
+  { skip: typist === undefined && "requires a Windows console and APERTURE_CONSOLE_PROGRAM" },
 );

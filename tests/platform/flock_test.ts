@@ -53,7 +53,7 @@ test("builtinFlock() on Bun opens the libc that exists, and reads its errno", ()
 test("builtinFlock() calls flock(2) through bun:ffi or node:ffi", () => {
   const { EBADF } = constants.errno;
   assertEquals(builtinFlock()!(-1, 1), EBADF);
-}, { skip: !hasFfi && "this runtime has no FFI of its own" });
+}, { skip: !hasFfi && "this runtime has no built-in FFI" });
 
 test("builtinFlock() on Node searches the program, and reads its errno", () => {
   const asked: unknown[] = [];

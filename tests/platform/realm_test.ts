@@ -16,7 +16,7 @@ import { isBun, isDeno, isWindows, test } from "../support/test.ts";
 const built = !import.meta.url.endsWith(".ts");
 const skip = !built
   ? "runs on the built package"
-  : (isDeno || isBun) && "contexts as Node has them";
+  : (isDeno || isBun) && "requires the vm contexts of Node";
 
 /** Returns the code of a call's error. */
 async function codeOf(call: () => unknown): Promise<string> {
@@ -121,7 +121,7 @@ test(
       await lib.atomicWrite(new URL(`file://${file}`), "url");
       assertEquals(text(file), "url");
     }),
-  { skip: skip || isWindows && "paths are no URLs on Windows" },
+  { skip: skip || isWindows && "Windows paths are not valid URLs" },
 );
 
 test(
@@ -224,7 +224,7 @@ test(
       for (const use of Object.values(uses)) await use();
       assertEquals(text(file).replaceAll(/\s/g, ""), '{"a":3}');
     }),
-  { skip: skip || isWindows && "paths are no URLs on Windows" },
+  { skip: skip || isWindows && "Windows paths are not valid URLs" },
 );
 
 test("atomicWrite() accepts bytes from another realm", () =>

@@ -78,4 +78,4 @@ test("DirLock distinguishes volumes whose files have the same index", () => {
   const [one, other] = locks.map(({ path }) => fs.statSync(path, { bigint: true }).ino);
   assertEquals(one, other);
   for (const lock of locks) lock.release();
-}, { skip: volumes.length !== 2 && "there are no two such volumes: APERTURE_VOLUMES" });
+}, { skip: volumes.length !== 2 && "requires two such volumes in APERTURE_VOLUMES" });

@@ -46,7 +46,7 @@ test("absolutePath() accepts and rejects the same URLs as fileURLToPath()", () =
   assertEquals(absolutePath(new URL("file://localhost/a")), "/a");
   const bad = ["file:///a%2Fb", "file://host/a", "file:///a%zz", "file:///a%ff", "https://host/a"];
   for (const url of bad) {
-    assertThrows(() => absolutePath(new URL(url)), TypeError, `Path '${url}' is refused: `);
+    assertThrows(() => absolutePath(new URL(url)), TypeError, `Invalid path '${url}': `);
   }
 });
 

@@ -12,7 +12,7 @@ import { isDeno, isWindows, isWine, test } from "../support/test.ts";
 import { openShared, SHARE } from "../support/windows_file.ts";
 import { within } from "../support/within.ts";
 
-const skip = !isWindows && "only Windows knows share modes";
+const skip = !isWindows && "only Windows has share modes";
 
 for (let share = 0; share < 8; share++) {
   const allowed = Object.entries(SHARE).filter(([, bit]) => (share & bit) !== 0);
@@ -114,5 +114,5 @@ test(
     assertEquals(text(file), "new");
     fs.rmSync(file);
   },
-  { skip: !(isWindows && other) && "there is no second drive: APERTURE_VOLUMES" },
+  { skip: !(isWindows && other) && "requires a second drive in APERTURE_VOLUMES" },
 );

@@ -136,7 +136,7 @@ function exitIfLast(): void {
 
 /** Defines a {@linkcode test} that needs symbolic links. */
 export function testWithLinks(name: string, fn: () => void | Promise<void>): void {
-  test(name, fn, { skip: !linksWork() && "symbolic links do not work here" });
+  test(name, fn, { skip: !linksWork() && "symbolic links are not available" });
 }
 
 let links: boolean | undefined;

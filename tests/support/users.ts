@@ -3,10 +3,10 @@ import { isBun, isDeno, isRoot } from "./test.ts";
 
 /** Why a process cannot become another user here, or false. */
 export const cannotBecome: string | false = process.platform !== "linux"
-  ? "known for Linux"
+  ? "only Linux has /proc/self/fd"
   : !isRoot
-  ? "needs root"
-  : isBun && typeof process.setuid !== "function" && "there is no setuid";
+  ? "requires root"
+  : isBun && typeof process.setuid !== "function" && "setuid is not available";
 
 /**
  * Switches this process and all of its threads to another user permanently. Before the switch, load

@@ -87,7 +87,8 @@ for (const page of pages) {
   );
   if (commands.length > 0) {
     const needsFlock = commands.some(({ code }) => /^\s*flock /m.test(code));
-    const skip = (noShell && "there is no bash") || (needsFlock && noFlock && "there is no flock");
+    const skip = (noShell && "bash is not installed") ||
+      (needsFlock && noFlock && "flock is not installed");
     test(`${page}: its commands run`, () =>
       inTempDir(async (dir) => {
         const cli = fileURLToPath(new URL(`../../cli${extension}`, import.meta.url));

@@ -11,7 +11,7 @@ import { Child } from "../support/child.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { isDeno, isDeno27, isWindows, test } from "../support/test.ts";
 
-const onDeno = { skip: !isDeno && "the examples are programs for Deno" };
+const onDeno = { skip: !isDeno && "the examples run only on Deno" };
 const more: string[] = JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]");
 const file = (name: string) => fileURLToPath(new URL(`../../examples/${name}.ts`, import.meta.url));
 const program = (name: string) => ["run", "-A", "--quiet", ...more, file(name)];
@@ -99,7 +99,7 @@ test(
       }
     }),
   {
-    skip: onDeno.skip || (isWindows && "it is started by a shell") ||
+    skip: onDeno.skip || (isWindows && "requires a Unix shell") ||
       (isDeno27 && "destroy() of its node:http leaves the connection open"),
   },
 );

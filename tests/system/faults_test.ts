@@ -197,7 +197,7 @@ test(
         assertEquals(fs.statSync(file).mode & 0o7777, wanted);
       }
     }),
-  { skip: !isRoot && "only root may give files away" },
+  { skip: !isRoot && "only root can change the owner" },
 );
 
 test(
@@ -214,7 +214,7 @@ test(
       const { uid, gid, mode } = fs.statSync(file);
       assertEquals([uid, gid, mode & 0o7777], [0, 8, 0o2664]);
     }),
-  { skip: !isRoot && "only root may give files away" },
+  { skip: !isRoot && "only root can change the owner" },
 );
 
 test("atomicWrite() continues short writes", () =>

@@ -61,7 +61,7 @@ const data: Mistake[] = [
   ["a number", (file) => write(file, 5), `${DATA}: received a number`],
   ["an object", (file) => write(file, {}), `${DATA}: received an object`, "use writeJson()"],
   ["a Date", (file) => write(file, new Date()), `${DATA}: received a Date`],
-  ["a promise of data", (file) => write(file, Promise.resolve("x")), "is an `await` missing?"],
+  ["a promise of data", (file) => write(file, Promise.resolve("x")), "(missing `await`?)"],
   ["a Response", (file) => write(file, new Response("x")), "received a Response. Pass its body"],
   ["a generator function", (file) => write(file, function* () {}), "received a function"],
   ["an array of numbers", (file) => write(file, [1]), `Each chunk of an array ${CHUNK}`],
@@ -92,12 +92,12 @@ const data: Mistake[] = [
     const stream = new ReadableStream();
     stream.getReader();
     await write(file, stream);
-  }, "other code reads a ReadableStream"],
+  }, "received a ReadableStream that other code reads"],
   ["a Blob, synchronously", (file) => writeSync(file, new Blob([])), `${DATA_SYNC}: received a B`],
   [
     "a stream, synchronously",
     (file) => writeSync(file, Readable.from([])),
-    "Only asynchronous calls accept it",
+    "Only asynchronous functions accept it",
   ],
 ];
 
@@ -105,15 +105,15 @@ const paths: Mistake[] = [
   ["no path", () => write(undefined, "x"), `${PATH}: received undefined`],
   ["an empty path", () => write("", "x"), "Path must not be empty"],
   ["a file descriptor", () => write(3, "x"), `${PATH}: received a number`],
-  ["a promise of a path", (file) => write(Promise.resolve(file), "x"), "is an `await` missing?"],
+  ["a promise of a path", (file) => write(Promise.resolve(file), "x"), "(missing `await`?)"],
   ["the href of a URL", (file) => write(pathToFileURL(file).href, "x"), 'pass new URL("file://'],
   [
     "a URL of the web",
     () => write(new URL("https://example.com/a"), "x"),
-    "Path 'https://example.com/a' is refused: The URL must be of scheme file",
+    "Invalid path 'https://example.com/a': The URL must be of scheme file",
   ],
   ["a NUL character", () => write("a\0b", "x"), "Path must not contain a NUL character"],
-  ["half a character", () => write("💻".slice(1), "x"), 'well-formed text: received "\\udcbb"'],
+  ["half a character", () => write("💻".slice(1), "x"), 'well-formed Unicode: received "\\udcbb"'],
   ["content as the path", () => write(Uint8Array.of(255), "x"), "Path must be valid UTF-8"],
 ];
 
@@ -130,9 +130,9 @@ const options: Mistake[] = [
   [
     "encoding",
     (file) => write(file, "x", { encoding: "utf8" }),
-    `Unknown option 'encoding': the options are ${WRITE_OPTIONS}`,
+    `Unknown option 'encoding': valid options are ${WRITE_OPTIONS}`,
   ],
-  ["flag", (file) => write(file, "x", { flag: "wx" }), "Unknown option 'flag': the options are"],
+  ["flag", (file) => write(file, "x", { flag: "wx" }), "Unknown option 'flag': valid options are"],
   [
     "fsync",
     (file) => write(file, "x", { durability: "fsync" }),
@@ -149,7 +149,7 @@ const options: Mistake[] = [
     'must be "in-place": received',
   ],
   ["mode as text", (file) => write(file, "x", { mode: "644" }), "a number such as 0o644: received"],
-  ["mode in decimal", (file) => write(file, "x", { mode: 644 }), "644, did you mean 0o644?"],
+  ["mode in decimal", (file) => write(file, "x", { mode: 644 }), "644 (did you mean 0o644?)"],
   [
     "mode of a stat",
     (file) => write(file, "x", { mode: 0o100644 }),
@@ -164,7 +164,7 @@ const options: Mistake[] = [
   [
     "a signal, synchronously",
     (file) => writeSync(file, "x", { signal: AbortSignal.abort() }),
-    "Unknown option 'signal': the options are durability",
+    "Unknown option 'signal': valid options are durability",
   ],
   [
     "fallback with createNew",
@@ -212,17 +212,17 @@ const atomicFile: Mistake[] = [
     const opened = await open(file);
     await opened.commit();
     await opened.write("x");
-  }, "Cannot write to 'DIR/file': it is already committed"],
+  }, "Cannot write to 'DIR/file': it has already been committed"],
   ["two commits", async (file) => {
     const opened = await open(file);
     await opened.commit();
     await opened.commit();
-  }, "Cannot commit 'DIR/file': it is already committed"],
+  }, "Cannot commit 'DIR/file': it has already been committed"],
   ["commit() after discard()", async (file) => {
     const opened = await open(file);
     await opened.discard();
     await opened.commit();
-  }, "Cannot commit 'DIR/file': it is already discarded"],
+  }, "Cannot commit 'DIR/file': it has already been discarded"],
   ["commit() before close()", async (file) => {
     const opened = await open(file);
     try {
@@ -231,7 +231,7 @@ const atomicFile: Mistake[] = [
     } finally {
       await opened.discard();
     }
-  }, "Cannot commit 'DIR/file': its 'writable' is not closed. Await its close() or the pipe"],
+  }, "Cannot commit 'DIR/file': 'writable' has not been closed. First await its close()"],
   ["write() of an array", async (file) => {
     const opened = await open(file);
     await opened.write(["x"]);
@@ -245,7 +245,7 @@ const sweeps: Mistake[] = [
   }, "Cannot sweep 'DIR/file'"],
   ["a missing directory", (_, dir) => sweep(path.join(dir, "no")), "Cannot sweep 'DIR/no'"],
   ["a number", (_, dir) => sweep(dir, 1_000), "such as { olderThan: … }: received a number"],
-  ["maxAge", (_, dir) => sweep(dir, { maxAge: 1 }), "the options are olderThan, recursive"],
+  ["maxAge", (_, dir) => sweep(dir, { maxAge: 1 }), "valid options are olderThan, recursive"],
   ["a time as text", (_, dir) => sweep(dir, { olderThan: "1h" }), "a number of milliseconds"],
   [
     "a time in the future, synchronously",
@@ -264,9 +264,13 @@ const locks: Mistake[] = [
   [
     "retries",
     (_, dir) => acquire(dir, { retries: 5 }),
-    "Unknown option 'retries': the options are",
+    "Unknown option 'retries': valid options are",
   ],
-  ["stale", (_, dir) => acquire(dir, { stale: 5_000 }), "Unknown option 'stale': the options are"],
+  [
+    "stale",
+    (_, dir) => acquire(dir, { stale: 5_000 }),
+    "Unknown option 'stale': valid options are",
+  ],
   ["timeout as text", (_, dir) => acquire(dir, { timeout: "1s" }), "a number of milliseconds"],
   ["timeout: -1", (_, dir) => acquire(dir, { timeout: -1 }), "0 milliseconds or more: received -1"],
   ["onWait: true", (_, dir) => acquire(dir, { onWait: true }), "'onWait' must be a function"],
@@ -275,7 +279,7 @@ const locks: Mistake[] = [
   }, "'lockFileName' must be a file name without a directory: received \"a/b\""],
   ["timeout of tryAcquire()", (_, dir) => {
     return (DirLock.tryAcquire as Untyped)(dir, { timeout: 1 });
-  }, "Unknown option 'timeout': the options are shared, lockFileName"],
+  }, "Unknown option 'timeout': valid options are shared, lockFileName"],
   ["withDirLock() without a function", (_, dir) => {
     return (withDirLock as Untyped)(dir);
   }, "'fn' must be a function: received undefined"],
@@ -284,7 +288,7 @@ const locks: Mistake[] = [
   }, "'fn' must be a function: received an object"],
   ["lockHolders() with shared", (_, dir) => {
     return lockHolders(dir, { shared: true } as Untyped);
-  }, "Unknown option 'shared': the options are lockFileName"],
+  }, "Unknown option 'shared': valid options are lockFileName"],
   [
     "acquireSync() of a lock that is held",
     async (_, dir) => {
@@ -308,15 +312,15 @@ const locks: Mistake[] = [
     (_, dir) => {
       throw new LockTimeoutError(dir, 1, [process.pid, 1]);
     },
-    `'DIR': process ${process.pid} (this process), 1 holds it, and it was not free within 1 ms`,
-    "pass it on with the option { lock }",
+    `'DIR' within 1 ms: the lock is held by process ${process.pid} (this process) and process 1`,
+    "pass the lock in the 'lock' option",
   ],
 ];
 
 const updates: Mistake[] = [
   ["no function", (file) => update(file), "'fn' must be a function: received undefined"],
   ["data for a function", (file) => update(file, "x"), "'fn' must be a function: received a str"],
-  ["no return", (file) => update(file, () => {}), "perhaps because a 'return' is missing"],
+  ["no return", (file) => update(file, () => {}), "received undefined (missing 'return'?)"],
   ["an object", (file) => update(file, () => ({})), `${DATA}: received an object`],
   ["an async function, synchronously", (file) => {
     return updateSync(file, () => Promise.resolve("x"));
@@ -329,18 +333,18 @@ const updates: Mistake[] = [
     const lock = await DirLock.acquire(dir);
     lock.release();
     await update(file, () => "x", { lock });
-  }, "'lock' must be held: it was released"],
+  }, "'lock' has already been released"],
   ["a shared lock", async (file, dir) => {
     using lock = await DirLock.acquire(dir, { shared: true });
     await update(file, () => "x", { lock });
   }, "'lock' must be exclusive"],
-  ["the lock of another directory", async (file, dir) => {
+  ["a lock on another directory", async (file, dir) => {
     using lock = await DirLock.acquire(path.join(dir, "other"));
     await update(file, () => "x", { lock });
-  }, "must be the lock of the file's directory 'DIR': received that of 'DIR/other'"],
+  }, "must be a lock on the file's directory 'DIR': received a lock on 'DIR/other'"],
   ["its own lock file", (_, dir) => {
     return update(path.join(dir, ".aperture.lock"), () => "x");
-  }, "'lock' must not use 'DIR/.aperture.lock' as its lock file: that is the file to update"],
+  }, "'lock' must not use 'DIR/.aperture.lock' as the lock file: it is the file to be updated"],
 ];
 
 /** Reads a JSON file with this content. */
@@ -350,34 +354,42 @@ const reads = (content: string | Uint8Array) => (file: string) => {
 };
 
 const json: Mistake[] = [
-  ["an empty file", reads(""), "Cannot use 'DIR/file' as JSON", "the file is empty"],
-  ["a comment", reads('{\n  // x\n  "a": 1\n}'), "line 2, column 3: comments are not JSON"],
-  ["a trailing comma", reads('{ "a": 1, }'), "a trailing comma is not JSON"],
-  ["single quotes", reads("{ 'a': 1 }"), "at line 1, column 3: expected a name"],
-  ["bytes that are not UTF-8", reads(Uint8Array.of(0x22, 0xff, 0x22)), "the text is not UTF-8"],
-  ["undefined", (file) => writeJson(file, undefined), "the value is undefined; pass null"],
+  ["an empty file", reads(""), "Invalid JSON file 'DIR/file'", "the file is empty"],
+  ["a comment", reads('{\n  // x\n  "a": 1\n}'), "line 2, column 3: JSON does not allow comments"],
+  ["a trailing comma", reads('{ "a": 1, }'), "JSON does not allow trailing commas"],
+  ["single quotes", reads("{ 'a': 1 }"), "at line 1, column 3: expected a property name"],
+  [
+    "bytes that are not UTF-8",
+    reads(Uint8Array.of(0x22, 0xff, 0x22)),
+    "the file is not valid UTF-8",
+  ],
+  ["undefined", (file) => writeJson(file, undefined), "the value is undefined; use null"],
   ["NaN", (file) => writeJson(file, { a: [{ b: NaN }] }), "NaN at 'a[0].b' would become null"],
-  ["a bigint", (file) => writeJsonSync(file, { a: 1n }), "a bigint at 'a' is not JSON: convert it"],
-  ["a function", (file) => writeJson(file, { a: () => {} }), "a function at 'a' would be left out"],
+  [
+    "a bigint",
+    (file) => writeJsonSync(file, { a: 1n }),
+    "a bigint at 'a' has no JSON form: convert it",
+  ],
+  ["a function", (file) => writeJson(file, { a: () => {} }), "a function at 'a' would be omitted"],
   ["a Map", (file) => writeJson(file, { a: new Map() }), "a Map at 'a' would become {}"],
   ["an Error", (file) => writeJson(file, new Error("x")), "as JSON: an Error would become {}"],
   [
     "a promise",
     (file) => writeJson(file, Promise.resolve(1)),
-    "a Promise (is an `await` missing?) would become {}",
+    "a Promise (missing `await`?) would become {}",
   ],
   ["spaces", (file) => (writeJson as Untyped)(file, 1, { spaces: 2 }), "Unknown option 'spaces'"],
   ["indent: 11", (file) => writeJson(file, 1, { indent: 11 }), "'indent' must be an integer"],
   ["the arguments of JSON.stringify()", (file) => {
     return (writeJson as Untyped)(file, 1, null, 2);
   }, "Options must be an object such as { durability: … }: received null"],
-  ["no return", (file) => updateJson(file, () => {}), "perhaps because a 'return' is missing"],
+  ["no return", (file) => updateJson(file, () => {}), "received undefined (missing 'return'?)"],
   ["updateJson() with a value", (file) => {
     return (updateJson as Untyped)(file, {});
   }, "'fn' must be a function: received an object"],
   ["updateJsonSync() with an async function", (file) => {
     return updateJsonSync(file, () => Promise.resolve(1));
-  }, "a Promise (is an `await` missing?) would become {}"],
+  }, "a Promise (missing `await`?) would become {}"],
   ["an encoding for readJsonSync()", (file) => {
     return readJsonSync(file, "utf8" as Untyped);
   }, "Options must be an object such as { check: … }: received a string"],

@@ -81,15 +81,15 @@ for (const [what, call] of calls) {
           });
           assertEquals([made, list(dir)], [[], []]);
         }),
-      { skip: isWindows && url.includes("server") && "a host is a UNC path on Windows" },
+      { skip: isWindows && url.includes("server") && "a URL with a host is a UNC path on Windows" },
     );
   }
 }
 
 /** Paths that would lead elsewhere or nowhere; `dir` is an existing directory. */
 const wrongPaths: [string, (dir: string) => unknown, string][] = [
-  ["with a lone surrogate", (dir) => `${dir}/${"💻notes".slice(1)}`, "must be well-formed text"],
-  ["that ends in half a surrogate pair", (dir) => `${dir}/a\ud83d`, "must be well-formed text"],
+  ["with a lone surrogate", (dir) => `${dir}/${"💻notes".slice(1)}`, "must be well-formed Unicode"],
+  ["that ends in half a surrogate pair", (dir) => `${dir}/a\ud83d`, "must be well-formed Unicode"],
   ["that is the text of a file: URL", (dir) => pathToFileURL(dir).href, "pass new URL("],
   ["of bytes that are not UTF-8", (dir) => new TextEncoder().encode(dir).fill(0xff, 1), "UTF-8"],
 ];
@@ -109,8 +109,8 @@ test("lockFileName rejects a lone surrogate before anything touches the disk", (
   inTempDir(async (dir) => {
     const options = { lockFileName: "💻.lock".slice(1) };
     const made = await recorded(async () => {
-      await assertRejects(() => DirLock.acquire(dir, options), TypeError, "well-formed text");
-      await assertRejects(() => lockHolders(dir, options), TypeError, "well-formed text");
+      await assertRejects(() => DirLock.acquire(dir, options), TypeError, "well-formed Unicode");
+      await assertRejects(() => lockHolders(dir, options), TypeError, "well-formed Unicode");
     });
     assertEquals([made, list(dir)], [[], []]);
   }));
@@ -135,7 +135,7 @@ test("file: URLs with escapes name the file that they encode", () =>
       atomicWriteSync(pathToFileURL(path.join(dir, name)), `${name}, sync`);
       assertEquals(text(path.join(dir, name)), `${name}, sync`);
     }
-  }), { skip: isWindows && "no such names on Windows" });
+  }), { skip: isWindows && "Windows does not allow such names" });
 
 const writes: [string, (file: string) => unknown][] = [
   ["atomicWrite()", (file) => atomicWrite(file, "x")],
@@ -166,7 +166,7 @@ for (const [what, write] of writes) {
         assertEquals(await code(`${dir}/nothing/`), "EISDIR");
         assertEquals([list(dir), text(path.join(dir, "file"))], [["dir", "file"], "old"]);
       }),
-    { skip: isWindows && "other codes on Windows" },
+    { skip: isWindows && "error codes differ on Windows" },
   );
 }
 
@@ -203,8 +203,8 @@ test(
     }),
   {
     skip: process.platform !== "linux"
-      ? "known for Linux"
-      : isDeno && "Deno can neither make nor name such files",
+      ? "only Linux has /proc/self/fd"
+      : isDeno && "Deno can neither create nor name such files",
   },
 );
 

@@ -171,7 +171,7 @@ test(
       await assertBlocks(child.says("all served"), () => lock.release());
       await finished([child]);
     }),
-  { skip: !isLinux && "counts what /proc shows" },
+  { skip: !isLinux && "requires /proc" },
 );
 
 test(
@@ -187,7 +187,7 @@ test(
       child.tell();
       await finished([child]);
     }),
-  { skip: !isLinux && "starts sleep(1)" },
+  { skip: !isLinux && "requires sleep(1)" },
 );
 
 test(
@@ -199,7 +199,7 @@ test(
       await child.kill();
       (await DirLock.tryAcquire(dir))!.release();
     }),
-  { skip: !isLinux && "starts sleep(1)" },
+  { skip: !isLinux && "requires sleep(1)" },
 );
 
 for (const poolSize of ["4", "1"]) {
@@ -250,7 +250,7 @@ test("atomicWrite() keeps the old content when the disk is full", () =>
     } finally {
       spawnSync("umount", [disk]);
     }
-  }), { skip: !mayMount() && "may not mount a small disk" });
+  }), { skip: !mayMount() && "cannot mount a small disk" });
 
 test(
   "atomicWrite() keeps the old content when the file size is limited",
@@ -262,7 +262,7 @@ test(
       });
       await refused(child, dir, "EFBIG");
     }),
-  { skip: !isLinux && "needs bash and its ulimit" },
+  { skip: !isLinux && "requires the ulimit command of bash" },
 );
 
 test(
@@ -281,7 +281,7 @@ test(
         spawnSync("umount", [file]);
       }
     }),
-  { skip: !mayMount() && "may not mount" },
+  { skip: !mayMount() && "cannot mount file systems" },
 );
 
 /** Whether this process can mount file systems. */

@@ -150,11 +150,11 @@ function callsOf(lines: readonly string[], index: number, dir: string): string {
 }
 
 function skipped(): string | false {
-  if (isBun) return "Bun's threads are its own affair";
-  if (isDeno27) return "Deno 2.7 opens files on the thread that asks";
-  if (process.platform !== "linux") return "strace is Linux's";
+  if (isBun) return "Bun chooses its threads differently";
+  if (isDeno27) return "Deno 2.7 opens files on the calling thread";
+  if (process.platform !== "linux") return "strace exists only on Linux";
   const { status } = spawnSync("strace", ["-f", "--seccomp-bpf", "-o", "/dev/null", "true"]);
-  return status !== 0 && "strace is missing";
+  return status !== 0 && "strace is not installed";
 }
 
 /** Whether locks in a directory refresh it, because its device has the major number 0. */

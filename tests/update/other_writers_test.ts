@@ -106,7 +106,7 @@ for (const { form, update } of FORMS) {
           assertEquals(seen.slice(1), [after]);
           assertEquals(text(file), `${after}, updated`);
         }),
-      { skip: needsLinks === true && !linksWork() && "symbolic links do not work here" },
+      { skip: needsLinks === true && !linksWork() && "symbolic links are not available" },
     );
   }
 

@@ -81,7 +81,7 @@ for (const { form, update } of FORMS) {
       const file = path.join(dir, "file");
       fs.writeFileSync(file, "old");
       // @ts-expect-error A return is missing.
-      await assertRejects(() => update(file, () => {}), TypeError, "'return' is missing");
+      await assertRejects(() => update(file, () => {}), TypeError, "missing 'return'?");
       assertEquals([list(dir), text(file)], [["file"], "old"]);
       (await DirLock.tryAcquire(dir))!.release();
     }));
@@ -101,7 +101,7 @@ for (const { form, update } of FORMS) {
       (await DirLock.tryAcquire(dir))!.release();
     }));
 
-  test(`${form}() holds the lock of the file's directory while its function runs`, () =>
+  test(`${form}() holds the lock on the file's directory while its function runs`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       await update(file, () => DirLock.tryAcquireSync(dir) === null ? "held" : "free");
@@ -170,7 +170,7 @@ for (const { form, update } of FORMS) {
       assertEquals(list(dir), []);
     }));
 
-  test(`${form}() rejects the lock of another directory before it calls its function`, () =>
+  test(`${form}() rejects a lock on another directory before it calls its function`, () =>
     inTempDir(async (root) => {
       const lock = await DirLock.acquire(path.join(root, "other"));
       let called = false;
@@ -257,7 +257,7 @@ for (const { form, update } of FORMS) {
               return increment(bytes);
             }),
           Error,
-          "became a link to another file",
+          "replaced by a link to another file",
         );
         assertEquals([(error as Coded).code, text(moved!)], ["ESTALE", "1"]);
         assertEquals(list(path.join(dir, "b")), ["counter"]);
@@ -304,7 +304,7 @@ for (const { form, update } of FORMS) {
         );
         assertEquals([(error as Coded).code, called], ["EISDIR", false]);
       }),
-    { skip: isWindows && "other codes on Windows" },
+    { skip: isWindows && "error codes differ on Windows" },
   );
 
   test(`${form}() reads what an earlier write wrote`, () =>

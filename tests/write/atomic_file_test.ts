@@ -58,8 +58,8 @@ test("AtomicFile.discard() leaves the target unchanged when it is called repeate
     await file.write("new");
     await Promise.all([file.discard(), file.discard()]);
     await file.discard();
-    await assertRejects(() => file.write("x"), TypeError, "already discarded");
-    await assertRejects(() => file.commit(), TypeError, "already discarded");
+    await assertRejects(() => file.write("x"), TypeError, "already been discarded");
+    await assertRejects(() => file.commit(), TypeError, "already been discarded");
   }));
 
 test("AtomicFile.discard() does nothing after a commit", () =>
@@ -69,8 +69,8 @@ test("AtomicFile.discard() does nothing after a commit", () =>
     const committed = file.commit();
     await file.discard();
     await committed;
-    await assertRejects(() => file.write("x"), TypeError, "already committed");
-    await assertRejects(() => file.commit(), TypeError, "already committed");
+    await assertRejects(() => file.write("x"), TypeError, "already been committed");
+    await assertRejects(() => file.commit(), TypeError, "already been committed");
     assertEquals(text(file.path), "x");
   }));
 
@@ -242,7 +242,7 @@ for (const [what, use] of unclosed) {
       await using file = await AtomicFile.open(target);
       await use(file);
       for (let i = 0; i < 2; i++) {
-        await assertRejects(() => within(file.commit()), TypeError, "Await its close()");
+        await assertRejects(() => within(file.commit()), TypeError, "First await its close()");
       }
       await file.write("x");
     }));
@@ -253,7 +253,7 @@ test("AtomicFile.commit() publishes when it is called again after close()", () =
     await using file = await AtomicFile.open(path.join(dir, "file"));
     const writer = file.writable.getWriter();
     await writer.write(whole);
-    await assertRejects(() => file.commit(), TypeError, "Await its close()");
+    await assertRejects(() => file.commit(), TypeError, "First await its close()");
     await writer.close();
     await file.commit();
     assertEquals(numberOf(fs.readFileSync(file.path)), 7);
@@ -361,7 +361,7 @@ test(
         assertEquals(fs.statSync(target).mode & 0o7777, mode);
       }
     }),
-  { skip: isWindows && "no modes on Windows" },
+  { skip: isWindows && "Windows has no permission bits" },
 );
 
 test(
@@ -378,7 +378,7 @@ test(
       const { uid, gid, mode } = fs.statSync(target);
       assertEquals([uid, gid, mode & 0o7777], [1234, 4321, 0o6750]);
     }),
-  { skip: !isRoot && "only root may give files away" },
+  { skip: !isRoot && "only root can change the owner" },
 );
 
 test(
@@ -393,7 +393,7 @@ test(
       await file.commit();
       assertEquals([text(target), fs.statSync(target).mode & 0o7777], ["new", 0o600]);
     }),
-  { skip: isWindows && "no modes on Windows" },
+  { skip: isWindows && "Windows has no permission bits" },
 );
 
 test(
@@ -409,7 +409,7 @@ test(
       await file.commit();
       assertEquals([text(target), fs.statSync(target).mode & 0o7777], ["new", 0o600]);
     }),
-  { skip: isWindows && "no modes on Windows" },
+  { skip: isWindows && "Windows has no permission bits" },
 );
 
 test(
@@ -431,7 +431,7 @@ test(
         assertEquals(fs.statSync(target).mode & 0o777, mode);
       }
     }),
-  { skip: isWindows && "no modes on Windows" },
+  { skip: isWindows && "Windows has no permission bits" },
 );
 
 test(
@@ -449,7 +449,7 @@ test(
       assert(fs.lstatSync(target).isFIFO());
       assertEquals(list(dir), ["file"]);
     }),
-  { skip: isWindows && "no FIFOs on Windows" },
+  { skip: isWindows && "Windows has no FIFOs" },
 );
 
 testWithLinks(

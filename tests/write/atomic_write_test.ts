@@ -83,7 +83,7 @@ for (const { form, write } of FORMS) {
             fs.rmSync(file);
           }
         }),
-      { skip: isWindows && "no modes on Windows" },
+      { skip: isWindows && "Windows has no permission bits" },
     );
 
     test(
@@ -98,7 +98,7 @@ for (const { form, write } of FORMS) {
             }
           })
         ),
-      { skip: isWindows && "no modes on Windows" },
+      { skip: isWindows && "Windows has no permission bits" },
     );
 
     test(
@@ -110,7 +110,7 @@ for (const { form, write } of FORMS) {
             assertEquals(modeOf(path.join(dir, "file")), 0o640);
           })
         ),
-      { skip: isWindows && "no modes on Windows" },
+      { skip: isWindows && "Windows has no permission bits" },
     );
 
     test(
@@ -229,8 +229,8 @@ for (const { form, write } of FORMS) {
   ];
   for (const [what, code, name, make] of refusals) {
     for (const mode of [undefined, 0o600]) {
-      const skip = (isWindows && "no such files on Windows") ||
-        (what === "a device" && !isRoot && "needs root to make one");
+      const skip = (isWindows && "Windows has no such files") ||
+        (what === "a device" && !isRoot && "only root can create a device");
       test(
         `${form}() refuses ${what} with ${code}${
           mode === undefined ? "" : " with an explicit mode"
@@ -327,7 +327,7 @@ for (const { form, write } of FORMS) {
         }
         assertEquals(list(dir), []);
       }),
-    { skip: isWindows && "other codes on Windows" },
+    { skip: isWindows && "error codes differ on Windows" },
   );
 
   testWithLinks(
@@ -365,7 +365,7 @@ for (const { form, write } of FORMS) {
           }
         })
       ),
-    { skip: isWindows && "no modes on Windows" },
+    { skip: isWindows && "Windows has no permission bits" },
   );
 
   test(
@@ -377,7 +377,7 @@ for (const { form, write } of FORMS) {
         await write(`${dir}/short/../file`, "x");
         assertEquals(list(path.join(dir, "a")), ["b", "file"]);
       }),
-    { skip: isWindows && "resolved by name on Windows" },
+    { skip: isWindows && "Windows resolves .. before it follows links" },
   );
 }
 

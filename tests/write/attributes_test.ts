@@ -12,8 +12,8 @@ import { waysToWrite } from "../support/ways.ts";
 import { writer } from "../support/write_worker.ts";
 
 const DURABILITIES = ["none", "consistent", "durable"] as const;
-const noModes = isWindows && "no modes on Windows";
-const notRoot = !isRoot && "only root may give files away";
+const noModes = isWindows && "Windows has no permission bits";
+const notRoot = !isRoot && "only root can change the owner";
 
 const ways = waysToWrite("new");
 

@@ -155,12 +155,17 @@ test("isAtomicWriteError() is false for other values", () =>
 /** What the message of a failed call says to do. */
 const hints: [call: string, code: string, options: AtomicWriteOptions, hint: string][] = [
   ["create", "ENOENT", {}, "pass 'parents: true' to create it"],
-  ["create", "EACCES", {}, "must be writable, not only the file"],
-  ["rename", "EACCES", {}, "must be writable, not only the file"],
+  ["create", "EACCES", {}, "must be writable, not just the file"],
+  ["rename", "EACCES", {}, "must be writable, not just the file"],
   ["create", "EPERM", {}, "'chattr -i'"],
   ["rename", "EPERM", {}, "may be sticky"],
   ["rename", "EBUSY", {}, "pass 'fallback: \"in-place\"'"],
-  ["link", "EPERM", { createNew: true }, "lacks hard links, which 'createNew' needs"],
+  [
+    "link",
+    "EPERM",
+    { createNew: true },
+    "does not support hard links, which are required by 'createNew'",
+  ],
   ["create", "ERR_ACCESS_DENIED", {}, "Grant access to the directory"],
 ];
 for (const [call, code, options, hint] of hints) {
@@ -179,7 +184,7 @@ for (const [call, code, options, hint] of hints) {
           }
         });
       }),
-    { skip: isWindows && "other reasons on Windows" },
+    { skip: isWindows && "the causes differ on Windows" },
   );
 }
 

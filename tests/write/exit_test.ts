@@ -56,7 +56,7 @@ test(
       await child.says("0 1 1 1");
       assertEquals(await child.exit(), 0);
     }),
-  { skip: isDeno && "Deno's is 'unload'" },
+  { skip: isDeno && "Deno emits 'unload' instead" },
 );
 
 test("atomicWrite() prints no warning when many calls wait on one signal", () =>

@@ -25,7 +25,7 @@ const ways: [string, (file: string, options?: AtomicWriteOptions) => Promise<unk
  * Why the kernel's protection for links in sticky directories cannot be tested; false if it can.
  */
 function unprotected(): string | false {
-  if (process.platform !== "linux") return "known for Linux";
+  if (process.platform !== "linux") return "only Linux has /proc/self/fd";
   if (!isRoot) return "needs root to make another user's link";
   const setting = fs.readFileSync("/proc/sys/fs/protected_symlinks", "utf8").trim();
   return setting !== "1" && "fs.protected_symlinks is off";
@@ -132,8 +132,8 @@ for (const [what, write] of ways) {
       }),
     {
       skip: process.platform !== "linux"
-        ? "known for Linux"
-        : isDeno27 && "its node:fs numbers open files by itself",
+        ? "only Linux has /proc/self/fd"
+        : isDeno27 && "its node:fs uses its own descriptor numbers",
     },
   );
 
@@ -163,7 +163,7 @@ test(
         assertEquals(calls.filter(({ name }) => name === "stat").length, 0);
       }
     }),
-  { skip: isWindows && "counted elsewhere" },
+  { skip: isWindows && "the calls differ on Windows" },
 );
 
 for (const how of ["commit", "discard"] as const) {

@@ -46,7 +46,7 @@ test(
       await child.says("ENOENT true");
       assertEquals([await child.exit(), list(dir).length], [0, 30]);
     }),
-  { skip: !linksWork() && "symbolic links do not work here" },
+  { skip: !linksWork() && "symbolic links are not available" },
 );
 
 test("atomicWrite() rejects with the error of a stream that fails before it is read", () =>

@@ -33,7 +33,7 @@ test("programOf() returns the same program for the same seed", () => {
   const programs: Program[] = Array.from(from(0, 100), (seed) => programOf(seed, true));
   const kinds = new Set(programs.flatMap(({ steps }) => steps.map((step) => step.do)));
   assertEquals([...kinds].sort(), ["draft", "pass", "stream", "sync", "update", "wait", "write"]);
-}, { skip: isWine && "no updates under Wine" });
+}, { skip: isWine && "updates do not work under Wine" });
 
 /** Runs `work` after all earlier work. */
 let line: Promise<unknown> = Promise.resolve();
@@ -148,9 +148,9 @@ const broken: [string, Calls][] = [
   }],
 ];
 const notThere = new Map([
-  ["forgets the mode", isWindows && "no modes on Windows"],
-  ["always replaces a link", isWindows && "no links in the programs on Windows"],
-  ["updates without a lock", isWine && "no updates under Wine"],
+  ["forgets the mode", isWindows && "Windows has no permission bits"],
+  ["always replaces a link", isWindows && "the Windows programs use no links"],
+  ["updates without a lock", isWine && "updates do not work under Wine"],
 ]);
 for (const [what, calls] of broken) {
   test(`the model rejects a library that ${what}`, async () => {

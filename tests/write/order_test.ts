@@ -189,7 +189,7 @@ test("atomicWrite() keeps the mode that the previous call set", () =>
       assertEquals([text(file), fs.statSync(file).mode & 0o777], ["b", 0o600]);
       fs.rmSync(file);
     }
-  }), { skip: isWindows && "no modes on Windows" });
+  }), { skip: isWindows && "Windows has no permission bits" });
 
 for (const durability of ["none", "consistent"] as const) {
   test(`atomicWrite() has one temporary file at a time for 1,000 concurrent calls with durability "${durability}"`, () =>

@@ -120,7 +120,7 @@ for (const [what, write] of ways) {
         const again = await recorded(() => write(path.join(dir, `${made[3]}/file`), options));
         assertEquals(again.filter(({ name }) => name === "openDir").length, 1);
       }),
-    { skip: isWindows && "no sync of directories on Windows" },
+    { skip: isWindows && "directories cannot be synced on Windows" },
   );
 }
 
@@ -136,7 +136,7 @@ test(
         .map(({ args: [path] }) => String(path));
       assertEquals([...new Set(synced)].sort(), made);
     }),
-  { skip: isWindows && "no sync of directories on Windows" },
+  { skip: isWindows && "directories cannot be synced on Windows" },
 );
 
 test(
@@ -153,7 +153,7 @@ test(
       const synced = calls.filter(({ name }) => name === "openDir").map(({ args: [path] }) => path);
       assertEquals(synced, [path.join(dir, "a", "b"), path.join(dir, "a"), dir]);
     }),
-  { skip: isWindows && "no sync of directories on Windows" },
+  { skip: isWindows && "directories cannot be synced on Windows" },
 );
 
 /** Makes only renames to `target` fail. */
@@ -192,7 +192,7 @@ for (const [what, write] of ways) {
             }
           }
         }),
-      { skip: isWindows && "no copies in place on Windows" },
+      { skip: isWindows && "files are never copied in place on Windows" },
     );
   }
 
@@ -221,7 +221,7 @@ for (const [what, write] of ways) {
           assertEquals([text(file), list(dir)], ["old", ["file"]]);
         }
       }),
-    { skip: isWindows && "no copies in place on Windows" },
+    { skip: isWindows && "files are never copied in place on Windows" },
   );
 
   test(
@@ -256,7 +256,7 @@ for (const [what, write] of ways) {
         assertEquals(await sweepTempFiles(dir, { olderThan: 0 }), []);
         assertEquals(openDescriptors(dir), descriptors);
       }),
-    { skip: isWindows && "no copies in place on Windows" },
+    { skip: isWindows && "files are never copied in place on Windows" },
   );
 
   test(
@@ -288,7 +288,7 @@ for (const [what, write] of ways) {
           assertEquals(list(dir), ["file"]);
         }
       }),
-    { skip: isWindows && "no copies in place on Windows" },
+    { skip: isWindows && "files are never copied in place on Windows" },
   );
 
   test(
@@ -317,7 +317,7 @@ for (const [what, write] of ways) {
         assertEquals([text(file), list(dir)], ["old", ["file"]]);
         assertEquals(openDescriptors(dir), descriptors);
       }),
-    { skip: isWindows && "no copies in place on Windows" },
+    { skip: isWindows && "files are never copied in place on Windows" },
   );
 
   test(
@@ -367,7 +367,7 @@ for (const [what, write] of ways) {
         await attempt(calls.length, systemError("EIO"));
         assertEquals([numberOf(fs.readFileSync(file)), rights(), list(dir).length], [2, 0o2640, 2]);
       }),
-    { skip: isWindows && "no copies in place on Windows" },
+    { skip: isWindows && "files are never copied in place on Windows" },
   );
 
   test(
@@ -385,7 +385,7 @@ for (const [what, write] of ways) {
         assertEquals(fs.statSync(file).mode & 0o7777, 0o4755);
         assertEquals([numberOf(fs.readFileSync(file)), list(dir)], [2, ["file"]]);
       }),
-    { skip: isWindows && "no modes on Windows" },
+    { skip: isWindows && "Windows has no permission bits" },
   );
 
   test(
@@ -408,7 +408,7 @@ for (const [what, write] of ways) {
         assertEquals([numberOf(fs.readFileSync(file)), list(dir)], [2, ["file"]]);
         assertEquals(fs.statSync(file).mode & 0o7777, 0o640);
       }),
-    { skip: isWindows && "no copies in place on Windows" },
+    { skip: isWindows && "files are never copied in place on Windows" },
   );
 
   test(
@@ -433,7 +433,7 @@ for (const [what, write] of ways) {
           assertEquals((error as Error & { code?: string }).code, "EIO");
         });
       }),
-    { skip: isWindows && "no copies in place on Windows" },
+    { skip: isWindows && "files are never copied in place on Windows" },
   );
 
   testWithLinks(

@@ -105,5 +105,5 @@ test(
       assert(most <= 64, `${most}`);
       assertEquals(list(dir).length, 300);
     }),
-  { skip: isWindows && "no sync of directories on Windows" },
+  { skip: isWindows && "directories cannot be synced on Windows" },
 );

@@ -394,7 +394,7 @@ test(
       );
       assertEquals([text(file), fs.statSync(file).mode & 0o777], ["new", 0o600]);
     }),
-  { skip: isWindows && "no modes on Windows" },
+  { skip: isWindows && "Windows has no permission bits" },
 );
 
 test("atomicWrite() settles, no matter when it is aborted while a source stalls", () =>

@@ -176,7 +176,7 @@ test(
       });
       assertEquals([text(target), opened, list(dir)], ["draft", 0, ["file"]]);
     }),
-  { skip: isWindows && "no modes on Windows" },
+  { skip: isWindows && "Windows has no permission bits" },
 );
 
 test("atomicWriteSync() lets a commit fail when its temporary file was removed", () =>
@@ -281,5 +281,5 @@ test(
       }, () => atomicWrite(file, "async", { fallback: "in-place" }));
       assertEquals([codes, text(file), list(dir)], [["EBUSY", "EBUSY"], "async", ["file"]]);
     }),
-  { skip: isWindows && "no copies in place on Windows" },
+  { skip: isWindows && "files are never copied in place on Windows" },
 );
