@@ -25,7 +25,11 @@ const PATTERNS: readonly Pattern[] = [
     instead: "this thread's …, its own …",
   },
   { phrase: /\bbeside\b/gi, instead: "next to, alongside, compared with, in addition to" },
-  { phrase: /\b(?:behind|in front of)\b/gi, instead: "after, before" },
+  {
+    // Programs may leave files behind.
+    phrase: /(?<!\b(?:left|leaves?|leaving)\b[^.;:]{0,40})\bbehind\b|\bin front of\b/gi,
+    instead: "after, before",
+  },
   {
     phrase:
       /\b(?:held|holds?|needs?|runs?|waits?) still\b|\b(?:runs?|exists?|holds?|waits?) already\b/gi,

@@ -33,6 +33,11 @@ Deno.test("findingsIn() finds phrases in comments of shell scripts and workflows
   assertEquals(found("ci.yml", "# meanwhile\nname: who\n"), ["1 meanwhile"]);
 });
 
+Deno.test("findingsIn() allows 'behind' in 'left behind'", () => {
+  const text = "files left behind, a file that it leaves behind; each waits behind the others";
+  assertEquals(found("page.md", text), ["1 behind"]);
+});
+
 Deno.test("findingsIn() allows 'who' after a word for people", () => {
   assertEquals(found("page.md", "users who lock, someone who waits, whoever asks"), ["1 whoever"]);
 });

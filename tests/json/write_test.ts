@@ -62,7 +62,7 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
         [{ all: new Set([1]) }, "a Set at 'all' would become {}"],
         [
           { later: Promise.resolve(1) },
-          "a Promise (is an `await` missing?) at 'later' would become {}",
+          "a Promise (missing `await`?) at 'later' would become {}",
         ],
         [new Private(), "a Private would become {}"],
         [{ at: new Date(NaN) }, "an invalid Date at 'at' would become null"],
