@@ -114,6 +114,10 @@ export interface Runtime {
   cwd(): string;
   /** The canonical path of an existing file. */
   realPath(path: string): string;
+  /** Like `crypto.randomUUID()`, even where that global is missing or replaced. */
+  randomUUID(): string;
+  /** Creates a stream, even where the global class is missing or replaced. */
+  writableStream<T>(sink: UnderlyingSink<T>, strategy: QueuingStrategy<T>): WritableStream<T>;
   /** Blocks this thread. */
   sleep(milliseconds: number): void;
   /** Whether {@linkcode Runtime.openLock} refuses symbolic links, and never waits for a FIFO. */

@@ -2,7 +2,7 @@ import type { Awaitable, FileSystem } from "../../runtime/types.ts";
 import { throwIfAborted } from "./abort.ts";
 import { clock } from "./clock.ts";
 import { failedWith } from "./errors.ts";
-import { call, pause, type Steps } from "./steps.ts";
+import { pause, type Steps } from "./steps.ts";
 
 /** How long an operation waits for free file descriptors, in total. */
 const MAX_WAIT_MS = 60_000;
@@ -39,10 +39,10 @@ export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T
   for (let pauseMs = 1;; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
     let isSync = false;
     try {
-      return yield* call((fs, sync) => {
+      return (yield (fs, sync) => {
         isSync = sync;
         return open(fs);
-      });
+      }) as T;
     } catch (error) {
       if (!failedWith(error, NO_DESCRIPTORS)) throw error;
       const leftMs = (isSync ? MAX_SYNC_WAIT_MS : MAX_WAIT_MS) - descriptors.waitedMs;

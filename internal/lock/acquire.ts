@@ -32,7 +32,7 @@ const MAX_MEAN_MS = 40;
  */
 export function* acquire(request: LockRequest): Steps<Hold> {
   throwIfAborted(request.signal);
-  const isSync = yield* call((fs) => fs === runtime.sync);
+  const isSync = yield (_, isSync) => isSync;
   return yield* untilCurrent(request, isSync ? compete : takeTurn);
 }
 

@@ -1,3 +1,4 @@
+import { runtime } from "../../runtime/mod.ts";
 import { onAbort, throwIfAborted } from "../base/abort.ts";
 import { bytesContent, chunkOf, type Content } from "./content.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
@@ -81,7 +82,7 @@ export class StreamWriter {
    * publishes nothing.
    */
   get stream(): WritableStream<Uint8Array> {
-    return this.#stream ??= new WritableStream<Uint8Array>({
+    return this.#stream ??= runtime.writableStream<Uint8Array>({
       write: async (chunk) => {
         await this.write(chunk);
         this.#queued--;

@@ -1,10 +1,14 @@
 import { basename } from "@std/path/basename";
+import { runtime } from "../../runtime/mod.ts";
 
 /**
  * How many bytes of the target's name a temporary name can contain. eCryptfs limits names to 143
  * bytes.
  */
 const STEM_BYTES = 120;
+
+const encoder = new TextEncoder();
+const stem = new Uint8Array(STEM_BYTES);
 
 const DIGITS = "[0-9a-f]{16}";
 const TEMP_NAME = new RegExp(`^\\.[^/]+\\.${DIGITS}\\.tmp$`, "s");
@@ -28,8 +32,8 @@ function sibling(target: string, ending: string): string {
   const name = basename(target);
   const directory = target.slice(0, -name.length);
   // As many whole characters as fit.
-  const { read } = new TextEncoder().encodeInto(name, new Uint8Array(STEM_BYTES));
+  const { read } = encoder.encodeInto(name, stem);
   // The end of a UUID is random except for two bits. The runtimes cache random bytes for UUIDs.
-  const digits = crypto.randomUUID().slice(19).replace("-", "");
+  const digits = runtime.randomUUID().slice(19).replace("-", "");
   return `${directory}.${name.slice(0, read)}.${digits}.${ending}`;
 }

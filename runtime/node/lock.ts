@@ -1,8 +1,8 @@
 import process from "node:process";
-import { isMainThread } from "node:worker_threads";
 import { windowsCalls } from "../native/calls_windows.ts";
 import { loadFlock } from "../native/flock.ts";
 import { loadKoffi } from "../native/koffi.ts";
+import { builtin } from "../shared/builtin.ts";
 import type { LockFile, Runtime } from "../types.ts";
 import { unixLocks } from "./lock_unix.ts";
 import { windowsLocks } from "./lock_windows.ts";
@@ -14,7 +14,10 @@ let open: Runtime["openLock"] | undefined;
  * which is loaded when the first lock is taken: programs that only write files do not need it.
  */
 export function openLock(path: string, access: "read-write" | "read"): LockFile {
-  open ??= isMainThread ? opener() : closingAtExit(opener());
+  if (open === undefined) {
+    const { isMainThread } = builtin<typeof import("node:worker_threads")>("node:worker_threads");
+    open = isMainThread ? opener() : closingAtExit(opener());
+  }
   return open(path, access);
 }
 

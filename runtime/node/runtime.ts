@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import process from "node:process";
+import { builtin } from "../shared/builtin.ts";
 import { mayReappear, refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
 import { creation, existing, isRestricted, openFile, openFileSync, settled } from "./file.ts";
@@ -14,6 +15,11 @@ const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   stat: (path) => infoAt(path, fs.statSync),
   readLink: (path) => fs.readlinkSync(path),
 };
+
+type Crypto = typeof import("node:crypto");
+type Streams = typeof import("node:stream/web");
+
+let crypto: Crypto | undefined;
 
 /** The Node and Bun platform. */
 export const nodeRuntime: Runtime = {
@@ -52,6 +58,10 @@ export const nodeRuntime: Runtime = {
   // Node and Bun cache process.cwd(), so it is wrong once another program renames the directory.
   cwd: () => isWindows || isRestricted() ? process.cwd() : fs.realpathSync.native("."),
   realPath: (path) => fs.realpathSync.native(path),
+  randomUUID: () => (crypto ??= builtin<Crypto>("node:crypto")).webcrypto.randomUUID(),
+  writableStream: (sink, strategy) => {
+    return new (builtin<Streams>("node:stream/web").WritableStream)(sink, strategy);
+  },
   sleep: sleepSync,
   refusesLinkedLocks: !isWindows,
   openLock,

@@ -9,8 +9,6 @@ const NODE_GLOBALS: ReadonlyMap<string, string> = new Map([
   ["TextDecoder", 'import { TextDecoder } from "node:util";'],
   ["TextEncoder", 'import { TextEncoder } from "node:util";'],
   ["URL", 'import { URL } from "node:url";'],
-  ["WritableStream", 'import { WritableStream } from "node:stream/web";'],
-  ["crypto", 'import { webcrypto as crypto } from "node:crypto";'],
   ["performance", 'import { performance } from "node:perf_hooks";'],
 ]);
 
