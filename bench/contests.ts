@@ -60,7 +60,7 @@ function those(...contenders: (Contender | false | undefined)[]): Contender[] {
 function length({ quick, calls }: Scene, rounds: number): Length {
   return {
     rounds: quick ? Math.ceil(rounds / 10) : rounds,
-    seconds: quick ? 3 : 20,
+    seconds: quick ? 3 : 8,
     calls: rounds < 1_000 ? 1 : calls,
   };
 }

@@ -7,10 +7,10 @@
  * ```
  *
  * The contenders take turns in one process, so that all of them run under the same conditions. The
- * ratios of the medians matter, not the absolute times. By default, each turn is a single call,
- * made while the processor's caches hold the other contenders' data; `--calls 8` simulates programs
- * that write often. The goals apply to single calls on an in-memory file system, which is the
- * default for DIR.
+ * ratios of the medians matter, not the absolute times. By default, each turn consists of 100 calls.
+ * With `--calls 1`, each call is made while the processor's caches hold the other contenders' data.
+ * The goals apply to turns of 100 calls on an in-memory file system, which is the default for DIR.
+ * The environment variable `APERTURE_NODE` selects another Node.js.
  *
  * @module
  */
@@ -33,7 +33,7 @@ const { values, positionals } = parseArgs({
     runtime: { type: "string", default: "deno,node,bun" },
     only: { type: "string" },
     json: { type: "string" },
-    calls: { type: "string", default: "1" },
+    calls: { type: "string", default: "100" },
   },
 });
 

@@ -1,7 +1,7 @@
 import { type Measure, measureOf } from "./contest.ts";
 import { BY_HAND, contests, OURS } from "./contests.ts";
 import { compileFlock, type Runtime } from "./setup.ts";
-import { type Bench, crowd, type Together, updates, work } from "./work.ts";
+import { type Bench, crowd, type Together, updates, updatesEach, work } from "./work.ts";
 
 /** A goal: a limit on the row's result, either relative to another contender or absolute. */
 export interface Goal {
@@ -180,7 +180,7 @@ export const rows: Record<string, Row> = {
     runtimes: ["node", "bun"],
     unit: "time",
     goals: [most("node", "write-file-atomic", 1.2)],
-    measure: (bench, runtime) => compared(bench, runtime, "import", bench.quick ? 7 : 31),
+    measure: (bench, runtime) => compared(bench, runtime, "import", bench.quick ? 7 : 21),
   },
   "files": {
     title: "Files loaded by an import",
@@ -229,7 +229,7 @@ for (const count of [4, 16, 64]) {
       "own-64": [least("node", PEERS_TOGETHER, 0.9)],
     }[id] ?? [];
     rows[id] = {
-      title: `${count} processes, 50 updates each of ${what}`,
+      title: `${count} processes, ${updatesEach(count)} updates each of ${what}`,
       runtimes: ALL,
       unit: "updates/s",
       goals,
@@ -276,8 +276,8 @@ export function crowds(
   if (known !== undefined) return known;
   const measured = (async () => {
     const found: Crowds = { [OURS]: [], ...runtime.id === "node" && { [PEERS_TOGETHER]: [] } };
-    // With more processes, each round takes longer, so fewer rounds are run.
-    const rounds = bench.quick ? 1 : Math.min(5, Math.ceil(64 / count));
+    // A round of 64 processes has 1,280 updates and takes a minute.
+    const rounds = bench.quick || count === 64 ? 1 : 3;
     for (let round = 0; round < rounds; round++) {
       for (const name of Object.keys(found)) {
         const of = name === OURS ? undefined : "proper-lockfile";
@@ -337,7 +337,7 @@ async function growing(
   shell?: string,
 ): Promise<Record<string, Measure>> {
   const samples = counts.map(() => [] as number[]);
-  for (let round = 0; round < (bench.quick ? 1 : 5); round++) {
+  for (let round = 0; round < (bench.quick ? 1 : 3); round++) {
     for (const [i, count] of counts.entries()) {
       samples[i]!.push(await work(bench, runtime, name, { count }, shell));
     }
@@ -356,7 +356,7 @@ async function contention(
 ): Promise<Record<string, Measure>> {
   const program = compileFlock(bench.dir);
   const [own, fair, other]: number[][] = [[], [], []];
-  for (let round = 0; round < (bench.quick ? 1 : 5); round++) {
+  for (let round = 0; round < (bench.quick ? 1 : 3); round++) {
     const turns = await crowd(bench, runtime, 8, 2_000);
     own!.push(sum(turns));
     fair!.push(jain(turns));

@@ -68,7 +68,7 @@ export async function runtimes(wanted: readonly string[]): Promise<Runtime[]> {
   buildPackage();
   const worker = buildWorker();
   for (const id of built as ("node" | "bun")[]) {
-    const command = id === "node" ? "node" : bun();
+    const command = id === "node" ? process.env.APERTURE_NODE ?? "node" : bun();
     const { status, stdout } = spawnSync(command, ["--version"], {
       encoding: "utf8",
     });
