@@ -35,7 +35,7 @@ const LACKS: Readonly<Record<Share, string>> = {
 const SHARES = Object.keys(LACKS) as Share[];
 
 /**
- * The names of the checks to run, separated by commas. If it is not set, all checks run, or with
+ * The names of the checks to run, as in the table, separated by commas. If it is not set, all checks run, or with
  * `--short`, those that take a few seconds.
  */
 const CHECKS = Deno.env.get("APERTURE_CHECKS")?.split(",");
@@ -172,7 +172,7 @@ class Proof {
 
   /** Runs a check and adds its row, unless `APERTURE_CHECKS` selects others. */
   async #check(guarantee: string, check: () => Promise<Result>): Promise<void> {
-    if (CHECKS !== undefined && !CHECKS.includes(guarantee)) return;
+    if (CHECKS !== undefined && !CHECKS.includes(`${this.#share}: ${guarantee}`)) return;
     const started = performance.now();
     const { tally, method, hangs = false } = await this.#result(check);
     const seconds = Math.round((performance.now() - started) / 1000);
@@ -363,12 +363,15 @@ class Proof {
     );
     await Promise.all(readers.map(({ peer }) => peer.ask("startReading", file)));
     const times = this.#short ? 30 : 100;
-    // A program on the writer's machine has every other old file open: NFS renames it first.
-    // SMB refuses to replace such a file.
-    const keepOpen = this.#share === "smb" ? "" : "[ $((i % 2)) = 0 ] || exec 3< file.json; ";
+    // If a program on the writer's machine has the old file open, the NFS client renames it to .nfs…
+    // first, and the name is missing for a moment, which removing the file makes longer. SMB refuses
+    // to replace such a file.
+    const vanish = this.#share === "smb"
+      ? ""
+      : "[ $((i % 2)) = 0 ] || { exec 3< file.json; rm file.json; sleep 0.05; }; ";
     const refused = this.#machines.run(
       "a",
-      `cd ${dir}; n=0; for i in $(seq ${times}); do echo $i > new; ${keepOpen}` +
+      `cd ${dir}; n=0; for i in $(seq ${times}); do echo $i > new; ${vanish}` +
         "mv -f new file.json 2>/dev/null || n=$((n + 1)); exec 3<&-; done; echo $n",
     );
     const hanging: string[] = [];
