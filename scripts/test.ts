@@ -38,7 +38,6 @@ const [built] = await Promise.all([
 ]);
 if (!built) console.log("Node or npm is missing, so only Deno is tested.");
 
-// Start the longest suites first, so that no suite runs alone at the end.
 if (on.includes("deno")) {
   suites.push(denoSuite(Deno.version.deno, Deno.execPath(), imports, isPart ? files : undefined));
 }

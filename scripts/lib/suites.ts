@@ -2,16 +2,30 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { root } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
 
-/** One run of a test runner or of a check script. */
+/** The tests on one runtime, or a check script. */
 export interface Suite {
   readonly name: string;
   /** The runtime under test; undefined for a script. */
   readonly runtime?: string;
   readonly command: string;
-  readonly args: readonly string[];
+  /** The processes that run the suite: one per folder of tests, so that all cores have work. */
+  readonly parts: readonly Part[];
   /** Additional environment variables. */
   readonly env?: Readonly<Record<string, string>>;
 }
+
+/** One process of a suite. */
+interface Part {
+  /** The folder under `tests/`; empty if the suite has only one part. */
+  readonly name: string;
+  readonly args: readonly string[];
+}
+
+/**
+ * The parts that take longest. They start first, so that no part runs alone at the end. A script
+ * precedes all folders, because it cannot be divided.
+ */
+const LONGEST_FIRST = ["", "system", "cli", "lock", "write"];
 
 /**
  * What Node before 20.4 needs in the tests and in the processes that they start: the symbols for
@@ -66,14 +80,14 @@ export function denoSuite(
   const modules = Object.values(denoJson.exports).filter((file) =>
     file !== denoJson.exports["./cli"]
   );
-  const what = files?.map((name) => `tests/${name}.ts`) ??
-    ["--doc", "tests/", "scripts/lib/", ...modules];
-  return {
-    name: `Deno ${version}`,
-    runtime: `Deno ${version}`,
-    command,
-    args: ["test", "-A", "--no-check", ...imports, ...what],
-  };
+  const run = ["test", "-A", "--no-check", ...imports];
+  const parts: Part[] = byFolder(files ?? testFiles([])).map(([name, names]) => {
+    return { name, args: [...run, ...names.map((file) => `tests/${file}.ts`)] };
+  });
+  if (files === undefined) {
+    parts.push({ name: "JSDoc", args: [...run, "--doc", "scripts/lib/", ...modules] });
+  }
+  return { name: `Deno ${version}`, runtime: `Deno ${version}`, command, parts };
 }
 
 /** Returns the suite that runs the tests on Node, as ES modules or as CommonJS. */
@@ -89,35 +103,38 @@ export function nodeSuite(
     runtime: `Node ${version}`,
     command,
     env: /^20\.[0-3]\./.test(version) ? { NODE_OPTIONS: `--import=${OLD_NODE}` } : {},
-    args: ["--test", "--test-reporter=spec", ...joinedByFolder(`npm_test/${dir}/tests`, files)],
+    parts: byFolder(files).map(([name, names]) => {
+      const entry = joined(`npm_test/${dir}/tests`, name, names);
+      return { name, args: ["--test", "--test-reporter=spec", entry] };
+    }),
   };
 }
 
+function byFolder(files: readonly string[]): [folder: string, files: string[]][] {
+  return [...Map.groupBy(files, (file) => file.split("/")[0]!)];
+}
+
 /**
- * Writes one module per folder, which imports the folder's test files. Node starts a process for
- * each file on its command line, which takes about half a second of CPU time.
+ * Writes a module that imports a folder's test files, and returns its path. Node starts a process
+ * for each file on its command line, which takes about half a second of CPU time.
  */
-function joinedByFolder(dir: string, files: readonly string[]): string[] {
-  const folders = Map.groupBy(files, (name) => name.split("/")[0]!);
-  return [...folders].map(([folder, names]) => {
-    const entry = `${dir}/${folder}.js`;
-    const load = (name: string) =>
-      dir.includes("/esm/") ? `import "${name}";\n` : `require("${name}");\n`;
-    const lines = names.map((name) => load(`./${name}.js`));
-    Deno.writeTextFileSync(`${root}/${entry}`, lines.join(""));
-    return entry;
-  });
+function joined(dir: string, folder: string, files: readonly string[]): string {
+  const entry = `${dir}/${folder}.js`;
+  const load = (name: string) =>
+    dir.includes("/esm/") ? `import "${name}";\n` : `require("${name}");\n`;
+  const lines = files.map((file) => load(`./${file}.js`));
+  Deno.writeTextFileSync(`${root}/${entry}`, lines.join(""));
+  return entry;
 }
 
 /** Returns the suite that runs the tests on Bun. */
 export function bunSuite(version: string, command: string, files: readonly string[]): Suite {
-  // Each test sets its own timeout; Bun's default of 5 s does not apply.
-  const args = [
-    "test",
-    "--timeout=120000",
-    ...files.map((name) => `./npm_test/esm/tests/${name}.js`),
-  ];
-  return { name: `Bun ${version}, ESM`, runtime: `Bun ${version}`, command, args };
+  const parts = byFolder(files).map(([name, names]) => {
+    const paths = names.map((file) => `./npm_test/esm/tests/${file}.js`);
+    // Each test sets its own timeout; Bun's default of 5 s does not apply.
+    return { name, args: ["test", "--timeout=120000", ...paths] };
+  });
+  return { name: `Bun ${version}, ESM`, runtime: `Bun ${version}`, command, parts };
 }
 
 /** Packs npm/, then installs and uses the package. */
@@ -134,22 +151,28 @@ export function scriptSuite(
   script: string,
   ...args: string[]
 ): Suite {
-  return { name, command: Deno.execPath(), args: ["run", "-A", ...imports, script, ...args] };
+  const part = { name: "", args: ["run", "-A", ...imports, script, ...args] };
+  return { name, command: Deno.execPath(), parts: [part] };
 }
 
-/** How long a suite may take before it is killed, in milliseconds. */
-const SUITE_TIMEOUT_MS = 20 * 60_000;
+/** How long a part of a suite may take before it is killed, in milliseconds. */
+const PART_TIMEOUT_MS = 20 * 60_000;
 
-/** Runs the suites, a few at a time, and prints a summary; returns the exit code. */
+/** Runs the parts of the suites, a few at a time, and prints a summary; returns the exit code. */
 export async function runSuites(suites: readonly Suite[]): Promise<number> {
   const started = performance.now();
-  const results: Result[] = [];
-  // Run one more suite than there are cores, since suites often wait for child processes and
-  // timers.
+  const results: Result[] = suites.map(() => ({ passed: 0, failed: 0, skipped: 0 }));
+  const rank = ({ name }: Part) => (LONGEST_FIRST.indexOf(name) + 1) || LONGEST_FIRST.length + 1;
+  const parts = suites.flatMap((suite, i) => suite.parts.map((part) => ({ suite, part, i })))
+    .sort((one, other) => rank(one.part) - rank(other.part));
+  // Run one more part than there are cores, since tests often wait for child processes and timers.
   const concurrency = navigator.hardwareConcurrency + 1;
-  const rest = suites.entries();
+  const rest = parts.values();
   await Promise.all(Array.from({ length: concurrency }, async () => {
-    for (const [i, suite] of rest) results[i] = await run(suite);
+    for (const { suite, part, i } of rest) {
+      const result = await run(suite, part);
+      for (const key of ["passed", "failed", "skipped"] as const) results[i]![key] += result[key];
+    }
   }));
   console.log();
   for (const [i, { name }] of suites.entries()) {
@@ -181,17 +204,18 @@ function sum(results: readonly Result[], key: keyof Result): number {
   return results.reduce((total, result) => total + result[key], 0);
 }
 
-/** Runs a suite in its own temporary directory and prints its output. */
-async function run({ name, command, args, env = {} }: Suite): Promise<Result> {
+/** Runs a part of a suite in its own temporary directory and prints its output. */
+async function run({ name: suite, command, env = {} }: Suite, part: Part): Promise<Result> {
+  const name = part.name === "" ? suite : `${suite}: ${part.name}`;
   console.log(`${name} begins`);
   const started = performance.now();
   const temp = await Deno.makeTempDir({ prefix: "aperture-suite-" });
   await Deno.chmod(temp, 0o1777); // Like /tmp, since some tests run as other users.
   const { success, stdout, stderr } = await new Deno.Command(command, {
-    args: [...args],
+    args: [...part.args],
     cwd: root,
     env: { ...env, TMPDIR: temp, TEMP: temp, TMP: temp },
-    signal: AbortSignal.timeout(SUITE_TIMEOUT_MS),
+    signal: AbortSignal.timeout(PART_TIMEOUT_MS),
   }).output();
   await Deno.remove(temp, { recursive: true });
   const [output, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
