@@ -176,7 +176,11 @@ function emit(
   const isCommonJs = module === ts.ModuleKind.CommonJS;
   const options: ts.CompilerOptions = {
     target: ts.ScriptTarget[TARGET],
-    lib: LIBS.map((name) => `lib.${name.toLowerCase()}.d.ts`),
+    // Only declarations depend on other files.
+    ...declaration ? { lib: LIBS.map((name) => `lib.${name.toLowerCase()}.d.ts`) } : {
+      noLib: true,
+      noResolve: true,
+    },
     module,
     // Generate the same code as dnt.
     moduleResolution: ts.ModuleResolutionKind.Bundler,
