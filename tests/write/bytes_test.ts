@@ -294,8 +294,9 @@ test("atomicWrite() reads a synchronous iterable during the call", () =>
     const second = atomicWrite(file, "new");
     await Promise.all([first, second]);
     assertEquals(text(file), "new");
-    atomicWriteSync(file, [...pieces(threeSlices, 99_999)]);
-    assert(fs.readFileSync(file).equals(threeSlices));
+    const twoSlices = threeSlices.subarray(0, 17 * MiB);
+    atomicWriteSync(file, [...pieces(twoSlices, 99_999)]);
+    assert(fs.readFileSync(file).equals(twoSlices));
     await atomicWrite(file, []);
     assertEquals(text(file), "");
   }));
