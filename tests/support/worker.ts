@@ -417,11 +417,11 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * With a clock that runs ten times as fast, waits for locks that it holds itself, in two ways, or
-   * that another process holds. Prints each warning and the clock's time, and exits after 25 s on
-   * that clock.
+   * With a clock that runs ten times as fast, waits for locks that it holds itself, in the chosen
+   * ways, or that another process holds. Each way has its own directory in `dir`. Prints each
+   * warning and the clock's time, and exits after 25 s on that clock.
    */
-  async nest(dir, way) {
+  async nest(dir, ...chosen) {
     hurryTime(10);
     const started = clock.now();
     process.on("warning", ({ message }) => {
@@ -456,9 +456,13 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
             return "outer";
           }, { lock });
         }),
-      other: () => DirLock.acquire(path.join(dir!, "other")),
+      other: () => DirLock.acquire(path.join(dir!, "other", "held")),
     };
-    for (const name of ["one", "two"]) ways[way!]!(path.join(dir!, name)).catch(console.error);
+    for (const way of chosen) {
+      for (const name of ["one", "two"]) {
+        ways[way]!(path.join(dir!, way, name)).catch(console.error);
+      }
+    }
     await new Promise((resolve) => setTimeout(resolve, 25_000));
     console.log("over");
     process.exit(0);
