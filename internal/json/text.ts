@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import { own } from "../base/errors.ts";
 import { kindOf } from "../base/options.ts";
 import { JsonFileError } from "./error.ts";
@@ -77,12 +78,12 @@ export function withStyle(body: string, { mark, lineBreak, end }: JsonStyle): st
 }
 
 /**
- * Whether a value consists only of what JSON.parse() can return: literals, arrays and plain
- * objects. This check is only an optimization: {@linkcode checkValue} accepts all such values, but
- * is several times slower.
+ * Whether JSON.parse() returns the same value for the JSON of a value, which consists only of
+ * literals, arrays and plain objects; not for -0, whose JSON is 0. {@linkcode checkValue} also
+ * accepts all such values, but is several times slower.
  */
-function isPlain(value: unknown, depth = 0): boolean {
-  if (typeof value === "number") return Number.isFinite(value);
+export function isPlain(value: unknown, depth = 0): boolean {
+  if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0);
   if (typeof value !== "object") return typeof value === "string" || typeof value === "boolean";
   if (value === null) return true;
   // This also ends the recursion into an object that contains itself.
@@ -141,7 +142,7 @@ function checkValue(whole: unknown, path: string): void {
     const prototype = Object.getPrototypeOf(value);
     if (!Array.isArray(value) && prototype !== Object.prototype) {
       // JSON.stringify() unboxes such a value, and would write null for a boxed NaN.
-      if (isBoxed(value)) return visit(value.valueOf(), key);
+      if (types.isBoxedPrimitive(value)) return visit(value.valueOf(), key);
       // A plain object can have no prototype, or the Object.prototype of another realm.
       const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
       // A Map, a Set, or a Promise that was not awaited.
@@ -184,11 +185,7 @@ function refusal(path: string, reason: string): TypeError {
 }
 
 function isInvalidDate(value: unknown): boolean {
-  return Object.prototype.toString.call(value) === "[object Date]" && Number.isNaN(Number(value));
-}
-
-function isBoxed(value: object): boolean {
-  return /^\[object (Number|Boolean|String|BigInt)\]$/.test(Object.prototype.toString.call(value));
+  return types.isDate(value) && Number.isNaN(Number(value));
 }
 
 function styleOf(body: string, mark: string): JsonStyle {

@@ -4,6 +4,7 @@ import { ignoreFailure } from "../base/steps.ts";
 import { JsonFileError } from "./error.ts";
 import {
   DEFAULT_STYLE,
+  isPlain,
   type JsonStyle,
   type JsonText,
   parseJson,
@@ -55,7 +56,7 @@ export class JsonChange<T> {
   /** The new value, as it will be read back. */
   result!: T;
   #current: JsonText | undefined;
-  /** What would be written for the current value. */
+  /** What would be written for the current value, if that were read back as the same value. */
   #formatted: string | undefined;
   readonly #path: string;
   readonly #format: Format<T>;
@@ -72,12 +73,10 @@ export class JsonChange<T> {
     this.#current = parseJson(bytes, this.#path);
     const { value } = this.#current;
     const style = styleFor(this.#format, this.#current.style);
-    try {
-      // Do this before calling `check` and the function, since both may modify the value.
+    // Before calling `check` and the function, since both may modify the value. If the JSON of the
+    // value is that of another one, as for 1e999 and -0, the new value is never the same.
+    if (isPlain(value)) {
       this.#formatted = withStyle(stringifyJson(value, style.indent, this.#path), style);
-    } catch {
-      // JSON cannot represent the value that was read, for example 1e999, so `fn` has to replace
-      // it.
     }
     return checkedRead(this.#path, value, this.#format.check);
   }

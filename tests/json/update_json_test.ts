@@ -78,6 +78,23 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       }
     }));
 
+  test(`${updateName} writes a value that differs only in the order of keys or the sign of 0`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      for (
+        const [content, next, wanted] of [
+          ['{"a":1,"b":2}', { b: 2, a: 1 }, '{"b":2,"a":1}'],
+          ["[-0]", [0], "[0]"],
+          ["[-0.0e1]", [-0], "[0]"],
+        ] as const
+      ) {
+        fs.writeFileSync(file, content);
+        const returned = await update<unknown>(file, () => next);
+        assertEquals(text(file), wanted);
+        assertEquals(returned, await read(file));
+      }
+    }));
+
   test(`${updateName} rejects Infinity, as parsed from 1e999`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -198,6 +215,17 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       assertStrictEquals(error, reason);
       assertEquals([text(file), list(dir)], ["1", ["file"]]);
       DirLock.tryAcquireSync(dir)!.release();
+    }));
+
+  test(`${updateName} throws a frozen error of the library as it is`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      const frozen = Object.freeze(new JsonFileError(file, "no reason", { cause: undefined }));
+      const fail = () => {
+        throw frozen;
+      };
+      assertStrictEquals(await assertRejects(() => update(file, fail)), frozen);
+      assertStrictEquals(await assertRejects(() => update(file, () => 1, { check: fail })), frozen);
     }));
 
   test(`${updateName} passes its options on to atomicUpdate${suffix}()`, () =>

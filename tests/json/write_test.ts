@@ -82,6 +82,8 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
       class Point {
         constructor(readonly x: number) {}
       }
+      const named = (tag: string) =>
+        Object.assign(Object.create(null), { [Symbol.toStringTag]: tag });
       const value = {
         date: new Date(0),
         left: undefined,
@@ -89,6 +91,13 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
         bare: Object.assign(Object.create(null), { a: 1 }),
         empty: [{}, [], Object.create(null)],
         boxed: [new Number(1), new String(""), new Boolean(false)],
+        // Not boxed values: JSON.stringify() does not look at the tag.
+        tagged: [
+          named("Number"),
+          named("String"),
+          Object.assign(new Point(2), named("Number")),
+          Object.assign(named("Date"), { toJSON: () => null }),
+        ],
         other: runInNewContext("({ a: [1], b: {} })"),
         half: "\ud800",
         url: new URL("https://example.com/"),
@@ -97,7 +106,7 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
       assertEquals(
         text(file),
         '{"date":"1970-01-01T00:00:00.000Z","point":{"x":1},"bare":{"a":1},"empty":[{},[],{}],' +
-          '"boxed":[1,"",false],"other":{"a":[1],"b":{}},"half":"\\ud800","url":"https://example.com/"}\n',
+          '"boxed":[1,"",false],"tagged":[{},{},{"x":2},null],"other":{"a":[1],"b":{}},"half":"\\ud800","url":"https://example.com/"}\n',
       );
     }));
 
