@@ -364,16 +364,9 @@ class Proof {
     await Promise.all(readers.map(({ peer }) => peer.ask("startReading", file)));
     const times = this.#short ? 30 : 100;
     // If a program on the writer's machine has the old file open, the NFS client renames it to .nfs…
-    // first, and the name is missing for a moment, which removing the file makes longer. SMB refuses
-    // to replace such a file.
-    const vanish = this.#share === "smb"
-      ? ""
-      : "[ $((i % 2)) = 0 ] || { exec 3< file.json; rm file.json; sleep 0.05; }; ";
-    const refused = this.#machines.run(
-      "a",
-      `cd ${dir}; n=0; for i in $(seq ${times}); do echo $i > new; ${vanish}` +
-        "mv -f new file.json 2>/dev/null || n=$((n + 1)); exec 3<&-; done; echo $n",
-    );
+    // first, and the name is missing for a moment. SMB refuses to replace such a file.
+    const vanish = String(this.#share !== "smb");
+    const refused = await this.#peer("a", "node").ask("replace", file, times, vanish);
     const hanging: string[] = [];
     await Promise.all(readers.map(({ client, runtime, peer, pid }) => {
       return tally.try(`${runtime} on ${client}`, async () => {
@@ -490,7 +483,8 @@ class Proof {
 
   /** Creates a new directory on the share; returns its path. */
   #fresh(): string {
-    const dir = `/mnt/${this.#share}/${this.#number++}`;
+    // Both NFS versions mount the same directory.
+    const dir = `/mnt/${this.#share}/${this.#share}-${this.#number++}`;
     this.#machines.run("a", `mkdir -m 777 ${dir}`);
     return dir;
   }

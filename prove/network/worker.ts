@@ -259,6 +259,31 @@ const commands: Record<string, (...args: string[]) => unknown> = {
   },
 
   /**
+   * Replaces the file with the numbers from 1 to `times`, and returns how often the system refused.
+   * With `vanish`, every other old file is open and removed first. To an NFS client, this looks as
+   * if the client were replacing an open file, but the name is missing for longer.
+   */
+  async replace(file, times, vanish) {
+    let refused = 0;
+    for (let i = 1; i <= Number(times); i++) {
+      await pause(300);
+      fs.writeFileSync(`${file}.new`, String(i));
+      const old = vanish === "true" && i % 2 === 1 ? fs.openSync(file!, "r") : undefined;
+      try {
+        if (old !== undefined) {
+          fs.unlinkSync(file!);
+          await pause(20);
+        }
+        fs.renameSync(`${file}.new`, file!);
+      } catch {
+        refused++;
+      }
+      if (old !== undefined) fs.closeSync(old);
+    }
+    return refused;
+  },
+
+  /**
    * Reads with `readJson` until the `stopReading` command, which returns the number of reads and
    * any errors.
    */
@@ -317,7 +342,7 @@ async function readMany(file: string, until: { stop: boolean }): Promise<unknown
   let [reads, missing, last] = [0, 0, 0];
   const failures: string[] = [];
   while (!until.stop) {
-    await new Promise((go) => setTimeout(go, 0));
+    await pause(0);
     try {
       const value = await readJson(file);
       if (value === undefined) missing++;
@@ -329,6 +354,10 @@ async function readMany(file: string, until: { stop: boolean }): Promise<unknown
     }
   }
   return { reads, missing, failures: failures.slice(0, 5) };
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((go) => setTimeout(go, milliseconds));
 }
 
 function failure(error: unknown): string {
