@@ -47,7 +47,7 @@ const DIRECTORY_STEPS = new Set(["open", "mkdir", "link", "rename"]);
 
 /** What to do about a failure; empty if there is nothing to add. */
 function hintFor(code: string | undefined, request: WriteRequest, step: string): string {
-  if (runtime.windows || !DIRECTORY_STEPS.has(step)) return "";
+  if (!DIRECTORY_STEPS.has(step) || runtime.windows && code !== "ENOENT") return "";
   switch (code) {
     case "ENOENT":
       if (step !== "open" || request.parents) return "";
