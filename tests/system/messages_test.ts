@@ -325,7 +325,11 @@ const updates: Mistake[] = [
   ["an async function, synchronously", (file) => {
     return updateSync(file, () => Promise.resolve("x"));
   }, `${DATA_SYNC}: received a Promise`],
-  ["timeout", (file) => update(file, () => "x", { timeout: 5 }), `${WRITE_OPTIONS}, lock`],
+  [
+    "timeout",
+    (file) => update(file, () => "x", { timeout: 5 }),
+    WRITE_OPTIONS.replace("signal", "lock, signal"),
+  ],
   ["lock: true", (file) => {
     return update(file, () => "x", { lock: true });
   }, "'lock' must be an object such as { shared: … }: received a boolean"],
