@@ -260,8 +260,8 @@ const commands: Record<string, (...args: string[]) => unknown> = {
 
   /**
    * Replaces the file with the numbers from 1 to `times`, and returns how often the system refused.
-   * With `vanish`, every other old file is open and removed first. To an NFS client, this looks as
-   * if the client were replacing an open file, but the name is missing for longer.
+   * With `vanish`, every other old file is open and removed first, which makes an NFS client do what
+   * it does when it replaces an open file, but without keeping this machine's readers waiting.
    */
   async replace(file, times, vanish) {
     let refused = 0;
@@ -270,10 +270,7 @@ const commands: Record<string, (...args: string[]) => unknown> = {
       fs.writeFileSync(`${file}.new`, String(i));
       const old = vanish === "true" && i % 2 === 1 ? fs.openSync(file!, "r") : undefined;
       try {
-        if (old !== undefined) {
-          fs.unlinkSync(file!);
-          await pause(20);
-        }
+        if (old !== undefined) fs.unlinkSync(file!);
         fs.renameSync(`${file}.new`, file!);
       } catch {
         refused++;
