@@ -131,11 +131,11 @@ export interface Runtime {
    */
   refreshDir(dir: string, fileId: string): void;
   /**
-   * Whether a name that is missing from a directory may reappear shortly: before an NFS client
-   * renames a file over a file that is open on the same machine, it renames the open file to
-   * `.nfs…`.
+   * Whether a name that was missing from a directory is there again or may reappear shortly: before
+   * an NFS client renames a file over a file that is open on the same machine, it renames the open
+   * file to `.nfs…`.
    */
-  mayReappear(dir: string): boolean;
+  mayReappear(dir: string, name: string): boolean;
   /** The ids of the live processes that hold a file's lock; null if the system does not report them. */
   lockHolders(path: string): number[] | null;
   /** The code of a failed system call, such as `"ENOENT"`; undefined for other errors. */

@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { basename } from "@std/path/basename";
 import { dirname } from "@std/path/dirname";
 import { runtime } from "../../runtime/mod.ts";
 import type { FileInfo } from "../../runtime/types.ts";
@@ -71,7 +72,7 @@ function* read({ path, signal }: ReadRequest): Steps<FileVersion> {
       throw withContext(error, `Cannot read '${path}'`);
     }
     if (version.info !== undefined || tries === MAX_NFS_TRIES) return version;
-    if (!runtime.mayReappear(dirname(path))) return version;
+    if (!runtime.mayReappear(dirname(path), basename(path))) return version;
     yield* pause(NFS_PAUSE_MS, signal);
   }
 }

@@ -41,7 +41,7 @@ export const FIXES: readonly Fix[] = [
   {
     name: "no second look for a missing name",
     file: "internal/order/read_turn.ts",
-    find: "!runtime.mayReappear(dirname(path))",
+    find: "!runtime.mayReappear(dirname(path), basename(path))",
     replace: "tries > 0",
     check: "reads",
   },

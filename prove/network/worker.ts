@@ -260,8 +260,8 @@ const commands: Record<string, (...args: string[]) => unknown> = {
 
   /**
    * Replaces the file with the numbers from 1 to `times`, and returns how often the system refused.
-   * With `vanish`, every other old file is open and removed first, which makes an NFS client do what
-   * it does when it replaces an open file, but without keeping this machine's readers waiting.
+   * With `vanish`, every other old file is open and removed first, so that its name is missing
+   * for 20 ms. An NFS client does the same when it replaces an open file, but faster.
    */
   async replace(file, times, vanish) {
     let refused = 0;
@@ -270,7 +270,10 @@ const commands: Record<string, (...args: string[]) => unknown> = {
       fs.writeFileSync(`${file}.new`, String(i));
       const old = vanish === "true" && i % 2 === 1 ? fs.openSync(file!, "r") : undefined;
       try {
-        if (old !== undefined) fs.unlinkSync(file!);
+        if (old !== undefined) {
+          fs.unlinkSync(file!);
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+        }
         fs.renameSync(`${file}.new`, file!);
       } catch {
         refused++;

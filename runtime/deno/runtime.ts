@@ -61,9 +61,9 @@ export const denoRuntime: Runtime = {
   refreshDir,
   // Reading a file requires permission only for that file, so this must not prompt for the
   // directory.
-  mayReappear: (dir) => {
+  mayReappear: (dir, name) => {
     const { state } = Deno.permissions.querySync({ name: "read", path: dir });
-    return state === "granted" && mayReappear(dir);
+    return state === "granted" && mayReappear(dir, name);
   },
   lockHolders: (path) => mayReadProc() ? holdersOf(path) : null,
   codeOf,

@@ -17,11 +17,11 @@ export function refreshDir(dir: string, fileId: string): void {
 }
 
 /** See {@linkcode Runtime.mayReappear}. */
-export function mayReappear(dir: string): boolean {
+export function mayReappear(dir: string, name: string): boolean {
   if (process.platform !== "linux") return false;
   try {
     if (hasDisk(fs.statSync(dir).dev)) return false;
-    return fs.readdirSync(dir).some((name) => name.startsWith(".nfs"));
+    return fs.readdirSync(dir).some((entry) => entry.startsWith(".nfs") || entry === name);
   } catch {
     return false;
   }
