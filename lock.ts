@@ -126,9 +126,10 @@ export class DirLock implements Disposable, AsyncDisposable {
    * ```
    */
   static acquire(dir: string | URL | Uint8Array, options?: AcquireOptions): Promise<DirLock> {
-    return atCaller(async () => {
+    return atCaller(() => {
       const request = lockRequest(dir, readOptions(options, ACQUIRE_OPTIONS));
-      return new DirLock(await run(acquire(request)));
+      // Not another async function, since each waiting call would have one more in memory.
+      return run(acquire(request)).then((hold) => new DirLock(hold));
     });
   }
 
