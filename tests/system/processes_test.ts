@@ -14,7 +14,7 @@ import "../support/worker.ts";
 const isLinux = process.platform === "linux";
 
 /** How many processes to kill; `deno task prove` kills more. */
-const KILLS = Number(process.env.APERTURE_KILLS ?? 6);
+const KILLS = Number(process.env.APERTURE_KILLS ?? 8);
 
 async function finished(children: Child[]): Promise<void> {
   assertEquals(await Promise.all(children.map((child) => child.exit())), children.map(() => 0));
@@ -45,8 +45,8 @@ test("atomicWrite() leaves one complete version when its process is killed", () 
       assertEquals(list(own), names);
     };
     // Until at least one process was killed while it wrote, which depends on chance.
-    for (let round = 0; round < KILLS || leftovers === 0 && round < 20 * KILLS; round += 3) {
-      await Promise.all([0, 1, 2].map((i) => kill(round + i)));
+    for (let round = 0; round < KILLS || leftovers === 0 && round < 20 * KILLS; round += 4) {
+      await Promise.all([0, 1, 2, 3].map((i) => kill(round + i)));
     }
     // Otherwise the kills did not happen at random moments.
     assert(leftovers > 0, "no process was killed while it wrote");
@@ -54,7 +54,7 @@ test("atomicWrite() leaves one complete version when its process is killed", () 
 
 test("DirLock is free as soon as its holder is killed", () =>
   inTempDir(async (dir) => {
-    for (let round = 0; round < KILLS / 3; round++) {
+    for (let round = 0; round < KILLS / 4; round++) {
       const child = new Child("lockAndWrite", [dir]);
       await child.says("writing");
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 10));
