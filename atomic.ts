@@ -55,12 +55,12 @@ export type AtomicChunk = string | ArrayBuffer | ArrayBufferView;
 export type AtomicDataSync = AtomicChunk | Iterable<AtomicChunk>;
 
 /**
- * Content for a file: data in memory, or a source that is read chunk by chunk and never buffered in
- * full.
+ * Content for a file: data in memory, a Blob, or a stream or async iterable, which is read chunk by
+ * chunk and never buffered in full.
  *
  * A `node:stream` stream is an `AsyncIterable`. Pass it as soon as you have it: if any of its
  * content was read before the call, the call throws a `TypeError`. During the call, other code can
- * read the stream too, via `on("data")` or `pipe()`.
+ * also read the stream via `on("data")` or `pipe()`.
  */
 export type AtomicData =
   | AtomicDataSync

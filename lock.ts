@@ -11,11 +11,8 @@
  * import { mkdtemp } from "node:fs/promises";
  * import { tmpdir } from "node:os";
  *
- * const dir = await mkdtemp(`${tmpdir()}/example-`);
- * const lock = await DirLock.acquire(dir);
- * try {
- *   console.log(`no other program is in ${lock.dir} now`);
- * } finally {
+ * const dir = await mkdtemp(`${tmpdir()}/example-`); const lock = await DirLock.acquire(dir); try {
+ * console.log(`no other program holds the lock on ${lock.dir} now`); } finally {
  *   lock.release();
  * }
  * ```
@@ -154,10 +151,8 @@ export class DirLock implements Disposable, AsyncDisposable {
    * import { mkdtemp } from "node:fs/promises";
    * import { tmpdir } from "node:os";
    *
-   * const dir = await mkdtemp(`${tmpdir()}/example-`);
-   * const lock = await DirLock.tryAcquire(dir);
-   * if (lock === null) console.log("another program is at work");
-   * lock?.release();
+   * const dir = await mkdtemp(`${tmpdir()}/example-`); const lock = await DirLock.tryAcquire(dir);
+   * if (lock === null) console.log("another program holds the lock"); lock?.release();
    * ```
    */
   static tryAcquire(
@@ -231,10 +226,8 @@ export class DirLock implements Disposable, AsyncDisposable {
    * import { mkdtempSync } from "node:fs";
    * import { tmpdir } from "node:os";
    *
-   * const dir = mkdtempSync(`${tmpdir()}/example-`);
-   * const lock = DirLock.tryAcquireSync(dir);
-   * if (lock === null) console.log("another program is at work");
-   * lock?.release();
+   * const dir = mkdtempSync(`${tmpdir()}/example-`); const lock = DirLock.tryAcquireSync(dir); if
+   * (lock === null) console.log("another program holds the lock"); lock?.release();
    * ```
    */
   static tryAcquireSync(
@@ -396,7 +389,7 @@ export interface LockHoldersOptions {
  * Returns the ids of the processes that hold a directory's lock. Use them in messages, but do not
  * base decisions on them: they may be out of date by the time you read them.
  *
- * Holders are only known on Linux, which lists them in `/proc/locks`, and only if they are in the
+ * Holders are known only on Linux, which lists them in `/proc/locks`, and only if they are in the
  * caller's PID namespace. On network file systems, holders on other machines are not visible.
  *
  * Requires `--allow-read` permission for the directory. On Deno, the result is null unless all

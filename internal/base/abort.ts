@@ -1,4 +1,4 @@
-/** All waits on one signal. They share a single listener, which notifies them. */
+/** The waits on one signal. They share one `abort` listener, which notifies all of them. */
 interface Waits {
   readonly listeners: Set<() => void>;
   readonly notify: () => void;
@@ -8,8 +8,8 @@ const waitsOn = new WeakMap<AbortSignal, Waits>();
 
 /**
  * Calls `listener` when a signal is aborted, unless the returned function is called first. All
- * waits on a signal share one listener, because Node 20 warns about a leak when a signal has more
- * than ten.
+ * waits on a signal share one listener, because Node 20 warns of a leak if a signal has more than
+ * ten.
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (signal === undefined) return () => {};
@@ -31,7 +31,7 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
   };
 }
 
-/** Throws the reason of an aborted signal. Not every polyfill has `throwIfAborted()`. */
+/** Throws the signal's reason if it is aborted. Not every polyfill has `throwIfAborted()`. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw signal.reason;
 }

@@ -9,7 +9,8 @@ const MAX_TRIES = 10;
 
 /**
  * Directories that this thread created and whose names may not be on disk yet. If two durable
- * writes go to a new directory, the second finds it already created, but perhaps not yet on disk.
+ * writes share a new directory, the second one finds the directory already created, but its name
+ * may not be on disk yet.
  */
 const unsynced = sharedState("unsynced/1", () => new Set<string>());
 
@@ -51,8 +52,8 @@ function missingDirectories(directory: string): string[] {
 }
 
 /**
- * Syncs the name of a file, and the names of the directories above it that this thread created, by
- * calling `sync` with each name's parent directory.
+ * Syncs a file's name, and the names of the directories above it that this thread created. For each
+ * name, calls `sync` with the parent directory.
  */
 export function* syncNames(file: string, sync: (directory: string) => Steps<void>): Steps<void> {
   for (let path = file, parent = dirname(path); parent !== path; parent = dirname(path)) {

@@ -49,12 +49,12 @@ export function withContext(
 }
 
 /**
- * Does the work of a public function, which must return this promise without `await`. Errors get
- * the stack of the function's caller: after an `await`, stacks are empty or contain only the
- * library's frames.
+ * Runs the work of a public function, which must return this promise without awaiting it. Errors
+ * get the stack of the function's caller, because stacks captured after an `await` are empty or
+ * contain only the library's frames.
  *
- * Each error is changed only once: if it passes through a caller's callback, it keeps its first
- * stack.
+ * An error's stack is replaced only once, so an error that passes through a caller's callback keeps
+ * its first stack.
  */
 export async function atCaller<T>(work: () => T | Promise<T>): Promise<T> {
   try {
@@ -65,9 +65,8 @@ export async function atCaller<T>(work: () => T | Promise<T>): Promise<T> {
 }
 
 /**
- * Like {@linkcode atCaller}, but for the synchronous function `call`. It must not call this
- * function in tail position, because Bun would drop the frame of `call` and then not find it in the
- * stack.
+ * Like {@linkcode atCaller}, but for the synchronous function `call`. `call` must not call this
+ * function in tail position: Bun would drop its frame, and could then not find it in the stack.
  */
 export function atCallerSync<T>(call: unknown, work: () => T): T {
   try {
@@ -77,9 +76,9 @@ export function atCallerSync<T>(call: unknown, work: () => T): T {
   }
 }
 
-/** Removes the frames of `call`, and of everything it called, from one of the library's errors. */
+/** Removes the frames of `call`, and of everything it called, from the stack of a library error. */
 function withoutFrames(error: unknown, call: unknown): unknown {
-  // A caller may throw one of the library's errors itself, frozen.
+  // The error may be frozen: callers can freeze and rethrow an error.
   if (ownErrors.delete(Object(error)) && Object.isExtensible(error)) {
     captureStackTrace?.(error as object, call);
   }

@@ -4,12 +4,10 @@ import { faultOnWindows } from "./windows_names.ts";
 /** Throws a TypeError or RangeError if `value` is not valid for the option `name`. */
 export type Check = (value: unknown, name: string) => void;
 
-/** Not `Object.hasOwn`, for which dnt would add a polyfill to the package. */
+/** `Object.hasOwn` is not used, because dnt would add a polyfill for it to the package. */
 const isOwn = Object.prototype.hasOwnProperty;
 
-/**
- * Half of a surrogate pair. A file system may change it when storing a name, or reject the name.
- */
+/** A lone surrogate. A file system may replace it when storing a name, or reject the name. */
 export const LONE_SURROGATE: RegExp = /\p{Surrogate}/u;
 
 /** A check for each option. */
@@ -27,7 +25,7 @@ export function readOptions<T extends object>(
   const read: Partial<T> = {};
   if (options === undefined) return read as T;
   const names = Object.keys(checks) as (keyof T & string)[];
-  // Check the tag: the loop below would accept a Map or an AbortSignal, because it has no own
+  // Check the tag: the loop below would accept a Map or an AbortSignal, because neither has own
   // properties.
   if (Object.prototype.toString.call(options) !== "[object Object]") {
     throw new TypeError(
@@ -49,10 +47,10 @@ export function readOptions<T extends object>(
   return read as T;
 }
 
-/** Checks for a boolean. */
+/** Checks that a value is a boolean. */
 export const isBoolean: Check = (value, name) => void typed("boolean", "a boolean", value, name);
 
-/** Checks for a function. */
+/** Checks that a value is a function. */
 export const isFunction: Check = (value, name) => void typed("function", "a function", value, name);
 
 /** Returns the value if it has the given type; otherwise throws a TypeError. */
@@ -62,7 +60,7 @@ function typed<T>(type: string, what: string, value: unknown, name: string): T {
   throw new TypeError(`'${name}' must be ${what}: received ${kindOf(value)}`);
 }
 
-/** Checks for an AbortSignal from any realm. */
+/** Checks that a value is an AbortSignal, from any realm. */
 export const isSignal: Check = (value, name) => {
   const { aborted, addEventListener } = Object(value);
   if (typeof aborted !== "boolean" || typeof addEventListener !== "function") {
@@ -70,7 +68,7 @@ export const isSignal: Check = (value, name) => {
   }
 };
 
-/** Checks for one of the strings `choices`. */
+/** Checks that a value is one of the strings `choices`. */
 export function isOneOf(...choices: readonly string[]): Check {
   return (value, name) => {
     const isText = typeof value === "string";
@@ -81,7 +79,7 @@ export function isOneOf(...choices: readonly string[]): Check {
   };
 }
 
-/** Checks for a number of milliseconds, which can be Infinity. */
+/** Checks that a value is a number of milliseconds, which can be Infinity. */
 export const isDuration: Check = (value, name) => {
   const duration = typed<number>("number", "a number of milliseconds", value, name);
   if (!(duration >= 0)) {
@@ -89,7 +87,7 @@ export const isDuration: Check = (value, name) => {
   }
 };
 
-/** Checks for permission bits. */
+/** Checks that a value is a set of permission bits. */
 export const isMode: Check = (value, name) => {
   const mode = typed<number>("number", "a number such as 0o644", value, name);
   if (!Number.isInteger(mode) || mode < 0 || mode > 0o7777) {
@@ -102,7 +100,7 @@ export const isMode: Check = (value, name) => {
   }
 };
 
-/** Checks for a file name: one path component. */
+/** Checks that a value is a file name: one path component. */
 export const isFileName: Check = (value, name) => {
   const text = typed<string>("string", "a string", value, name);
   if (/^\.{0,2}$|[/\\\0]/.test(text)) {
@@ -115,7 +113,7 @@ export const isFileName: Check = (value, name) => {
   if (fault !== undefined) throw new RangeError(`'${name}' ${fault}: received "${value}"`);
 };
 
-/** How messages describe a value, with an article: "a string", "an array", "a Map". */
+/** Describes a value for a message, with an article: "a string", "an array", "a Map". */
 export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   const name = typeof value === "object" ? nameOf(value) : typeof value;

@@ -15,8 +15,8 @@ const WINDOWS_SYNTAX: boolean = isAbsolute("C:\\");
 /**
  * The absolute form of a path, resolved against the current working directory.
  *
- * `..` is kept, because only the kernel knows where it leads after a link to a directory. Windows
- * resolves `..` before it opens a path, so on Windows this function does the same.
+ * `..` is kept, because only the kernel knows where `..` leads if it follows a link to a directory.
+ * Windows resolves `..` before it opens a path, so on Windows this function does the same.
  */
 export function absolutePath(path: PathArgument): string {
   const given = textOf(path);
@@ -31,12 +31,12 @@ export function absolutePath(path: PathArgument): string {
 }
 
 /**
- * URLs are recognized by their `href`, since a URL from another realm is not an instance of our
- * class.
+ * URLs are recognized by their `href`, since a URL from another realm is not an instance of this
+ * realm's class.
  */
 function textOf(path: unknown): string {
   if (typeof path === "string") {
-    // Almost certainly the `href` of a URL, not a directory named "file:".
+    // This is almost certainly the `href` of a URL, not a path in a directory named "file:".
     if (!/^file:\//i.test(path)) return path;
     throw new TypeError(`Path must not be a URL string: pass new URL("${path}")`);
   }
@@ -66,8 +66,8 @@ function textOfBytes(bytes: ArrayBufferView): string {
 }
 
 /**
- * Resolves `path` against `directory`, an absolute path, as the kernel does for a link in that
- * directory.
+ * Resolves `path` against `directory`, an absolute path, as the kernel resolves the target of a
+ * link in that directory.
  */
 export function resolveFrom(
   directory: string,
@@ -78,7 +78,7 @@ export function resolveFrom(
     if (isAbsolute(path)) return path;
     return path === "." ? directory : joinPath(directory, path.replace(/^(?:\.\/+)+/, ""));
   }
-  // Windows takes such a path literally, dots included.
+  // Windows takes a path with the prefix \\?\ literally, including its dots.
   if (/^[\\/]{2}\?[\\/]/.test(path)) return path;
   const [drive = ""] = /^[a-z]:(?![\\/])/i.exec(path) ?? [];
   const isOwn = directory.toUpperCase().startsWith(drive.toUpperCase());
@@ -89,7 +89,7 @@ export function resolveFrom(
 
 function checkNames(path: string): void {
   const { root } = win32.parse(path);
-  // The prefix \\?\ asks for names to be taken literally.
+  // After the prefix \\?\, Windows takes names literally.
   if (/^[\\/]{2}\?/.test(root)) return;
   for (const name of path.slice(root.length).split(/[\\/]/)) {
     const fault = /^\.{0,2}$/.test(name) ? undefined : faultOnWindows(name);
@@ -109,7 +109,7 @@ export function joinPath(directory: string, name: string): string {
  */
 export function pathKey(path: string): string {
   const folded = /[/\\]\.{0,2}(?:[/\\]|$)/.test(path) ? normalize(path) : path;
-  // Lowercasing would keep σ and ς apart. Use NFD, since APFS treats both forms of an accent as
-  // equal.
+  // Use upper case, since lowercasing would keep σ and ς apart. Use NFD, since APFS treats composed
+  // and decomposed accents as equal.
   return runtime.foldsNames ? folded.normalize("NFD").toUpperCase() : folded;
 }

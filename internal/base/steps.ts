@@ -3,7 +3,10 @@ import type { Awaitable, FileSystem } from "../../runtime/types.ts";
 import { onAbort } from "./abort.ts";
 import { clock } from "./clock.ts";
 
-/** A file call, made with the asynchronous or the synchronous file system that it receives. */
+/**
+ * A function that makes a file call, using the asynchronous or synchronous file system passed to
+ * it.
+ */
 export type Call = (fs: FileSystem, isSync: boolean) => unknown;
 
 /**
@@ -73,7 +76,7 @@ export function runSync<T>(steps: Steps<T>): T {
   return step.value;
 }
 
-/** With a longer timeout, setTimeout() fires immediately. */
+/** The longest delay that setTimeout() supports. With a longer one, it fires immediately. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
@@ -100,7 +103,7 @@ export function sleep(
 }
 
 /**
- * Prevents the rejection of a promise that was not accepted as an argument from crashing the
+ * Ignores the rejection of a promise that the library does not accept, so that it cannot crash the
  * program.
  */
 export function ignoreFailure(value: unknown): void {

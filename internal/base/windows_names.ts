@@ -5,8 +5,8 @@ const DEVICE = /^(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[1-9¹²³]) *(?
 const REFUSED = /[<>"|?*:\x00-\x1f]/;
 
 /**
- * Returns why a file name is invalid on Windows, or undefined if it is valid. For an invalid name,
- * Deno and Node would create different files, or none.
+ * Returns why a file name is invalid on Windows, or undefined if it is valid. Given an invalid
+ * name, Deno and Node would create different files, or none.
  */
 export function faultOnWindows(name: string): string | undefined {
   if (REFUSED.test(name)) return "contains a character that Windows does not allow in names";

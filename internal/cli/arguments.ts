@@ -51,7 +51,10 @@ export function command<const O extends Options>(
   };
 }
 
-/** Parses the options before the operand and directly after it, but nothing after those. */
+/**
+ * Parses the options before the operand and directly after it. The arguments that follow are left
+ * unparsed.
+ */
 function readArguments(
   args: readonly string[],
   operandName: string,

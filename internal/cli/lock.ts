@@ -48,7 +48,7 @@ export const lock: Command = command("DIR", {
   const name = lockFile === undefined ? {} : { lockFileName: lockFile };
   let held: DirLock | undefined;
   let notice: ReturnType<typeof setTimeout> | undefined;
-  // Exit explicitly: the first process in a container ignores signals by default.
+  // Exit explicitly, since the first process in a container ignores signals by default.
   onSignals((signal) => {
     if (held === undefined) process.exit(signalCode(signal));
   });

@@ -105,7 +105,7 @@ export async function start(
       ? startOnDeno(program, args, isPiped)
       : await startOnNode(program, args, isPiped);
   } catch (error) {
-    // `.` and `..` are directories wherever they are looked up.
+    // `.` and `..` are always directories, which cannot be executed.
     const code = /^\.\.?$/.test(program) ? "EACCES" : codeOf(error);
     let why = (error as Error).message;
     // For example, a script with CRLF line endings.
@@ -145,9 +145,10 @@ function startOnNode(program: string, args: string[], isPiped: boolean): Promise
     stdio: ["inherit", isPiped ? "pipe" : "inherit", "inherit"],
   });
   return new Promise((resolve, reject) => {
-    // Not once(): "error" is emitted again for each signal that this process may not send.
+    // Do not use once(): "error" is emitted again for each signal that this process is not allowed
+    // to send.
     child.on("error", reject);
-    // Not "close", which waits for descendants that keep the output open.
+    // Do not use "close", which waits for descendants that keep the output open.
     const ended = new Promise<number>((resolve) => {
       child.once("exit", (code, signal) => resolve(code ?? signalCode(signal!)));
     });

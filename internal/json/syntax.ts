@@ -5,7 +5,8 @@
 export function findError(text: string): { offset: number; reason: string } | undefined {
   const space = /[ \t\n\r]*/y;
   const scalar = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?/y;
-  // Match piece by piece, since matching one long string could overflow an engine's stack.
+  // Match strings piece by piece, since matching a long string with one pattern could overflow the
+  // engine's stack.
   // deno-lint-ignore no-control-regex
   const piece = /[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
   const open: ("}" | "]")[] = [];
@@ -38,7 +39,7 @@ export function findError(text: string): { offset: number; reason: string } | un
       ? { offset, reason: "control characters in strings must be escaped" }
       : { offset, reason: "unterminated string" };
   };
-  /** A name and its colon. */
+  /** Parses a property name and the colon after it. */
   const name = () => {
     if (text[offset] !== '"') return fail("a property name in double quotes");
     const error = string();

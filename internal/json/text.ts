@@ -13,12 +13,12 @@ export interface JsonText {
 
 /** How JSON is formatted. */
 export interface JsonStyle {
-  /** A byte order mark, or nothing. */
+  /** A byte order mark, or an empty string. */
   readonly mark: string;
   /** The indentation of each level; empty to put everything on one line. */
   readonly indent: string;
   readonly lineBreak: "\n" | "\r\n";
-  /** The line break at the end, or nothing. */
+  /** The line break at the end, or an empty string. */
   readonly end: string;
 }
 
@@ -52,7 +52,8 @@ export function parseJson(bytes: Uint8Array, path: string): JsonText {
 }
 
 /**
- * Formats a value as JSON for the file at `path`, indented, before {@linkcode withStyle}.
+ * Serializes a value as indented JSON. {@linkcode withStyle} applies the rest of the style. `path`
+ * is the file named in errors.
  *
  * @throws {TypeError} If JSON cannot represent the value.
  * @throws {RangeError} If the value is too deep or too large for the engine.
@@ -78,15 +79,15 @@ export function withStyle(body: string, { mark, lineBreak, end }: JsonStyle): st
 }
 
 /**
- * Whether JSON.parse() returns the same value for the JSON of a value, which consists only of
- * literals, arrays and plain objects; not for -0, whose JSON is 0. {@linkcode checkValue} also
- * accepts all such values, but is several times slower.
+ * Whether a value consists only of literals, arrays and plain objects, so that JSON.parse() would
+ * return an equal value for its JSON. -0 does not qualify, because its JSON is 0. {@linkcode
+ * checkValue} also accepts all such values, but is several times slower.
  */
 export function isPlain(value: unknown, depth = 0): boolean {
   if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0);
   if (typeof value !== "object") return typeof value === "string" || typeof value === "boolean";
   if (value === null) return true;
-  // This also ends the recursion into an object that contains itself.
+  // The depth limit also ends the recursion if an object contains itself.
   if (depth === MAX_PLAIN_DEPTH || hasToJson(value)) return false;
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) if (!isPlain(value[i], depth + 1)) return false;
@@ -143,9 +144,9 @@ function checkValue(whole: unknown, path: string): void {
     if (!Array.isArray(value) && prototype !== Object.prototype) {
       // JSON.stringify() unboxes such a value, and would write null for a boxed NaN.
       if (types.isBoxedPrimitive(value)) return visit(value.valueOf(), key);
-      // A plain object can have no prototype, or the Object.prototype of another realm.
+      // A plain object may have no prototype, or another realm's Object.prototype.
       const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
-      // A Map, a Set, or a Promise that was not awaited.
+      // For example, a Map, a Set, or a Promise that was not awaited.
       if (!isPlain && Object.keys(value).length === 0) {
         throw refused(key, kindOf(value), "would become {}");
       }

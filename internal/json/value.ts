@@ -27,7 +27,7 @@ interface Format<T> {
   readonly indent: number | string | undefined;
 }
 
-/** Checks for an indentation. */
+/** Checks that a value is an indentation. */
 export const isIndent: Check = (value, name) => {
   if (typeof value !== "number" && typeof value !== "string") {
     throw new TypeError(`'${name}' must be a number or a string: received ${kindOf(value)}`);
@@ -56,7 +56,10 @@ export class JsonChange<T> {
   /** The new value, as it will be read back. */
   result!: T;
   #current: JsonText | undefined;
-  /** What would be written for the current value, if that were read back as the same value. */
+  /**
+   * The text that would be written for the current value. Undefined if that text would not be read
+   * back as an equal value.
+   */
   #formatted: string | undefined;
   readonly #path: string;
   readonly #format: Format<T>;
@@ -66,7 +69,9 @@ export class JsonChange<T> {
     this.#format = format;
   }
 
-  /** Parses a file's bytes into the value for the function; undefined if there is no file. */
+  /**
+   * Parses a file's bytes and returns the value for the function; undefined if there is no file.
+   */
   read(bytes: Uint8Array | null): T | undefined {
     this.#current = this.#formatted = undefined;
     if (bytes === null) return undefined;
@@ -95,9 +100,10 @@ export class JsonChange<T> {
     const style = styleFor(this.#format, this.#current?.style);
     const body = stringifyJson(next, style.indent, this.#path);
     const text = withStyle(body, style);
-    // Parsed again, since the caller may later modify objects that the function put into the value.
+    // Parse the text again, since the caller may later modify objects that the function put into
+    // the value.
     this.result = checked(JSON.parse(body), check);
-    // The text of the file first: engines build the other one completely only when it is compared.
+    // Compare with the file's text first: engines assemble `#formatted` only when it is compared.
     return text === this.#current?.text || text === this.#formatted ? null : text;
   }
 }

@@ -63,7 +63,9 @@ function* untilCurrent<T>(request: LockRequest, attempt: Attempt<T>): Steps<T> {
   throw replacedTooOften(request.path);
 }
 
-/** Waits for its turn in this thread's queue, then for other processes to release the lock. */
+/**
+ * Waits for the call's turn in this thread's queue, then for other processes to release the lock.
+ */
 function* takeTurn(request: LockRequest, candidate: LockCandidate): Steps<Hold | "replaced"> {
   const { shared, signal } = request;
   const patient = isPatient(request);
@@ -71,7 +73,7 @@ function* takeTurn(request: LockRequest, candidate: LockCandidate): Steps<Hold |
   try {
     while (!isNext(queue, place)) {
       beforeWait(request);
-      // The callback may have released the lock.
+      // The `onWait` callback may have released the lock.
       if (isNext(queue, place)) break;
       watch(queue, request.path);
       yield () => sleep(timeLeft(request), signal, (wake) => place.value.wake = wake);
@@ -136,20 +138,20 @@ function beforeWait(request: LockRequest): void {
   const { path, timeout } = request;
   if (timeLeft(request) <= 0) {
     const holders = runtime.lockHolders(path);
-    // The lock is held, so if no process on this machine holds it, the holder is unknown.
+    // The lock is held. If no process on this machine appears to hold it, the holder is unknown.
     throw new LockTimeoutError(path, timeout, holders?.length ? holders : null);
   }
   request.onWait();
   throwIfAborted(request.signal);
 }
 
-/** A pause that ends early when the call times out or is aborted. */
+/** Pauses. The pause ends early if the call times out or is aborted. */
 function* pauseFor(request: LockRequest, milliseconds: number): Steps<void> {
   yield* pause(Math.max(0, Math.min(milliseconds, timeLeft(request))), request.signal);
   throwIfAborted(request.signal);
 }
 
-/** Whether the wait can only end by getting the lock: there is no timeout or signal. */
+/** Whether the wait can end only when the lock is acquired, since there is no timeout or signal. */
 function isPatient({ deadline, signal }: LockRequest): boolean {
   return deadline === Infinity && signal === undefined;
 }

@@ -11,8 +11,7 @@ import type { LockRequest } from "./request.ts";
 const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
 /**
- * A call's lock file, from its inspection until the call has locked it or has abandoned the
- * attempt.
+ * A call's lock file, from its inspection until the call has locked it or abandoned the attempt.
  */
 export class LockCandidate {
   /** The identity of the lock file, which is the key to this thread's queue. */
@@ -29,9 +28,10 @@ export class LockCandidate {
   /**
    * Finds the lock file, and creates it if it is missing.
    *
-   * @param open Whether to open the file without inspecting it first if this thread neither holds a
-   * lock nor waits for one. Taking the lock then proves that there is a regular file at the path.
-   * In all other cases, no descriptor is left open, since the call may have to wait in the queue.
+   * @param open Whether the file may be opened without being inspected first. This is done only if
+   * this thread neither holds a lock nor waits for one. Otherwise, the call may have to wait in the
+   * queue, and must not keep a descriptor open there. Once the lock is taken, the path is checked
+   * in any case.
    */
   static *find(request: LockRequest, open: boolean): Steps<LockCandidate> {
     const { path } = request;
@@ -69,7 +69,7 @@ export class LockCandidate {
       if (codeOf(error) === "EINTR") return "busy";
       throw lockFailure(error, path);
     }
-    // The lock is already taken: on Windows, locking the same handle again would fail.
+    // The lock is already taken. Do not try to take it again: on Windows, that would fail.
     return this.#take();
   }
 
@@ -81,7 +81,7 @@ export class LockCandidate {
 
   *#open(): Steps<"opened" | "busy" | "replaced"> {
     const { path } = this.#request;
-    // Try to open it for writing first, which flock(2) requires on NFS. Elsewhere, reading is
+    // Try to open it for writing first, which flock(2) requires on NFS. Elsewhere, read access is
     // enough.
     for (const access of ["read-write", "read"] as const) {
       try {
@@ -90,7 +90,7 @@ export class LockCandidate {
       } catch (error) {
         const code = codeOf(error);
         if (code === "ENOENT") return "replaced";
-        if (code === "EBUSY") return "busy"; // Windows: a scanner has it open without sharing.
+        if (code === "EBUSY") return "busy"; // On Windows, a scanner has the file open.
         if (access === "read" || !failedWith(error, NOT_WRITABLE)) throw lockFailure(error, path);
       }
     }

@@ -8,7 +8,7 @@ export const DEADLOCK_WARNING_MS = 10_000;
 /** The paths for which a warning was printed. */
 const warned = sharedState("warned/3", () => new Set<string>());
 
-/** Warns once for each path. */
+/** Prints a warning, at most once for each path. */
 export function warnOnce(path: string, message: string): void {
   if (warned().has(path)) return;
   warned().add(path);
@@ -17,7 +17,8 @@ export function warnOnce(path: string, message: string): void {
 
 /**
  * Keeps the process alive until the returned function is called. Used while an update waits for
- * another update under the same lock. If `isPatient`, warns that the wait may never end.
+ * another update under the same lock. If `isPatient` is true, also warns that the wait may never
+ * end.
  */
 export function watchUpdate(path: string, isPatient: boolean): () => void {
   const timer = clock.setInterval(() => {

@@ -1,9 +1,11 @@
 import { clock } from "../base/clock.ts";
 import { sharedState } from "../base/shared_state.ts";
 
-/** How long a thread may take the same lock repeatedly before it yields to other processes. */
+/** How long a thread can keep reacquiring the same lock before it yields to other processes. */
 const MAX_STREAK_MS = 20;
-/** Other processes had a chance to take a lock that was free for this long, so the streak ends. */
+/**
+ * A streak ends if the lock is free for this long, since other processes had a chance to take it.
+ */
 const STREAK_GAP_MS = 1;
 
 /**

@@ -6,13 +6,15 @@ import { opened } from "../base/opened.ts";
 import { runSync, type Steps } from "../base/steps.ts";
 import type { LockRequest } from "./request.ts";
 
-/** How many attempts a call makes if the lock file keeps being replaced before it is locked. */
+/**
+ * How many attempts a call makes if the lock file keeps being replaced before the call can lock it.
+ */
 export const MAX_TRIES: number = 100;
 
 /** Error codes of flock(2) on a file system that does not support locks. */
 const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 
-/** The likely cause if flock(2) fails with EACCES. */
+/** The hint if flock(2) fails with EACCES. */
 const SMB = ". The directory appears to be on an SMB mount, where Linux cannot lock files " +
   "reliably: use a local disk or NFS";
 
@@ -42,7 +44,7 @@ export function identity(path: string, { id }: { id: string }): string {
   try {
     return runtime.realPath(path);
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return id; // Removed: a new file has another identity.
+    if (codeOf(error) === "ENOENT") return id; // Removed: a new file will differ.
     throw lockFailure(error, path);
   }
 }
@@ -80,7 +82,7 @@ export function freeLockFile(file: LockFile): void {
   }
 }
 
-/** Adds to a lock file's error that locking failed, and why. */
+/** Adds to an error that the lock file could not be locked, and a hint if there is one. */
 export function lockFailure(error: unknown, path: string): unknown {
   const hint = failedWith(error, NO_LOCKS)
     ? ". The file system does not support locks: use a local disk or NFS"
@@ -126,7 +128,7 @@ function* create(request: LockRequest): Steps<void> {
     if (code === "EEXIST") return;
     if (code !== "ENOENT") throw lockFailure(error, path);
     try {
-      // Synchronous, so that a call has joined its queue before it returns.
+      // Create them synchronously, so that the call joins its queue before it returns.
       runSync(makeDirectories(dir, true));
     } catch (error) {
       throw lockFailure(error, path);
@@ -157,6 +159,6 @@ function bestEffort(change: () => void): void {
   try {
     change();
   } catch {
-    // The file is usable without it, at least by this user.
+    // The file is usable without the change, at least by this user.
   }
 }

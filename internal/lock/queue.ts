@@ -17,16 +17,18 @@ export interface Hold {
   readonly file: LockFile;
   readonly queue: Queue;
   released: boolean;
-  /** When this thread began holding the lock without leaving a gap for other processes. */
+  /** When the thread's current streak of holding the lock began. */
   readonly since: number;
-  /** A unique key for the queues of updates that were passed this lock. */
+  /** A unique key for the queues of the updates that were passed this lock. */
   readonly key: string;
 }
 
 /** A call that waits for a lock. */
 export interface Waiter {
   readonly shared: boolean;
-  /** Whether the wait can only end by getting the lock: there is no timeout or signal. */
+  /**
+   * Whether the wait can end only when the lock is acquired, since there is no timeout or signal.
+   */
   readonly patient: boolean;
   /** Wakes the waiter from its pause. */
   wake: () => void;
@@ -48,7 +50,7 @@ export interface Queue extends Held {
   inKernel: number;
   /** When the lock was last released. */
   released: number;
-  /** Keeps the process alive while calls wait, and warns if the wait may never end. */
+  /** A timer that keeps the process alive while calls wait, and warns if the wait may never end. */
   watch?: ReturnType<typeof clock.setInterval> | undefined;
 }
 
@@ -58,7 +60,10 @@ interface Shared {
   readonly holds: WeakMap<object, Hold>;
 }
 
-/** Shared by all copies; otherwise acquireSync() could block on a lock that its own thread holds. */
+/**
+ * Shared by all copies. Otherwise, acquireSync() could block on a lock that its thread holds
+ * through another copy.
+ */
 const shared = sharedState<Shared>("locks/5", () => ({ queues: new Map(), holds: new WeakMap() }));
 
 /**

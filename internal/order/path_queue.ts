@@ -85,8 +85,8 @@ export function takeTurn<T>(key: string, turn: Turn<T>): Promise<T> {
 }
 
 /**
- * Takes a turn synchronously, after completing whatever is running or waiting for the path. Throws
- * and changes nothing if one of those turns cannot be executed synchronously.
+ * Takes a turn synchronously, after completing all running and waiting turns for the path. If one
+ * of those turns cannot be executed synchronously, it throws and changes nothing.
  */
 export function takeTurnSync<T>(key: string, turn: Turn<T>): T {
   finishTurnsSync(key);
@@ -105,12 +105,12 @@ export function takeTurnSync<T>(key: string, turn: Turn<T>): T {
   }
 }
 
-/** Takes a turn in either form. */
+/** Takes a turn, asynchronously or synchronously. */
 export function inTurn<T>(key: string, turn: Turn<T>): Steps<T> {
   return call((_, isSync) => isSync ? takeTurnSync(key, turn) : takeTurn(key, turn));
 }
 
-/** Synchronously completes whatever is running or waiting for a path. */
+/** Synchronously completes all running and waiting turns for a path. */
 function finishTurnsSync(key: string): void {
   const queue = queues().get(key);
   if (queue === undefined) return;

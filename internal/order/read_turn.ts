@@ -17,7 +17,7 @@ const MTIME_GRANULARITY_MS = 20;
 
 /** How many times to try to read a file that NFS shows in the middle of a replacement. */
 const MAX_NFS_TRIES = 10;
-/** Long enough in total for a name that is missing for 166 ms, the longest gap measured. */
+/** In total, the pauses outlast 166 ms, the longest time for which a name was missing in tests. */
 const NFS_PAUSE_MS = 20;
 
 /** The file to read, and the path whose earlier calls have to finish first. */

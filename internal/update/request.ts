@@ -11,7 +11,7 @@ export interface UpdateOptions extends AtomicWriteOptions {
   lock?: object;
 }
 
-/** Checks for an exclusive lock that is held, or options for acquiring one. */
+/** Checks that a value is an exclusive lock that is held, or options for acquiring one. */
 const isLock: Check = (value, name) => {
   const hold = holdOf(value);
   if (hold?.released) {

@@ -77,8 +77,8 @@ export function* readBlob(opener: Opener, blob: Blob): Steps<Content> {
 }
 
 /**
- * Checks one chunk, which comes from the iterable `source` if given; throws a TypeError if the
- * chunk is invalid.
+ * Returns a chunk as text or bytes; throws a TypeError if it is invalid. `source` is the iterable
+ * that the chunk comes from, if any.
  */
 export function chunkOf(chunk: unknown, source?: unknown): Uint8Array | string {
   if (typeof chunk === "string") return chunk;

@@ -32,7 +32,7 @@ export function failure(
     "each write creates a temporary file with a new name there";
   const { name, message } = Object(error) as Partial<Error>;
   if (name === "NotCapable" && !message!.endsWith(grant)) {
-    const denied = own(error as Error); // Denied by Deno: it has no code.
+    const denied = own(error as Error); // Deno's permission errors have no code.
     denied.message += grant;
     return denied;
   }

@@ -28,8 +28,8 @@ export function mayCopyInPlace(
 
 /**
  * Copies a finished temporary file over a target that cannot be replaced. Until the copy is done,
- * the new content also exists in a file that is neither swept nor removed at exit. A failure before
- * the copy leaves the target unchanged and does not leave such a file.
+ * the new content also exists in a file that is neither swept nor removed at exit. If a step before
+ * the copy fails, the target is unchanged and no such file remains.
  */
 export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Found): Steps<void> {
   const kept = keptPath(target.path);

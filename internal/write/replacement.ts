@@ -109,8 +109,8 @@ class Replacement implements Turn<void> {
   }
 
   /**
-   * Syncs the rename and the directories that were created for it. The directory synced is the one
-   * that contains the file itself, not a link to it.
+   * Syncs the rename and the directories that were created for it. If the path is a link, the
+   * directory of the link's target is synced, not that of the link.
    */
   *finish(): Steps<void> {
     const request = this.#request;
@@ -181,7 +181,9 @@ class Replacement implements Turn<void> {
     yield* temp.discard();
   }
 
-  /** Makes the change visible. Nothing may happen between the lock check and this call. */
+  /**
+   * Renames or links the file into place. Nothing may happen between the lock check and that call.
+   */
   *#move(attempt: Attempt, temp: TempFile, { path, info }: Target): Steps<void> {
     const request = this.#request;
     const check = () => {

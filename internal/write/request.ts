@@ -10,7 +10,7 @@ export interface AtomicWriteSyncOptions {
   /**
    * What the new content survives once the write is complete.
    *
-   * - `"none"`: a crash of the process. After a power cut the file may have the old or the new
+   * - `"none"`: a crash of the process. After a power cut, the file may have the old or the new
    *   content, or be empty or torn.
    * - `"consistent"`: also a power cut, after which the file has either the complete old content or
    *   the complete new content. The new content is synced (`fsync(2)`) before the rename. Bun on
@@ -57,7 +57,7 @@ export interface AtomicWriteSyncOptions {
   parents?: boolean;
   /**
    * What to do if the file cannot be replaced because it is a mount point, such as a single file
-   * mounted into a container. `"in-place"` copies the new content over it; by default the write
+   * mounted into a container. `"in-place"` copies the new content over it; by default, the write
    * fails with `EBUSY`. The option has no effect on Windows, which has no such mount points.
    *
    * The copy is **not atomic**: readers may see a mixture of old and new content. Before the copy
@@ -99,13 +99,16 @@ export interface WriteRequest extends Opener {
   readonly path: string;
   readonly durability: Durability;
   readonly mode?: number;
-  /** What to do if something is at the path: follow a link, replace a link, or refuse anything. */
+  /** What to do if something is at the path: follow a link, replace a link, or always fail. */
   readonly existing: "follow" | "replace" | "refuse";
   readonly parents: boolean;
   readonly fallback?: "in-place";
   /** Throws if the lock under which the content was produced has been lost. */
   readonly verify?: (path: string) => void;
-  /** The path that the caller passed, which may be a link to `path`. The write joins its queue. */
+  /**
+   * The path that the caller passed, which may be a link to `path`. The write joins this path's
+   * queue.
+   */
   readonly calledAs?: string;
 }
 

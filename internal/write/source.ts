@@ -59,7 +59,7 @@ export async function replaceFrom(source: Source, request: WriteRequest): Promis
   try {
     writer = await StreamWriter.open(request);
     throwIfAborted(request.signal);
-    // A source may stall.
+    // The source may stall, so do not wait for it after an abort.
     await untilAborted(copy(source, writer), request.signal);
     await writer.commit();
   } catch (error) {
@@ -116,15 +116,15 @@ interface NodeStream {
 function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
   if (isAlreadyRead(stream)) throw alreadyRead(stream);
   const failures: unknown[] = [];
-  // Do this in the same tick: without a listener, an 'error' event, for example for ENOENT, crashes
-  // the process.
+  // Listen in the same tick: without a listener, an 'error' event, for example for ENOENT, would
+  // crash the process.
   stream.on("error", (error) => failures.push(error));
   // 'data' is emitted for each chunk, no matter what reads it.
   let [emitted, received] = [0, 0];
   if (stream.readableFlowing !== undefined) stream.on("data", () => emitted++);
   const iterator = stream[Symbol.asyncIterator]();
-  // Also in this tick: if the caller has a 'data' listener, the stream flows from the next tick on,
-  // unless something is already reading it.
+  // Start reading in this tick, too: if the caller has a 'data' listener, the stream starts to flow
+  // in the next tick unless something is already reading it.
   let first: Promise<IteratorResult<unknown>> | undefined = iterator.next();
   first.catch(() => {});
   return {
@@ -142,7 +142,10 @@ function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
   };
 }
 
-/** Whether other code may have read chunks before the call. Older streams do not report this. */
+/**
+ * Whether other code may have read chunks before the call. Older streams do not report this
+ * directly.
+ */
 function isAlreadyRead(stream: NodeStream): boolean {
   const { readableDidRead, readableFlowing, readableEnded } = stream;
   if (readableDidRead !== undefined) return readableDidRead;

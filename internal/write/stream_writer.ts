@@ -91,7 +91,7 @@ export class StreamWriter {
       abort: (reason) => reason === undefined ? this.discard() : this.fail(reason),
     }, {
       highWaterMark: 1,
-      // Called within the stream's own write(), unlike the `write` function above.
+      // The stream's write() calls this synchronously, but calls the `write` function above later.
       size: () => {
         this.#hasStreamed = true;
         this.#queued++;
@@ -103,7 +103,7 @@ export class StreamWriter {
   /** Finishes the file and renames it over its target. */
   async commit(): Promise<void> {
     if (this.#isStreaming) await this.#streamEnd();
-    // Take this now: a later write() must not add the second half of a surrogate pair.
+    // End the text now: a later write() must not add the second half of a surrogate pair.
     const rest = this.#buffer.endText();
     await this.#next(async () => {
       this.#mustBeOpen("commit");
@@ -137,7 +137,9 @@ export class StreamWriter {
     return this.#hasStreamed || this.#stream.locked;
   }
 
-  /** Waits for the stream to end. Throws, and leaves the file open, if nothing has closed it. */
+  /**
+   * Waits for the stream to end. If nothing has closed the stream, throws and leaves the file open.
+   */
   async #streamEnd(): Promise<void> {
     // A close() takes effect a few microtasks after all chunks have been written.
     for (let idle = 0; idle < 20; idle = this.#queued > 0 ? 0 : idle + 1) {

@@ -15,7 +15,7 @@ const SKIPPED = new Set(["ENOENT", "ENOTDIR", "EPERM", "EACCES", "EBUSY"]);
 export interface SweepRequest {
   /** Absolute. */
   readonly dir: string;
-  /** Only files last written before this time, in milliseconds since the epoch. */
+  /** Only files last written before this time are removed. In milliseconds since the epoch. */
   readonly before: number;
   readonly recursive: boolean;
 }

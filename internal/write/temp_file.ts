@@ -31,8 +31,8 @@ const unfinished = sharedState("unfinished/3", () => {
 });
 
 /**
- * A temporary file next to its target. It is removed when the program ends, unless it was published
- * or discarded.
+ * A temporary file next to its target. It is removed when the program ends, unless it has already
+ * been published or discarded.
  */
 export class TempFile {
   readonly #request: WriteRequest;
@@ -86,7 +86,7 @@ export class TempFile {
       this.#realPath = runtime.realPath(this.#path);
       unfinished().add(this.#realPath);
     } catch {
-      // A permission may be missing. That matters only if a link is changed.
+      // A permission may be missing. The real path is needed only if a link is changed.
     }
   }
 

@@ -31,7 +31,7 @@ export function keptPath(target: string): string {
 function sibling(target: string, ending: string): string {
   const name = basename(target);
   const directory = target.slice(0, -name.length);
-  // As many whole characters as fit.
+  // Keep as many whole characters as fit.
   const { read } = encoder.encodeInto(name, stem);
   // The end of a UUID is random except for two bits. The runtimes cache random bytes for UUIDs.
   const digits = runtime.randomUUID().slice(19).replace("-", "");

@@ -119,8 +119,8 @@ function shared(path: string, file: Deno.FsFile) {
 
 /**
  * `Deno.FsFile` has neither chown nor chmod, and the functions that take a path would follow a link
- * that has replaced the file. So this function reopens the path without following links, and checks
- * that it is still the same file.
+ * that has replaced the file. Therefore, this function reopens the path without following links,
+ * and checks that it still leads to the same file.
  */
 function change(path: string, file: Deno.FsFile, by: (descriptor: number) => void): void {
   const { O_RDONLY, O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = nodeFs.constants;

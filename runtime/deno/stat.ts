@@ -43,7 +43,7 @@ export function fileId(path: string, { dev, ino, isSymlink }: Deno.FileInfo): st
   return idOf(exact, isWindows);
 }
 
-/** Deno sets no code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
+/** Deno does not set a code for EINTR, ENFILE, ENOLCK, ENOSYS, EDQUOT, EFBIG and others. */
 export function codeOf(error: { code?: unknown; message?: unknown }): string | undefined {
   // Deno reports "UNKNOWN" for ESTALE, for example.
   if (typeof error.code === "string" && error.code !== "UNKNOWN") return error.code;

@@ -63,7 +63,7 @@ export function builtinFlock(
   return (...args) => calls.flock!(...args) === -1 ? readInt32(calls[errnoAt]!()) : 0;
 }
 
-/** The runtime's FFI. On Node this is defined even if permissions forbid its use. */
+/** The runtime's FFI. On Node, it is defined even if permissions forbid its use. */
 function builtinFfi(): BuiltinFfi | undefined {
   if (process.platform === "win32") return undefined;
   const { getBuiltinModule } = process as { getBuiltinModule?: (name: string) => unknown };

@@ -59,8 +59,8 @@ export async function openFile(
       await settled((done) => fs.fsync(descriptor, done));
       isSynced = true;
     },
-    // Synchronous if everything is synced: close(2) then cannot block, and a thread hop would cost
-    // more.
+    // Close synchronously if everything is synced: close(2) then cannot block, and a thread hop
+    // would cost more.
     close: () =>
       isSynced ? fs.closeSync(descriptor) : settled((done) => fs.close(descriptor, done)),
     ...shared(path, descriptor),

@@ -43,8 +43,8 @@ function closingAtExit(open: Runtime["openLock"]): Runtime["openLock"] {
     const file = open(path, access);
     const closing: LockFile = {
       ...file,
-      // Not after the thread has ended: by then, the descriptor's number may belong to another
-      // file.
+      // Do not unlock after the thread has ended: by then, the descriptor's number may belong to
+      // another file.
       unlock() {
         if (unclosed.has(closing)) file.unlock();
       },

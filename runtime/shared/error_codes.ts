@@ -2,7 +2,7 @@ import * as os from "node:os";
 
 /** The name of an `errno` value, such as `"ENOENT"`. */
 export function errorName(errno: number): string | undefined {
-  // Not a bare `constants`, which file-tracing tools mistake for the one from `node:fs`.
+  // Do not use a bare `constants`, which file-tracing tools mistake for the one from `node:fs`.
   return Object.entries(os.constants.errno).find(([, value]) => value === errno)?.[0];
 }
 
