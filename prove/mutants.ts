@@ -86,7 +86,7 @@ const mutants: readonly Mutant[] = [
     file: "internal/order/path_queue.ts",
     find: "if (queue.current === undefined) drive(key, queue);",
     replace: "drive(key, queue);",
-    caughtBy: ["write/atomic_write_test.ts", "last call on a path win"],
+    caughtBy: ["write/atomic_write_test.ts", "last call for a path win"],
   },
   {
     breaks: "publishes what is left of a buffer detached during the write",

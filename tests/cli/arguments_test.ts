@@ -7,13 +7,13 @@ import { sweep } from "../../internal/cli/sweep.ts";
 import { write } from "../../internal/cli/write.ts";
 import { test } from "../support/test.ts";
 
-/** The options, the operand and the remaining arguments that a command parses. */
+/** Parses a command line; returns its options, operand and remaining arguments, or "help". */
 function parsed(command: Command, line: string): unknown[] | "help" {
   const given = command.read(line.split(" "));
   return given === "help" ? given : [given.options, given.operand, given.rest.join(" ")];
 }
 
-test("a command parses options before and directly after its operand, and no others", () => {
+test("a command parses options only before and directly after its operand", () => {
   assertEquals(parsed(lock, "d c"), [{}, "d", "c"]);
   assertEquals(parsed(lock, "d c -n -- -s"), [{}, "d", "c -n -- -s"]);
   assertEquals(parsed(lock, "d -- c -n"), [{}, "d", "-- c -n"]);

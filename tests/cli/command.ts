@@ -10,10 +10,10 @@ import { endWithTest, isDeno, isWindows, type TestOptions } from "../support/tes
 export const onUnix: TestOptions = { skip: isWindows && "runs Unix commands" };
 export const withTerminal: TestOptions = {
   skip: (process.platform !== "linux" || spawnSync("script", ["--version"]).status !== 0) &&
-    "needs script(1) of util-linux to make a terminal",
+    "needs util-linux's script(1) to create a terminal",
 };
 
-/** The path of the command's module. */
+/** The path of the module that is the entry point of `aperture-atomic`. */
 export const cli: string = fileURLToPath(
   new URL(`../../cli.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url),
 );
@@ -21,8 +21,8 @@ export const cli: string = fileURLToPath(
 export type CommandLine = [string, ...string[]];
 
 /**
- * The command line that runs the command on this runtime, with the permissions that its
- * documentation lists.
+ * Returns the command line that runs `aperture-atomic` on this runtime. On Deno, the command line
+ * grants the permissions that the documentation lists.
  */
 export function command(file: string = cli): CommandLine {
   if (!isDeno) return [process.execPath, file];
@@ -45,11 +45,11 @@ export class Run {
     this.#close = once(this.process, "close");
     this.#lines = createInterface({ input: this.process.stdout! })[Symbol.asyncIterator]();
     this.process.stderr?.on("data", (chunk) => this.#err += chunk);
-    this.process.stdin?.on("error", () => {}); // It exits before it has read all.
+    this.process.stdin?.on("error", () => {}); // The process may exit before it reads all input.
     endWithTest(this.process);
   }
 
-  /** The process's standard error output so far. */
+  /** What the process has written to standard error so far. */
   get err(): string {
     return this.#err;
   }
@@ -69,7 +69,7 @@ export class Run {
     }
   }
 
-  /** Waits for a condition; throws if the process exits before the condition is met. */
+  /** Waits until a condition is true; throws if the process exits first. */
   async until(condition: () => boolean): Promise<void> {
     try {
       await until(condition, this.process);
@@ -78,18 +78,21 @@ export class Run {
     }
   }
 
-  /** Sends a signal. Deno's ChildProcess.kill() would report it as the cause of any later exit. */
+  /**
+   * Sends a signal with process.kill(), because Deno's ChildProcess.kill() attributes any later
+   * exit to the signal.
+   */
   signal(signal: string): void {
     process.kill(this.process.pid!, signal);
   }
 
-  /** Waits for the process to exit; returns its exit code or the name of the signal. */
+  /** Waits for the process to exit; returns its exit code or the signal that killed it. */
   async exit(): Promise<number | string> {
     const [code, signal] = await this.#exit;
     return (code ?? signal) as number | string;
   }
 
-  /** Waits for the process to exit; returns how it ended and everything that it printed. */
+  /** Waits for the process to exit; returns its exit code and all of its output. */
   async end(): Promise<End> {
     const lines: string[] = [];
     for (let next; !(next = await this.#lines.next()).done;) lines.push(`${next.value}\n`);
@@ -98,19 +101,21 @@ export class Run {
   }
 }
 
-/** How a process ended and what it printed. */
+/** The exit code and the output of a process that has exited. */
 export interface End {
   code: number | string;
   out: string;
   err: string;
 }
 
-/** Starts the command. */
+/** Starts `aperture-atomic`. */
 export function start(cwd: string, ...args: string[]): Run {
   return new Run([...command(), ...args], cwd);
 }
 
-/** Starts the command on a new terminal; the test types its input and reads its output there. */
+/**
+ * Starts `aperture-atomic` on a new terminal, through which the test sends input and reads output.
+ */
 export function startOnTerminal(cwd: string, ...args: string[]): Run {
   const shell = `exec ${[...command(), ...args].map(quoted).join(" ")}`;
   return new Run(["script", "-qec", shell, "/dev/null"], cwd);
@@ -120,14 +125,14 @@ function quoted(word: string): string {
   return `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** Runs the command until it exits. */
+/** Runs `aperture-atomic` and waits for it to exit. */
 export function run(cwd: string, args: string[], input = ""): Promise<End> {
   const running = start(cwd, ...args);
   running.process.stdin!.end(input);
   return running.end();
 }
 
-/** Runs a shell script in which `"$@"` is the command. */
+/** Runs a shell script, in which `"$@"` expands to `aperture-atomic` with these arguments. */
 export function runInShell(cwd: string, script: string, ...args: string[]): Promise<End> {
   return new Run(["sh", "-c", script, "sh", ...command(), ...args], cwd).end();
 }

@@ -28,11 +28,11 @@ const withCapabilities = {
 
 /** A command that prints "ready" and waits for a line. */
 const UNTIL_LINE = ["sh", "-c", "echo ready; read line; echo ended"];
-/** A command that prints "ready" and runs until a signal ends it. */
+/** A command that prints "ready" and runs until a signal terminates it. */
 const UNTIL_SIGNAL = ["sh", "-c", "echo ready; while :; do sleep 0.02; done"];
 /**
- * The end of a message that names this process. Without --allow-all, Deno cannot identify the
- * process.
+ * The end of a message that names this process as the lock's holder. Outside Linux, and on Deno
+ * without --allow-all, the holder cannot be identified, and messages end without this part.
  */
 const BY_THIS_PROCESS = process.platform !== "linux" || isDeno
   ? ""
@@ -61,7 +61,7 @@ test(
   onUnix,
 );
 
-test("`lock` refuses a missing directory unless --parents creates it", () =>
+test("`lock` refuses a missing directory unless --parents is given", () =>
   inTempDir(async (dir) => {
     const [refused, created] = await Promise.all([
       run(dir, ["lock", "typo", "echo", "never"]),
@@ -112,7 +112,7 @@ test("`lock --shared` shares the lock with other shared holders", () =>
     assertEquals([shared.out, alone.code], ["shared\n", 75]);
   }));
 
-test("`lock --verbose` reports after a second which process it waits for, then gets the lock", () =>
+test("`lock --verbose` names the lock's holder after a second, and later acquires the lock", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const waiting = start(dir, "lock", "--verbose", ".", "echo", "served");
@@ -125,7 +125,7 @@ test("`lock --verbose` reports after a second which process it waits for, then g
     });
   }));
 
-test("`lock --verbose` says why the lock was not taken", () =>
+test("`lock --verbose -n` reports that the lock is not free, and which process holds it", () =>
   inTempDir(async (dir) => {
     using _held = await DirLock.acquire(dir);
     assertEquals(await run(dir, ["lock", "--verbose", "-n", ".", "echo", "never"]), {
@@ -213,7 +213,7 @@ test(
 );
 
 test(
-  "`lock` waits through SIGHUP for a command started with nohup(1)",
+  "`lock` keeps waiting after SIGHUP when nohup(1) runs the command",
   () =>
     inTempDir(async (dir) => {
       const running = start(dir, "lock", ".", "nohup", ...UNTIL_LINE);
@@ -242,10 +242,10 @@ test(
 );
 
 test(
-  "`lock` on a terminal leaves ^C to the terminal, which also signals the command",
+  "`lock` does not forward ^C from a terminal, because the terminal itself signals the command",
   () =>
     inTempDir(async (dir) => {
-      // In its own session, the command does not receive ^C from the terminal.
+      // setsid(1) starts the command in its own session, where the terminal does not signal it.
       const script = "trap 'echo interrupted' INT; echo ready; " +
         "until [ -e stop ]; do echo on; sleep 0.02; done; echo ended; exit 5";
       const terminal = startOnTerminal(dir, "lock", ".", "setsid", "sh", "-c", script);
@@ -279,7 +279,7 @@ test("`lock` and flock(1) exclude each other", () =>
     await holder.exit();
   }), withFlock);
 
-// From tests/ts/misc/flock of util-linux.
+// From util-linux's tests/ts/misc/flock.
 test("`lock` passes util-linux's tests of flock(1)", () =>
   inTempDir(async (dir) => {
     const holder = start(dir, "lock", "--shared", ".", ...UNTIL_LINE);

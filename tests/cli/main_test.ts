@@ -35,7 +35,7 @@ test("aperture-atomic --help and --version print and exit with 0", () =>
 test("aperture-atomic --version prints the version in deno.json", () => {
   let dir = path.dirname(cli);
   while (!fs.existsSync(path.join(dir, "deno.json"))) {
-    if (dir === path.dirname(dir)) throw new Error("There is no deno.json");
+    if (dir === path.dirname(dir)) throw new Error("Cannot find deno.json");
     dir = path.dirname(dir);
   }
   assertEquals(JSON.parse(text(path.join(dir, "deno.json"))).version, VERSION);
@@ -71,7 +71,7 @@ test("aperture-atomic exits with 74 when it cannot print", () =>
   }), { skip: process.platform !== "linux" && "requires /dev/full" });
 
 test(
-  "aperture-atomic exits silently when the reader of its output is gone",
+  "aperture-atomic exits silently when the process that reads its output has exited",
   () =>
     inTempDir(async (dir) => {
       const { err } = await runInShell(dir, '"$@" | true', "--help");
@@ -93,14 +93,14 @@ test(
 );
 
 test(
-  "aperture-atomic runs when its file is named without the extension",
+  "aperture-atomic runs when its path omits the file extension",
   () =>
     inTempDir(async (dir) => {
       const program = command(cli.replace(/\.js$/, ""));
       const { code, out } = await new Run([...program, "--version"], dir).end();
       assertEquals([code, out], [0, `${VERSION}\n`]);
     }),
-  { skip: isDeno && "Deno requires the extension" },
+  { skip: isDeno && "Deno requires the file extension" },
 );
 
 for (const name of ["cli", "aperture-atomic"]) {

@@ -52,24 +52,28 @@ test("signalCode() is 128 + n", () => {
   assertEquals([signalCode("SIGINT"), signalCode("SIGTERM")], [130, 143]);
 });
 
-test("runCommand() leaves SIGINT to the console on Windows", () =>
-  inTempDir(async (dir) => {
-    const url = new URL(`../../internal/cli/process${path.extname(cli)}`, import.meta.url).href;
-    const program = path.join(dir, "program.mjs");
-    fs.writeFileSync(
-      program,
-      `import process from "node:process";
+test(
+  "runCommand() does not forward SIGINT on Windows, where the console sends it to the command",
+  () =>
+    inTempDir(async (dir) => {
+      const url = new URL(`../../internal/cli/process${path.extname(cli)}`, import.meta.url).href;
+      const program = path.join(dir, "program.mjs");
+      fs.writeFileSync(
+        program,
+        `import process from "node:process";
       import { runCommand } from ${JSON.stringify(url)};
       Object.defineProperty(process, "platform", { value: "win32" });
       const script = "trap 'echo interrupted' INT; echo ready; read line; exit 5";
       process.exit(await runCommand(["sh", "-c", script]));`,
-    );
-    const [file, ...args] = command(program);
-    // The import map may be in the configuration file.
-    if (isDeno) args.splice(1, 0, `--config=${path.join(path.dirname(cli), "deno.json")}`);
-    const running = new Run([file, ...args], dir);
-    await running.says("ready");
-    running.signal("SIGINT");
-    running.process.stdin!.end("\n");
-    assertEquals(await running.end(), { code: 5, out: "", err: "" });
-  }), onUnix);
+      );
+      const [file, ...args] = command(program);
+      // The configuration file may contain the import map that the program needs.
+      if (isDeno) args.splice(1, 0, `--config=${path.join(path.dirname(cli), "deno.json")}`);
+      const running = new Run([file, ...args], dir);
+      await running.says("ready");
+      running.signal("SIGINT");
+      running.process.stdin!.end("\n");
+      assertEquals(await running.end(), { code: 5, out: "", err: "" });
+    }),
+  onUnix,
+);

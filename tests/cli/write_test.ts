@@ -19,7 +19,7 @@ const withMounts = {
     "requires root on Linux, to mount a small disk",
 };
 
-/** Calls `fn` with a directory that contains `file` with old content. */
+/** Calls `fn` with a new directory and a file in it that contains "old". */
 function withOldFile(fn: (dir: string, file: string) => Promise<void>): Promise<void> {
   return inTempDir((dir) => {
     const file = path.join(dir, "file");
@@ -167,8 +167,8 @@ test(
       });
       writing.signal("SIGTERM");
       assertEquals([await writing.exit(), list(dir)], [143, ["up"]]);
-      // The descendants still hold the output open. A process that has exited has an empty command
-      // line.
+      // The descendants are still running and hold the output open. Once a process has exited, its
+      // /proc/PID/cmdline is empty.
       assert(sleeps.every((pid) => text(`/proc/${pid}/cmdline`).startsWith("sleep")));
       for (const pid of sleeps) process.kill(pid);
     }),
@@ -214,7 +214,7 @@ test(
       await writing.until(() => list(dir).includes("done"));
       writing.signal("SIGTERM");
       const code = await writing.exit();
-      // On a fast disk, the signal comes too late.
+      // On a fast disk, the write is complete before the signal arrives.
       assert(code === 0 || code === 143, `${code}`);
       const size = code === 0 ? 100_000_000 : 3;
       assertEquals([fs.statSync(file).size, list(dir)], [size, ["done", "file"]]);
@@ -223,7 +223,7 @@ test(
 );
 
 test(
-  "`write` exits after a signal while a descendant keeps the command's output open",
+  "`write` exits after a signal even if a descendant keeps the command's output open",
   () =>
     inTempDir(async (dir) => {
       const script = "trap '' TERM; sleep 60 & echo $! > up; kill $PPID";

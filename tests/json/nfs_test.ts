@@ -9,7 +9,7 @@ import { intercepted, systemError } from "../support/runtime.ts";
 import { isDeno, isWindows, test } from "../support/test.ts";
 import { runtime } from "../../runtime/mod.ts";
 
-/** ESTALE as the runtime reports it on Linux. */
+/** Returns an ESTALE error in the form in which the runtime reports it on Linux. */
 function stale(): Error {
   if (!isDeno || process.platform !== "linux") return systemError("ESTALE");
   const message = "Stale file handle (os error 116)";
@@ -39,7 +39,7 @@ for (const { read, readName } of forms) {
       });
     }));
 
-  test(`${readName} retries a name that an NFS client is replacing`, () =>
+  test(`${readName} retries when the file is missing because an NFS client is replacing it`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       let looks = 0;
@@ -58,9 +58,9 @@ for (const { read, readName } of forms) {
 }
 
 test(
-  "runtime.mayReappear() is true when the name is there again",
+  "runtime.mayReappear() is true when the name exists again",
   () => {
-    // If the replaced file is closed in the meantime, the NFS client removes `.nfs…`.
+    // The directory contains no `.nfs…` file, as after a client has closed the replaced file.
     const dir = fs.mkdtempSync("/dev/shm/aperture-");
     try {
       fs.writeFileSync(path.join(dir, "file"), "");
@@ -73,9 +73,9 @@ test(
 );
 
 test(
-  "runtime.mayReappear() is true when a file on a network file system is open and renamed",
+  "runtime.mayReappear() is true when an NFS directory contains a .nfs file",
   () => {
-    // Like NFS, tmpfs has the major device number 0.
+    // tmpfs stands in for NFS, because both have a major device number of 0.
     const dir = fs.mkdtempSync("/dev/shm/aperture-");
     try {
       assertEquals(runtime.mayReappear(dir, "file"), false);

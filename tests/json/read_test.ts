@@ -54,7 +54,7 @@ for (const { read, write, update, readName, updateName } of forms) {
         '{"caf\xe9": 1}', // Latin-1
         "\xff\xfe{\0}\0", // UTF-16
         '["\xc3\xa9\xed\xa0\x80"]', // half of a surrogate pair
-        '"\xe2\x82', // cut off
+        '"\xe2\x82', // truncated
       ];
       for (const content of contents) {
         fs.writeFileSync(file, decodeLatin1(content));
@@ -65,7 +65,7 @@ for (const { read, write, update, readName, updateName } of forms) {
       }
     }));
 
-  test(`${readName} takes linear time for a long run of white space`, () =>
+  test(`${readName} runs in linear time on a long run of white space`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const blanks = " ".repeat(1_000_000);

@@ -31,7 +31,7 @@ test("findError() finds errors exactly where JSON.parse() does", () => {
     }
     const error = findError(text);
     assertEquals(error === undefined, valid, text);
-    // The text before the error is a prefix of valid JSON.
+    // Check that the text before the error is a prefix of valid JSON.
     if (error === undefined) continue;
     const before = findError(text.slice(0, error.offset));
     assertEquals(before?.offset ?? error.offset, error.offset, text);

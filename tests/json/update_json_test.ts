@@ -61,7 +61,8 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
   test(`${updateName} does not treat a long run of white space as indentation`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
-      // Each number would get a line with this indentation: a hundred gigabytes in total.
+      // If this white space were used as the indentation, each number would take a line of 1 MB:
+      // 100 GB in total.
       fs.writeFileSync(file, `[\n${" ".repeat(1_000_000)}${"1,".repeat(100_000)}1]`);
       await update<number[]>(file, (value) => value!.with(0, 2));
       assertStrictEquals(text(file), `[\n  2,\n${"  1,\n".repeat(99_999)}  1\n]`);
@@ -128,7 +129,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
         at: "1970-01-01T00:00:00.000Z",
       });
       assertEquals(await update<object>(file, (value) => value!), await read(file));
-      // Never an object that other code may reference.
+      // The result is never an object to which other code may hold a reference.
       const same = await read<object>(file);
       assert(await update<object>(file, () => same!) !== same);
       const withDate = (value?: { at: unknown }) => Object.assign(value!, { at: new Date(0) });
@@ -152,7 +153,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       });
       draft.name = "later";
       assertEquals(saved, ["a", { name: "b" }]);
-      // Also if the file already has an equal value.
+      // The same applies if the file already contains an equal value.
       const equal = { name: "b" };
       const same = await update<unknown[]>(file, (list) => {
         list![1] = equal;
@@ -241,7 +242,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
     }));
 
   test(
-    `${updateName} leaves the old file when the disk is full`,
+    `${updateName} keeps the old file when the disk is full`,
     () =>
       inTempDir(async (dir) => {
         execFileSync("mount", ["-t", "tmpfs", "-o", "size=256k", "tmpfs", dir]);
@@ -262,7 +263,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
   );
 
   test(
-    `${updateName} leaves a complete file when it is killed at any moment`,
+    `${updateName} leaves a complete file when its process is killed at any moment`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -292,17 +293,17 @@ test("updateJson() and updateJsonSync() in several processes lose no updates", (
     assertEquals([text(file), list(dir)], ['{\n  "n": 100\n}\n', ["file"]]);
   }));
 
-test("updateJsonSync() rejects a function that returns a promise, which updateJson() accepts", () =>
+test("updateJson() accepts a function that returns a promise; updateJsonSync() rejects it", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     await updateJson(file, () => Promise.resolve(1));
-    // An unhandled rejection would end the test.
+    // An unhandled rejection would fail the test.
     const late = () => Promise.reject(new Error("unhandled"));
     assertThrows(() => updateJsonSync<unknown>(file, late), TypeError, "a Promise");
     assertEquals(text(file), "1\n");
   }));
 
-test("updateJson() gives up when aborted", () =>
+test("updateJson() stops waiting for the lock when aborted", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     using _held = await DirLock.acquire(dir);
@@ -311,7 +312,7 @@ test("updateJson() gives up when aborted", () =>
     assertEquals(list(dir), []);
   }));
 
-/** Why no file system can be mounted, or false if one can. */
+/** Returns why this process cannot mount a file system, or false if it can. */
 function noMounts(): string | false {
   if (process.platform !== "linux" || !isRoot) {
     return "requires root on Linux, to mount a small disk";

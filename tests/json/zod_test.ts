@@ -1,4 +1,4 @@
-/** A schema's `parse` method as the `check` option of json.ts, with the real zod. */
+/** A zod schema's `parse` method as the `check` option of the JSON functions. */
 import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -13,7 +13,7 @@ const Settings = z.object({
 });
 const check = Settings.parse;
 
-test("readJson() returns the result of a schema's parse, with its type", () =>
+test("readJson() returns the result of a schema's parse(), with its type", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     assertStrictEquals(await readJson(file, { check }), undefined);
@@ -23,7 +23,7 @@ test("readJson() returns the result of a schema's parse, with its type", () =>
     assertEquals(readJsonSync(file, { check }), settings);
   }));
 
-test("readJson() names the file when a schema's parse rejects its value", () =>
+test("readJson() names the file when a schema's parse() rejects its value", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, '{"theme":"pink"}');
@@ -31,7 +31,7 @@ test("readJson() names the file when a schema's parse rejects its value", () =>
     assertInstanceOf(error.cause, ZodError);
   }));
 
-test("updateJson() passes on and writes the result of a schema's parse", () =>
+test("updateJson() passes the result of a schema's parse() to its function", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, "{}\n");
@@ -39,7 +39,7 @@ test("updateJson() passes on and writes the result of a schema's parse", () =>
     assertEquals(JSON.parse(text(file)), { theme: "light", runs: 1 });
   }));
 
-test("updateJson() does not write when a schema's parse rejects the new value", () =>
+test("updateJson() does not write when a schema's parse() rejects the new value", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, '{"runs":1}');

@@ -10,7 +10,10 @@ import { isRoot, isWindows, test } from "../support/test.ts";
 
 const skip = isWindows && "Windows has no permission bits";
 
-/** Under the given umask, locks a directory with the given mode; returns the lock file's mode. */
+/**
+ * Sets the mode of a directory, locks the directory under a umask, and returns the mode of the lock
+ * file.
+ */
 function lockFileMode(dir: string, mode: number, umask: number): number {
   fs.chmodSync(dir, mode);
   const previous = process.umask(umask);

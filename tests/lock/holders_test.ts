@@ -18,7 +18,7 @@ const isLinux = process.platform === "linux";
 const skip = !isLinux && "only Linux reports the holders of a lock";
 const skipUtilities = !isLinux && "requires flock(1)";
 
-/** Calls `fn` with the ID of a process that holds the lock. */
+/** Calls `fn` with a process ID while that process holds the lock. */
 async function whileHeld(
   dir: string,
   how: "exclusive" | "shared",
@@ -57,17 +57,21 @@ test("lockHolders() returns an empty array when the lock is free", () =>
     assertEquals(await lockHolders(dir), []);
   }), { skip });
 
-test("lockHolders() returns this process when it holds the lock", () =>
-  inTempDir(async (dir) => {
-    for (const shared of [false, true]) {
-      const lock = await DirLock.acquire(dir, { shared });
-      assertEquals(await lockHolders(dir), [process.pid]);
-      lock.release();
-    }
-  }), { skip });
+test(
+  "lockHolders() returns this process's ID when this process holds the lock",
+  () =>
+    inTempDir(async (dir) => {
+      for (const shared of [false, true]) {
+        const lock = await DirLock.acquire(dir, { shared });
+        assertEquals(await lockHolders(dir), [process.pid]);
+        lock.release();
+      }
+    }),
+  { skip },
+);
 
 test(
-  "lockHolders() returns all processes that share the lock",
+  "lockHolders() returns the IDs of all processes that share the lock",
   () =>
     inTempDir(async (dir) => {
       await whileHeld(dir, "shared", (one) =>
@@ -81,7 +85,7 @@ test(
 );
 
 test(
-  "lockHolders() reports the holders of the file that `lockFileName` names",
+  "lockHolders() reports the holders of the lock file that `lockFileName` names",
   () =>
     inTempDir(async (dir) => {
       const lock = await DirLock.acquire(dir, { lockFileName: "another" });
@@ -115,7 +119,7 @@ test(
 );
 
 test(
-  "lockHolders() is null when a process has died but its child still holds the lock",
+  "lockHolders() returns null when a process has died but its child still holds the lock",
   () =>
     inTempDir(async (dir) => {
       const script = 'exec 9>>"$1"; flock 9; sleep 60 & echo $!';
@@ -129,7 +133,7 @@ test(
       if (shell.exitCode === null) await once(shell, "exit");
       try {
         assertEquals(await DirLock.tryAcquire(dir), null);
-        // Linux reports the process that called flock(2).
+        // Linux reports only the process that called flock(2), which has exited.
         assertEquals(await lockHolders(dir), null);
       } finally {
         process.kill(sleeper, "SIGKILL");
@@ -219,7 +223,7 @@ test(
       const command = [process.execPath, "run", "--quiet", "--no-check", "--config", config];
       command.push(...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]"));
       command.push(`--allow-read=${own}`, `--allow-write=${own}`, program);
-      // On a terminal, because Deno prompts only there.
+      // Run the program on a terminal, because Deno prompts only there.
       const { stdout } = spawnSync("script", ["-qec", command.join(" "), "/dev/null"], {
         encoding: "utf8",
         env: { ...process.env, NO_COLOR: "1", SHELL: "/bin/sh" },

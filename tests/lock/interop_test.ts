@@ -12,16 +12,18 @@ import { assertBlocks } from "../support/blocks.ts";
 import { inTempDir } from "../support/dir.ts";
 import { endWithTest, isDeno, test } from "../support/test.ts";
 
-/**
- * Two commands of a program that locks a file: one holds the lock, the other tries to acquire it
- * without waiting.
- */
+/** A program that can lock a file. */
 interface Locker {
   readonly name: string;
   readonly command: string;
-  /** Locks the file, prints "held" and holds the lock until its input ends. */
+  /**
+   * Returns arguments with which the command locks the file, prints "held" and holds the lock until
+   * its input ends.
+   */
   hold(file: string, shared: boolean): string[];
-  /** Exits with 0 if the lock was free, otherwise with 1. */
+  /**
+   * Returns arguments with which the command exits with 0 if the lock is free, otherwise with 1.
+   */
   try(file: string, shared: boolean): string[];
 }
 
@@ -32,8 +34,8 @@ except BlockingIOError: sys.exit(1)
 if sys.argv[2] == "hold": print("held", flush=True); sys.stdin.read()`;
 
 /**
- * The Python executable itself, because `python3` may be a wrapper script that takes a second to
- * find it.
+ * The path of the Python executable itself. `python3` may be a wrapper script that takes a second
+ * to find the executable.
  */
 const interpreter = spawnSync("python3", ["-c", "import sys; print(sys.executable)"], {
   encoding: "utf8",
@@ -67,7 +69,7 @@ const lockers: Locker[] = [
 const fs2 = buildFs2Locker();
 if (fs2 !== undefined) {
   lockers.push({
-    name: "fs2 of Rust",
+    name: "Rust's fs2",
     command: fs2,
     hold: (file, shared) => ["hold", shared ? "shared" : "exclusive", file],
     try: (file, shared) => ["try", shared ? "shared" : "exclusive", file],
@@ -89,8 +91,8 @@ function buildFs2Locker(): string | undefined {
   }
   const source = [`source.crates-io.replace-with="debian"`, `source.debian.directory="${crates}"`];
   const project = fileURLToPath(
-    // In the built package, this path also leads to the sources, since the build does not copy
-    // Cargo's files.
+    // The tests of the built package use the same sources, because the build does not copy Cargo's
+    // files.
     new URL(isDeno ? "../support/fs2" : "../../../../tests/support/fs2", import.meta.url),
   );
   const target = path.join(tmpdir(), "aperture-fs2-locker");
@@ -114,7 +116,7 @@ for (const { name, command, hold, try: tryOnce } of lockers) {
     const kind = shared ? "shared" : "exclusive";
 
     test(
-      `DirLock.acquire() waits when ${name} holds the lock, ${kind}`,
+      `DirLock.acquire() waits while ${name} holds the lock in ${kind} mode`,
       () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, LOCK_FILE_NAME);
@@ -136,7 +138,7 @@ for (const { name, command, hold, try: tryOnce } of lockers) {
       { skip },
     );
 
-    test(`DirLock.acquire() excludes ${name}, ${kind}`, () =>
+    test(`DirLock.acquire() excludes ${name} in ${kind} mode`, () =>
       inTempDir(async (dir) => {
         const lock = await DirLock.acquire(dir, { shared });
         const status = (shared: boolean) =>

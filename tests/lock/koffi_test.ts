@@ -1,4 +1,4 @@
-/** Locks on Node and Bun when koffi is missing or cannot be loaded. */
+/** Locking on Node and Bun when koffi is missing or cannot be loaded. */
 import { assert, assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
@@ -13,8 +13,8 @@ import { isBun, isDeno, test } from "../support/test.ts";
 const built = fileURLToPath(new URL("../../", import.meta.url));
 
 /**
- * Runs a program that writes and locks, with a copy of the library and this koffi; returns its
- * output.
+ * Runs a program that writes and locks, and returns its output. The program uses a copy of the
+ * library, whose koffi module contains the code in `koffi`.
  */
 function withKoffi(dir: string, koffi: string | undefined, ...flags: string[]): string[] {
   const packed = path.join(dir, "package");
@@ -43,7 +43,8 @@ function withKoffi(dir: string, koffi: string | undefined, ...flags: string[]): 
     }
   `,
   );
-  // NODE_PATH may lead to a copy of koffi, and Bun installs missing packages.
+  // Keep the runtime from finding another koffi: NODE_PATH may lead to one, and Bun would install
+  // one.
   const args = isBun ? ["--no-install", program] : [...flags, program];
   const env = { ...process.env, NODE_PATH: "" };
   const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: dir, env, encoding: "utf8" });
@@ -113,5 +114,5 @@ test(
       assert(message!.includes("invalid ELF header"), message);
       assert(message!.includes("--allow-ffi"), message);
     }),
-  { skip: (!hasFfi || isBun) && "only Node 26 and newer has node:ffi" },
+  { skip: (!hasFfi || isBun) && "only Node 26 and later have node:ffi" },
 );

@@ -20,7 +20,7 @@ import { isDeno, isRoot, isWindows, test, testWithLinks } from "../support/test.
 import { assertBlocks } from "../support/blocks.ts";
 import { within } from "../support/within.ts";
 
-/** The four calls that acquire a lock. */
+/** The four methods that acquire a lock. */
 const FORMS = [
   { form: "acquire", acquire: DirLock.acquire.bind(DirLock) },
   {
@@ -66,7 +66,7 @@ for (const { form, acquire } of FORMS) {
       (await DirLock.tryAcquire(dir))!.release();
     }));
 
-  test(`DirLock.${form}() takes the lock when all holders share it`, () =>
+  test(`DirLock.${form}() acquires a shared lock while all other holders share it`, () =>
     inTempDir(async (dir) => {
       const lock = await acquire(dir, { shared: true });
       const another = await acquire(dir, { shared: true });
@@ -336,7 +336,7 @@ test("DirLock.acquire() calls onWait once when it has to wait", () =>
     second.release();
   }));
 
-/** Calls `fn` with a clock that only advances when `fn` says so. */
+/** Calls `fn` with a fake clock that advances only when `fn` advances it. */
 async function withClock(
   fn: (goOn: (milliseconds: number) => void) => void | Promise<void>,
 ): Promise<void> {
@@ -350,7 +350,7 @@ async function withClock(
   }
 }
 
-test("DirLock.acquire() yields to other processes after a streak, and then calls onWait", () =>
+test("DirLock.acquire() yields to other processes after a streak of locks, and then calls onWait", () =>
   inTempDir(async (dir) => {
     const lock = await DirLock.acquire(dir);
     const other = runtime.openLock(lock.path, "read-write");
@@ -360,7 +360,7 @@ test("DirLock.acquire() yields to other processes after a streak, and then calls
       goOn(25);
       lock.release();
       again.push(DirLock.acquire(dir, { onWait: () => void waits++ }));
-      // Another process gets the lock, although this one asked first.
+      // Another process can acquire the lock, although this process requested it first.
       assert(other.tryLock(true));
     });
     const next = await assertBlocks(again[0]!, () => other.close());
@@ -368,7 +368,7 @@ test("DirLock.acquire() yields to other processes after a streak, and then calls
     next.release();
   }));
 
-test("DirLock.acquire() yields after a streak that includes another lock", () =>
+test("DirLock.acquire() yields after a streak of locks that includes another directory's lock", () =>
   inTempDir(async (dir) => {
     const lock = await DirLock.acquire(dir);
     const other = runtime.openLock(lock.path, "read-write");
@@ -383,7 +383,7 @@ test("DirLock.acquire() yields after a streak that includes another lock", () =>
     (await assertBlocks(again[0]!, () => other.close())).release();
   }));
 
-test("DirLock.acquireSync() yields after a streak", () =>
+test("DirLock.acquireSync() yields to other processes after a streak of locks", () =>
   inTempDir(async (dir) => {
     const pauses: number[] = [];
     const sleep = (time: number) => void pauses.push(time);
@@ -441,7 +441,7 @@ test("DirLock.acquire() waits when its timeout is beyond a timer's range", () =>
     first.release();
   }));
 
-test("DirLock.acquire() rejects with its signal's reason and leaves the queue", () =>
+test("DirLock.acquire() leaves the queue and rejects with its signal's reason when aborted", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const controller = new AbortController();
@@ -502,7 +502,7 @@ test("DirLock.acquireSync() overtakes its thread's waiting calls", () =>
     (await waiter).release();
   }));
 
-test("DirLock.release() frees no other lock when it is called again", () =>
+test("DirLock.release() does not free another lock when it is called twice", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     first.release();
@@ -532,19 +532,23 @@ test("DirLock is released at the end of a using scope", () =>
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("DirLock.release() works after the directory was removed", () =>
-  inTempDir(async (root) => {
-    const dir = path.join(root, "dir");
-    const first = await DirLock.acquire(dir);
-    fs.rmSync(dir, { recursive: true });
-    const second = await DirLock.acquire(dir);
-    first.release();
-    assertEquals(await DirLock.tryAcquire(dir), null);
-    second.release();
-  }), { skip: isWindows && "an open file keeps its directory on Windows" });
+test(
+  "DirLock.release() succeeds after the directory has been removed",
+  () =>
+    inTempDir(async (root) => {
+      const dir = path.join(root, "dir");
+      const first = await DirLock.acquire(dir);
+      fs.rmSync(dir, { recursive: true });
+      const second = await DirLock.acquire(dir);
+      first.release();
+      assertEquals(await DirLock.tryAcquire(dir), null);
+      second.release();
+    }),
+  { skip: isWindows && "an open file keeps its directory on Windows" },
+);
 
 test(
-  "DirLock.acquire() takes the lock when the lock file is read-only",
+  "DirLock.acquire() acquires the lock when the lock file is read-only",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, LOCK_FILE_NAME);
@@ -562,13 +566,13 @@ test(
   { skip: !mayProtect() && "cannot protect a file from this user" },
 );
 
-/** Protects a file from being opened for writing, even by root. */
+/** Sets or clears write protection, which prevents even root from opening the file for writing. */
 function protect(file: string, on: boolean): void {
   if (!isRoot) fs.chmodSync(file, on ? 0o444 : 0o644);
   else if (spawnSync("chattr", [on ? "+i" : "-i", file]).status !== 0) throw new Error("chattr");
 }
 
-/** Whether files can be protected. */
+/** Whether {@linkcode protect} works here. */
 function mayProtect(): boolean {
   const file = path.join(fs.mkdtempSync(path.join(tmpdir(), "aperture-protect-")), "file");
   fs.writeFileSync(file, "");
@@ -587,7 +591,8 @@ function mayProtect(): boolean {
 test("DirLock.acquire() has at most four calls waiting in the kernel", () =>
   inTempDir(async (dir) => {
     const dirs = Array.from({ length: 8 }, (_, i) => path.join(dir, String(i)));
-    // Uses descriptors that the queues do not know about, as another process would.
+    // Hold the locks through descriptors that are unknown to the queues, as if another process held
+    // them.
     const held = dirs.map((dir) => {
       DirLock.acquireSync(dir).release();
       const file = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");

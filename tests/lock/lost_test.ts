@@ -1,4 +1,6 @@
-/** A lock whose file was removed or replaced no longer excludes anyone. */
+/**
+ * Lost locks: a lock no longer excludes other processes once its file has been removed or replaced.
+ */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -109,7 +111,7 @@ for (const form of ["atomicUpdate", "atomicUpdateSync"]) {
   const update = form === "atomicUpdate" ? atomicUpdate : atomicUpdateSync;
 
   test(
-    `${form}() writes nothing when the lock file is removed while it holds its own lock`,
+    `${form}() with its own lock writes nothing when the lock file is removed while its function runs`,
     () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");

@@ -1,4 +1,4 @@
-/** The messages of lock errors and the line that their stacks show. */
+/** The messages of lock errors, and the caller's line at the top of their stacks. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -69,7 +69,7 @@ async function messageOf(fn: () => unknown): Promise<string> {
   } catch (error) {
     return (error as Error).message;
   }
-  throw new Error("It did not fail");
+  throw new Error("The call did not fail");
 }
 
 testWithLinks(

@@ -1,4 +1,4 @@
-/** How locks behave on network file systems, as far as a single machine can show. */
+/** How locks behave on network file systems, as far as one machine can test this. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -8,7 +8,7 @@ import { onPlatform } from "../support/fake.ts";
 import { intercepted, systemError } from "../support/runtime.ts";
 import { isWindows, test } from "../support/test.ts";
 
-/** Returns the calls to the runtime's refreshDir() while `fn` runs. */
+/** Calls `fn` and returns the arguments of the runtime's refreshDir() calls. */
 async function refreshed(fn: () => unknown): Promise<[dir: string, fileId: string][]> {
   const calls: [string, string][] = [];
   await onPlatform(() => ({ refreshDir: (...call) => void calls.push(call) }), async () => {
@@ -18,7 +18,7 @@ async function refreshed(fn: () => unknown): Promise<[dir: string, fileId: strin
 }
 
 test(
-  "DirLock.acquire() refreshes the directory once when it gets the lock",
+  "DirLock.acquire() refreshes the directory once when it acquires the lock",
   () =>
     inTempDir(async (dir) => {
       const calls = await refreshed(async () => (await DirLock.acquire(dir)).release());
@@ -56,7 +56,7 @@ test("LockTimeoutError.holders is null when no process on this machine holds the
   ));
 
 test(
-  "DirLock.acquire() says that locks on SMB are unreliable when the lock call fails with EACCES",
+  "DirLock.acquire() mentions unreliable SMB locks when the lock call fails with EACCES",
   () =>
     inTempDir((dir) =>
       intercepted(({ name }) => {

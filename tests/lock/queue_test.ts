@@ -1,4 +1,4 @@
-/** The order in which one process's calls get a lock, and how they give up. */
+/** The order in which one process's calls acquire a lock, and how they give up. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -15,17 +15,19 @@ import { within } from "../support/within.ts";
 import "../support/worker.ts";
 
 /**
- * Enough waiters that a queue that searches them would take minutes. Under Wine, each takes 5 ms.
+ * So many waiters that a queue with linear searches would take minutes. Under Wine, each waiter
+ * takes 5 ms.
  */
 const WAITERS = Number(process.env.APERTURE_WAITERS ?? 20_000);
 
-/** Lets everything in flight in this process continue. */
+/** Waits long enough for the calls in flight in this process to make progress. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 10));
 }
 
 /**
- * Acquires a lock as another process would, with a descriptor that the queues do not know about.
+ * Locks a directory through a descriptor that is unknown to the queues, as if another process held
+ * the lock.
  */
 function lockOutside(dir: string): { release(): void } {
   DirLock.acquireSync(dir).release();
@@ -61,7 +63,7 @@ test(
   { skip: isWindows && "an open file keeps its directory on Windows" },
 );
 
-test("DirLock.acquire() gets the lock when its own onWait releases it", () =>
+test("DirLock.acquire() acquires the lock when its own onWait releases it", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const lock = await within(DirLock.acquire(dir, { onWait: () => held.release() }));
@@ -69,7 +71,7 @@ test("DirLock.acquire() gets the lock when its own onWait releases it", () =>
     lock.release();
   }));
 
-test("DirLock.acquire() is served before the call that its own onWait makes", () =>
+test("DirLock.acquire() acquires the lock before a call that its own onWait makes", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const served: string[] = [];
@@ -101,7 +103,7 @@ test("DirLock.tryAcquireSync() returns null in an onWait callback that has relea
     assertEquals(tried, [null]);
   }));
 
-test("DirLock.acquire() leaves the lock to the next call when its onWait releases it and throws", () =>
+test("DirLock.acquire() lets the next call acquire the lock when its onWait releases it and throws", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const onWait = () => {
@@ -114,7 +116,7 @@ test("DirLock.acquire() leaves the lock to the next call when its onWait release
     (await within(next)).release();
   }));
 
-test("DirLock.acquireSync() gets the lock when its own onWait releases it", () =>
+test("DirLock.acquireSync() acquires the lock when its own onWait releases it", () =>
   inTempDir((dir) => {
     const held = lockOutside(dir);
     const onWait = () => held.release();
@@ -178,7 +180,7 @@ test(
 );
 
 test(
-  `DirLock.acquire() serves the remaining call when ${WAITERS / 2} around it give up`,
+  `DirLock.acquire() serves the remaining call when the ${WAITERS / 2} calls around it give up`,
   () =>
     inTempDir(async (dir) => {
       const held = await DirLock.acquire(dir);
@@ -201,7 +203,7 @@ test(
   { timeout: 60_000 },
 );
 
-test("DirLock.acquire() does not warn when many calls wait on one signal", () =>
+test("DirLock.acquire() prints no warning when many waiting calls share one signal", () =>
   inTempDir(async (dir) => {
     const warnings: string[] = [];
     const listen = ({ message }: Error) => void warnings.push(message);
@@ -224,7 +226,7 @@ test("DirLock.acquire() does not warn when many calls wait on one signal", () =>
     }
   }));
 
-test("DirLock.acquire() throws EMFILE when its timeout expires and there is still no free descriptor", () =>
+test("DirLock.acquire() throws EMFILE when no descriptor becomes free before its timeout expires", () =>
   inTempDir(async (dir) => {
     await intercepted(({ name }) => {
       if (name === "openLock") throw systemError("EMFILE");
@@ -238,7 +240,7 @@ test("DirLock.acquire() throws EMFILE when its timeout expires and there is stil
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("DirLock.acquire() rejects when its signal is aborted while there is no free descriptor", () =>
+test("DirLock.acquire() rejects when its signal is aborted while it waits for a free descriptor", () =>
   inTempDir(async (dir) => {
     await intercepted(({ name }) => {
       if (name === "openLock") throw systemError("EMFILE");
@@ -251,7 +253,7 @@ test("DirLock.acquire() rejects when its signal is aborted while there is no fre
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("DirLock.acquireSync() sleeps no longer than its timeout when there is no free descriptor", () =>
+test("DirLock.acquireSync() sleeps no longer than its timeout while it waits for a free descriptor", () =>
   inTempDir(async (dir) => {
     let slept = 0;
     await intercepted(({ name, args }) => {
@@ -264,7 +266,7 @@ test("DirLock.acquireSync() sleeps no longer than its timeout when there is no f
     assert(slept <= 60, `${slept} ms`);
   }));
 
-test("DirLock.acquire() resolves when a handle that holds the lock is refused another lock", () =>
+test("DirLock.acquire() resolves on Windows, where a handle that holds a lock cannot lock again", () =>
   inTempDir((dir) =>
     onPlatform(windowsLocks, async () => {
       const held = lockOutside(dir);
@@ -330,7 +332,7 @@ test("DirLock.acquire() distinguishes lock files without an identity", () =>
 const keepsOpen = isBun || (isWindows && !isDeno);
 for (const how of ["end", "exit", "untracked", "terminate"]) {
   test(
-    `DirLock is free after the thread that held it has ended: ${how}`,
+    `DirLock is free once the thread that held it has ended: ${how}`,
     () =>
       inTempDir(async (dir) => {
         const child = new Child("threadThatKeeps", [dir, how]);
@@ -353,7 +355,7 @@ test(
 );
 
 test(
-  "A nested wait warns after 10 s, once for each lock, that it may never end",
+  "DirLock.acquire() warns once per lock, after 10 s, that a nested wait may never end",
   () =>
     inTempDir(async (dir) => {
       const ways = [

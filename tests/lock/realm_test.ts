@@ -1,4 +1,7 @@
-/** Locks and updates when errors and signals are from another realm: Jest, vitest, Electron, vm. */
+/**
+ * Locks and updates with errors and signals from another realm, as in Jest, vitest, Electron and
+ * node:vm.
+ */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -81,14 +84,14 @@ for (const buffers of [false, true]) {
   );
 }
 
-/** Creates the error of a failed call in another realm. */
+/** Creates an error of another realm that looks like the error of a failed system call. */
 function foreignError(code: string): Error {
   const error = foreign<Error>(`new Error(${JSON.stringify(`${code}: injected`)})`);
   assert(!(error instanceof Error));
   return Object.assign(error, { code });
 }
 
-test("DirLock.acquire() retries when an EINTR is from another realm", () =>
+test("DirLock.acquire() retries after an EINTR error from another realm", () =>
   inTempDir(async (dir) => {
     let interrupts = 3;
     await intercepted(({ name }) => {
@@ -97,7 +100,7 @@ test("DirLock.acquire() retries when an EINTR is from another realm", () =>
     assertEquals(interrupts, -1);
   }));
 
-test("DirLock.acquire() opens for reading when an EACCES is from another realm", () =>
+test("DirLock.acquire() opens the lock file for reading after an EACCES error from another realm", () =>
   inTempDir(async (dir) => {
     const calls = await intercepted(({ name, args }) => {
       if (name === "openLock" && args[1] === "read-write") throw foreignError("EACCES");
@@ -106,7 +109,7 @@ test("DirLock.acquire() opens for reading when an EACCES is from another realm",
     assertEquals(opened.slice(-2), ["read-write", "read"]);
   }));
 
-test("DirLock.acquire() says that the file system does not support locks when an ENOLCK is from another realm", () =>
+test("DirLock.acquire() says that the file system does not support locks after an ENOLCK error from another realm", () =>
   inTempDir((dir) =>
     intercepted(({ name }) => {
       if (name === "lock.tryLock") throw foreignError("ENOLCK");
@@ -117,7 +120,7 @@ test("DirLock.acquire() says that the file system does not support locks when an
     }).then(() => {})
   ));
 
-test("DirLock.acquire() waits for a descriptor when an EMFILE is from another realm", () =>
+test("DirLock.acquire() waits for a descriptor after an EMFILE error from another realm", () =>
   inTempDir(async (dir) => {
     let failures = 3;
     await intercepted(({ name }) => {
@@ -126,7 +129,7 @@ test("DirLock.acquire() waits for a descriptor when an EMFILE is from another re
     assertEquals(failures, -1);
   }));
 
-/** An AbortSignal like jsdom's, which is not an instance of any class in this realm. */
+/** A signal like jsdom's: it is not an instance of this realm's AbortSignal or EventTarget. */
 class ForeignSignal {
   aborted = false;
   reason: unknown = undefined;
@@ -187,7 +190,7 @@ test("atomicUpdate() writes bytes and promises from another realm", () =>
     assertEquals(text(file), "two");
   }));
 
-test("Locks and updates release their locks when there is no Symbol.dispose", () =>
+test("Locks and updates release their locks when Symbol.dispose is missing", () =>
   inTempDir(async (dir) => {
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
     const url = new URL(`../support/no_dispose_worker.${extension}`, import.meta.url);

@@ -1,7 +1,7 @@
 /**
  * Locks held by Deno, Node, Bun and a native program exclude each other. The tests run on Deno; the
  * other programs take part if they and the compiled tests exist. The native program,
- * scripts/wine/lock.c, is for Windows.
+ * scripts/wine/lock.c, runs on Windows.
  */
 import { assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
@@ -30,7 +30,7 @@ function missing([name, { worker }]: [string, ChildOptions]): string | false {
   if (!isDeno) return "runs on Deno";
   if (worker === undefined) return false;
   if (worker[1] !== undefined && !fs.existsSync(worker[1])) return "the package is not built";
-  return !works(worker[0]!) && `there is no ${name}`;
+  return !works(worker[0]!) && `${name} is missing`;
 }
 
 const known = new Map<string, boolean>();
@@ -46,10 +46,15 @@ const programs = native === undefined
 
 const WAYS = ["exclusive", "shared"];
 
-/** What each program found while another one held the lock, for each combination of lock modes. */
+/**
+ * What each program reported while another one held the lock, for each combination of lock modes.
+ */
 type Findings = Map<string, string[]>;
 
-/** Has each program hold the lock while all programs try to acquire it; runs once for all tests. */
+/**
+ * Lets each program in turn hold the lock while all programs try to acquire it. All tests share one
+ * run.
+ */
 async function findings(): Promise<Findings> {
   const found: Findings = new Map();
   const there = programs.filter((program) => !missing(program));

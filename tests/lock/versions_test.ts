@@ -33,7 +33,7 @@ test("DirLock.acquireSync() throws a DeadlockError when another version in this 
     DirLock.acquireSync(dir).release();
   }));
 
-test("DirLock.acquireSync() records how its thread holds a lock until it is released", () =>
+test("DirLock.acquireSync() records its lock's mode for its thread; release() removes the record", () =>
   inTempDir((dir) => {
     const before = heldByThread()?.size ?? 0;
     const held = () => [...heldByThread().values()].slice(before);
@@ -46,7 +46,7 @@ test("DirLock.acquireSync() records how its thread holds a lock until it is rele
     assertEquals(held(), []);
   }));
 
-test("DirLock.acquire() warns once when the process also contains another version", () =>
+test("DirLock.acquire() warns once when the process also contains another version of the library", () =>
   inTempDir(async (dir) => {
     const child = new Child("besideOtherVersion", [dir]);
     await child.says("warnings: 1");

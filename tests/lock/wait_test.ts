@@ -1,4 +1,6 @@
-/** A wait in a thread's own queue keeps the process alive, and fake timers do not stall it. */
+/**
+ * A call that waits in its thread's queue keeps the process alive, and fake timers do not stall it.
+ */
 import { assertEquals } from "@std/assert";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,8 +13,9 @@ import { isDeno, test } from "../support/test.ts";
 const library = new URL(isDeno ? "../../mod.ts" : "../../mod.js", import.meta.url).href;
 
 /**
- * Runs a program that holds `lock` on the directory `dir`; returns its output and exit code.
- * `later` calls a function from a timer that does not keep the process alive.
+ * Runs a program with this code; returns its output and exit code. In the code, `lock` is a held
+ * lock on the directory `dir`, and `later` calls a function from a timer that does not keep the
+ * process alive.
  */
 async function run(dir: string, code: string): Promise<[output: string, exitCode: number]> {
   const program = path.join(dir, "program.mjs");
@@ -56,14 +59,14 @@ const WAITS: [where: string, code: string, output: string][] = [
     "acquired",
   ],
   [
-    "that a signal ends",
+    "with a signal that is aborted later",
     `
     const signal = AbortSignal.timeout(100);
     DirLock.acquire(dir, { signal }).catch(({ name }) => console.log(name));`,
     "TimeoutError",
   ],
   [
-    "whose promise was dropped",
+    "without an await",
     `
     DirLock.acquire(dir);
     later(() => {
@@ -109,7 +112,7 @@ test("DirLock.acquire() does not keep the process alive once no call is waiting"
     assertEquals(outcome, ["over", 0]);
   }));
 
-test("DirLock.acquire() gets a free lock repeatedly when the program's timers are fake", () =>
+test("DirLock.acquire() can repeatedly acquire a free lock when the program's timers are fake", () =>
   inTempDir(async (dir) => {
     const outcome = await run(
       dir,
@@ -117,7 +120,7 @@ test("DirLock.acquire() gets a free lock repeatedly when the program's timers ar
       globalThis.setTimeout = globalThis.setInterval = () => 0;
       let held = lock;
       for (let i = 0; i < 20; i++) {
-        // Long enough that the next call yields to other processes.
+        // Hold the lock so long that the next call yields to other processes.
         for (const end = performance.now() + 25; performance.now() < end;);
         held.release();
         held = await DirLock.acquire(dir);

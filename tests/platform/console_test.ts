@@ -1,4 +1,4 @@
-/** Ctrl-C in a Windows console, sent by scripts/wine/console.c. */
+/** Ctrl-C in a Windows console; scripts/wine/console.c sends it. */
 import { assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import process from "node:process";
@@ -12,7 +12,7 @@ const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
 const cli = fileURLToPath(new URL(`../../cli.${extension}`, import.meta.url));
 const more: string[] = JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]");
 
-/** The program that the command runs; it handles Ctrl-C after a delay. */
+/** The program that `lock` runs; it handles Ctrl-C after a delay. */
 const PROGRAM = `import process from "node:process";
   process.on("SIGINT", () => setTimeout(() => { console.log("ended"); process.exit(5); }, 200));
   setInterval(() => {}, 1000);

@@ -1,5 +1,5 @@
 /**
- * Two copies of the module in one process: the application's, and one from a package that it uses.
+ * Two copies of the module in one process: the application's own copy and that of a dependency.
  */
 import {
   assert,
@@ -32,7 +32,7 @@ function withCopies(
 }
 
 test(
-  "atomicWrite() calls from two copies take effect in call order",
+  "atomicWrite() calls to two copies take effect in call order",
   () =>
     withCopies(async (dir, copies) => {
       for (let round = 0; round < 20; round++) {
@@ -48,7 +48,7 @@ test(
 );
 
 test(
-  "atomicWrite() with createNew fails with EEXIST after a call from the other copy",
+  "atomicWrite() with createNew fails with EEXIST after a call to the other copy",
   () =>
     withCopies(async (dir, copies) => {
       for (let round = 0; round < 20; round++) {
@@ -82,7 +82,7 @@ test(
 );
 
 test(
-  "atomicUpdate() reads what an earlier call of the other copy wrote",
+  "atomicUpdate() reads what an earlier call to the other copy wrote",
   () =>
     withCopies(async (dir, [one, other]) => {
       for (let round = 0; round < 20; round++) {
@@ -99,7 +99,7 @@ test(
 );
 
 test(
-  "atomicUpdate() calls from two copies lose no updates and keep call order",
+  "atomicUpdate() calls to two copies lose no updates and run in call order",
   () =>
     withCopies(async (dir, copies) => {
       const file = path.join(dir, "file");
@@ -132,7 +132,7 @@ test(
 );
 
 test(
-  "DirLock.acquire() calls from two copies are served in call order",
+  "DirLock.acquire() calls to two copies are served in call order",
   () =>
     withCopies(async (dir, copies) => {
       const held = await copies[1].DirLock.acquire(dir);

@@ -1,4 +1,4 @@
-/** flock(2) through FFI, and a missing F_FULLFSYNC on macOS; checked on every OS. */
+/** flock(2) through FFI, and file systems without F_FULLFSYNC on macOS; checked on every OS. */
 import { assertEquals, assertThrows } from "@std/assert";
 import { constants } from "node:os";
 import process from "node:process";
@@ -8,7 +8,7 @@ import { test } from "../support/test.ts";
 
 const hasFfi = builtinFlock() !== undefined;
 
-test("isNoFullSync() is true only on macOS, and only for codes that mean a missing F_FULLFSYNC", () => {
+test("isNoFullSync() is true only on macOS, for codes that mean that F_FULLFSYNC is not supported", () => {
   for (const code of ["ENOTSUP", "ENOTTY", "EINVAL"]) {
     assertEquals(isNoFullSync(code, "darwin"), true);
     assertEquals(isNoFullSync(code, "linux"), false);
@@ -17,7 +17,7 @@ test("isNoFullSync() is true only on macOS, and only for codes that mean a missi
   assertEquals(isNoFullSync(undefined, "darwin"), false);
 });
 
-test("builtinFlock() on Bun opens the libc that exists, and reads its errno", () => {
+test("builtinFlock() on Bun opens the installed libc and reads its errno", () => {
   const loaded: string[] = [];
   const ffi = (there: string) => ({
     dlopen(library: string, functions: Record<string, unknown>) {
@@ -55,7 +55,7 @@ test("builtinFlock() calls flock(2) through bun:ffi or node:ffi", () => {
   assertEquals(builtinFlock()!(-1, 1), EBADF);
 }, { skip: !hasFfi && "this runtime has no built-in FFI" });
 
-test("builtinFlock() on Node searches the program, and reads its errno", () => {
+test("builtinFlock() on Node searches the running program for flock(2) and reads its errno", () => {
   const asked: unknown[] = [];
   const functions = { flock: () => -1, __errno_location: () => 8n };
   const ffi = {

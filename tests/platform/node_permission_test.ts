@@ -13,12 +13,16 @@ import { inTempDir, list, text } from "../support/dir.ts";
 import { isBun, isDeno, test } from "../support/test.ts";
 
 const skip = (isDeno || isBun) && "only Node has --permission";
-/** Node before 20.12 does not forbid addons. */
+/**
+ * Why tests that need addons to be forbidden are skipped; Node before 20.12 does not forbid addons.
+ */
 const skipAddons = skip ||
-  (!process.allowedNodeEnvironmentFlags.has("--allow-addons") && "there is no --allow-addons");
+  (!process.allowedNodeEnvironmentFlags.has("--allow-addons") && "this Node has no --allow-addons");
 const library = fileURLToPath(new URL("../../mod.js", import.meta.url));
 
-/** Runs a program that may read everything and write in `dir`; returns its output. */
+/**
+ * Runs a program that may read all files and write in a subdirectory of `dir`; returns its output.
+ */
 function output(dir: string, flags: string[], program: string): string {
   const file = path.join(dir, "program.mjs");
   const specifier = JSON.stringify(library);
@@ -35,7 +39,7 @@ function output(dir: string, flags: string[], program: string): string {
   return (stdout + stderr).trim();
 }
 
-/** A program that writes in every way and prints what went wrong. */
+/** Returns a program that writes in every way and prints each unexpected result. */
 const writes = (durabilities: string[], failed: string) => `
   import * as fs from "node:fs";
   const dir = process.argv[2];
@@ -86,7 +90,7 @@ for (const flags of [[], ["--allow-addons"]]) {
 }
 
 test(
-  "atomicWrite() under --permission is durable, or its error says what is forbidden",
+  "atomicWrite() under --permission is durable, or reports the operation that is forbidden",
   () =>
     inTempDir((dir) => {
       const failed = `
@@ -122,7 +126,7 @@ for (const flag of ["--allow-addons", "--allow-ffi"]) {
         assertEquals(printed.split("\n"), ["null null", "all done"]);
         assertEquals(text(path.join(dir, "own", "file")), "async, sync");
       }),
-    { skip: skip || !process.allowedNodeEnvironmentFlags.has(flag) && `there is no ${flag}` },
+    { skip: skip || !process.allowedNodeEnvironmentFlags.has(flag) && `this Node has no ${flag}` },
   );
 }
 

@@ -1,5 +1,5 @@
 /**
- * The library under Deno's permissions: access to one directory is sufficient, and nothing prompts.
+ * The library under Deno's permissions: access to one directory is sufficient, and no call prompts.
  */
 import { assertEquals } from "@std/assert";
 import * as fs from "node:fs";
@@ -83,7 +83,7 @@ const CALLS = [
   'sweepTempFiles("DIR")',
 ];
 
-/** How a call ended and what it left in its directory. */
+/** The outcome of a call, and the files that it left in its directory. */
 interface Outcome {
   readonly printed: string;
   readonly left: string[];
@@ -122,7 +122,7 @@ for (
     if (call.startsWith("sweep") && what === "write") continue;
     const name = call.slice(0, call.indexOf("("));
     test(
-      `${name}() rejects with Deno's own error without ${what} permission: ${call}`,
+      `${name}() rejects with Deno's own error when it lacks ${what} permission: ${call}`,
       async () => {
         all ??= outcomes([...permissions]);
         const { printed, left } = (await all)[i]!;

@@ -1,7 +1,7 @@
 /**
- * The library in a node:vm context, which is how test runners load it. There, errors, signals and
- * bytes belong to a different realm from those of Node's modules. Also tests the library outside
- * such a context, with values from another realm.
+ * The library in a node:vm context, which is how test runners load it. In such a context, errors,
+ * signals and bytes belong to a different realm from those of Node's modules. Other tests use the
+ * library outside such a context, with values from another realm.
  */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
@@ -37,7 +37,7 @@ test(
       for (const durability of ["none", "consistent", "durable"] as const) {
         for (const mode of [undefined, 0o600]) {
           const options = { durability, ...mode && { mode } };
-          // First created, then replaced.
+          // The first write creates the file; the second replaces it.
           for (const data of ["one", "two"]) {
             await lib.atomicWrite(file, data, options);
             assertEquals(text(file), data);
@@ -129,14 +129,14 @@ test(
   () =>
     inTempDir(async (dir) => {
       const { lib, context } = inContext(false);
-      // As before Node 20.4, and in Jest 29.
+      // Node before 20.4 and Jest 29 lack these symbols.
       vm.runInContext("delete Symbol.dispose; delete Symbol.asyncDispose", context);
       const file = path.join(dir, "file");
       await lib.atomicUpdate(file, () => "one");
       await lib.atomicUpdate(file, (bytes) => `${new TextDecoder().decode(bytes!)} two`);
       assertEquals(text(file), "one two");
       const lock = await lib.DirLock.tryAcquire(dir);
-      assert(lock !== null, "The lock is left held");
+      assert(lock !== null, "The lock is still held");
       lock!.release();
     }),
   { skip },
@@ -283,9 +283,7 @@ test("atomicWrite() rethrows an error from another realm unchanged", () =>
     assertEquals(list(dir), []);
   }));
 
-/**
- * A signal like jsdom's, which behaves like an AbortSignal but is not an instance of that class.
- */
+/** A signal like jsdom's: it behaves like an AbortSignal but is not an instance of that class. */
 class OtherSignal extends EventTarget {
   aborted = false;
   reason: unknown;

@@ -1,4 +1,4 @@
-/** Programs that set `Error.prepareStackTrace`. */
+/** The library in programs that set `Error.prepareStackTrace`. */
 import { assert, assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -49,7 +49,7 @@ test("stackFiles() finds this file, and restores the program's settings", async 
     assert(files.some((name) => name.includes("stack_traces_test")), files.join());
     assertEquals([traces.prepareStackTrace, traces.stackTraceLimit], [callSites, limit]);
   });
-}, { skip: isBun && "Bun's stack traces lack the frames of its test runner" });
+}, { skip: isBun && "Bun's stack traces omit the frames of its test runner" });
 
 test("stackFiles() is empty when Error.prepareStackTrace cannot be set", () => {
   const before = traces.prepareStackTrace;
@@ -64,7 +64,8 @@ test("stackFiles() is empty when Error.prepareStackTrace cannot be set", () => {
   } finally {
     const plain = { configurable: true, writable: true, value: undefined };
     Object.defineProperty(Error, "prepareStackTrace", plain);
-    // Bun detects only assignments, and runs all test files in one process.
+    // Assign it as well: Bun runs all test files in one process and ignores a value set by
+    // defineProperty().
     traces.prepareStackTrace = before;
   }
 });

@@ -1,6 +1,5 @@
 /**
- * The FFI calls on Windows and their errors, tested on every OS with fakes that behave like
- * Windows.
+ * The Windows FFI calls and their errors, tested on every OS with fakes that behave like Windows.
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Koffi } from "../../runtime/native/koffi.ts";
@@ -12,7 +11,7 @@ import { retryLookup } from "../../runtime/shared/windows_refusal.ts";
 import { systemError } from "../support/runtime.ts";
 import { test } from "../support/test.ts";
 
-/** Fake Windows calls that all succeed, except for `changes`. */
+/** Returns fake Windows calls, all of which succeed unless `changes` replaces them. */
 function windows(changes: Partial<WindowsCalls> = {}): WindowsCalls {
   return {
     open: () => 4,
@@ -25,7 +24,7 @@ function windows(changes: Partial<WindowsCalls> = {}): WindowsCalls {
   };
 }
 
-/** Fills in what GetFileInformationByHandle returns for a file. */
+/** Returns a fake GetFileInformationByHandle that reports this volume and file index. */
 function information(volume: number, index: bigint): WindowsCalls["information"] {
   return (_, into) => {
     const view = new DataView(into.buffer, into.byteOffset, into.byteLength);
@@ -41,7 +40,7 @@ test("windowsCalls() defines no named types, so a second copy of the module can 
   const names = new Set<string>();
   const koffi = {
     load: () => ({ func: () => () => 1 }),
-    // Like koffi, where type names are shared across the process.
+    // As in koffi, the whole process shares one set of type names.
     struct(name: string) {
       if (names.has(name)) throw new TypeError(`Duplicate type name '${name}'`);
       names.add(name);
@@ -53,17 +52,17 @@ test("windowsCalls() defines no named types, so a second copy of the module can 
   }
 });
 
-test("fileId() on Windows differs between volumes and is the same whether found by path or by handle", () => {
+test("fileId() on Windows differs between volumes and is the same for a path and a handle", () => {
   const path = (dev: bigint) => fileId({ dev, ino: 7n << 48n }, true);
   const handle = (volume: number) =>
     windowsLocks(windows({ information: information(volume, 7n << 48n) }))("lock", "read").id;
   assert(path(0x1111_1111n) !== path(0x2222_2222n));
   assert(handle(0x1111_1111) !== handle(0x2222_2222));
   assertEquals(path(0x5678_1234_9abc_def0n), handle(0x9abc_def0));
-  assertEquals(path(-0x6543_2110n), handle(0x9abc_def0), "signed, as a BigInt64Array has it");
+  assertEquals(path(-0x6543_2110n), handle(0x9abc_def0), "signed, as read from a BigInt64Array");
 });
 
-test("fileId() is empty if Windows has no index, by path and by handle", () => {
+test("fileId() is empty for a path or a handle when Windows reports no file index", () => {
   for (const ino of [0n, 2n ** 64n - 1n, -1n]) assertEquals(fileId({ dev: 1n, ino }, true), "");
   for (const index of [0n, 2n ** 64n - 1n]) {
     const open = windowsLocks(windows({ information: information(1, index) }));
@@ -71,7 +70,7 @@ test("fileId() is empty if Windows has no index, by path and by handle", () => {
   }
 });
 
-test("LockFile.tryLock() on Windows is false for a lock violation, and throws for other errors", () => {
+test("LockFile.tryLock() on Windows returns false on a lock violation and throws on other errors", () => {
   const locked = (error: number) =>
     windowsLocks(windows({ lock: () => false, lastError: () => error }))("C:\\lock", "read");
   assertEquals(locked(33).tryLock(true), false);
@@ -79,7 +78,7 @@ test("LockFile.tryLock() on Windows is false for a lock violation, and throws fo
   assertThrows(() => locked(1).tryLock(true), Error, "ENOTSUP: LockFileEx");
 });
 
-test("openLock() on Windows throws the error of the failed call, and closes its handle", () => {
+test("openLock() on Windows throws the failed call's error and closes its handle", () => {
   const refused = (error: number) => () =>
     windowsLocks(windows({ open: () => -1, lastError: () => error }))("C:\\lock", "read-write");
   assertThrows(refused(32), Error, "EBUSY: CreateFileW");
@@ -91,7 +90,7 @@ test("openLock() on Windows throws the error of the failed call, and closes its 
   assertEquals(closed, [4]);
 });
 
-test("windowsErrorName() is UNKNOWN for an unknown number", () => {
+test("windowsErrorName() returns UNKNOWN for an unknown error number", () => {
   const codes = [1, 4, 19, 53, 59, 67, 1224, 1295].map(windowsErrorName);
   const unknown = "UNKNOWN";
   assertEquals(codes, ["EISDIR", "EMFILE", "EROFS", unknown, unknown, unknown, "EBUSY", "EDQUOT"]);

@@ -1,4 +1,4 @@
-/** Locks when Windows refuses to open the lock file, or when a file has no identity. */
+/** Locking when Windows refuses to open the lock file or reports no identity for it. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -12,8 +12,8 @@ import { systemError } from "../support/runtime.ts";
 import { test, testWithLinks } from "../support/test.ts";
 
 /**
- * Calls `fn` on a simulated Windows where, for the first `opens` attempts to open a lock file, a
- * scanner has it open without sharing.
+ * Calls `fn` on a simulated Windows, where the first `opens` attempts to open a lock file fail
+ * because a scanner has it open.
  */
 async function whileScanned(opens: number, fn: () => unknown): Promise<void> {
   const real = runtime;
@@ -29,7 +29,7 @@ async function whileScanned(opens: number, fn: () => unknown): Promise<void> {
   }
 }
 
-test("DirLock treats a lock file that a Windows scanner has open as taken", () =>
+test("DirLock treats the lock as held while a Windows scanner has the lock file open", () =>
   inTempDir(async (dir) => {
     await whileScanned(1, async () => assertEquals(await DirLock.tryAcquire(dir), null));
     await whileScanned(1, () => assertEquals(DirLock.tryAcquireSync(dir), null));
@@ -73,7 +73,7 @@ testWithLinks(
 
 const volumes = process.env.APERTURE_VOLUMES?.split(";") ?? [];
 
-test("DirLock distinguishes volumes whose files have the same index", () => {
+test("DirLock distinguishes lock files that have the same index on different volumes", () => {
   const locks = volumes.map((volume) => DirLock.acquireSync(volume));
   const [one, other] = locks.map(({ path }) => fs.statSync(path, { bigint: true }).ino);
   assertEquals(one, other);

@@ -1,4 +1,6 @@
-/** The path rules of Windows and of file systems that fold names, checked on every OS. */
+/**
+ * The path rules of Windows and of file systems that fold case or accents, checked on every OS.
+ */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as path from "node:path";
 import { absolutePath, pathKey, resolveFrom } from "../../internal/base/paths.ts";
@@ -21,7 +23,7 @@ test("resolveFrom() on Windows resolves like path.win32.resolve()", () => {
   assertEquals(from("C:\\work", "\\"), "C:\\");
 });
 
-test("resolveFrom() drops a leading `.` and leaves `..` to the kernel when not on Windows", () => {
+test("resolveFrom() drops a leading `.` and leaves `..` to the kernel on Unix", () => {
   if (isWindows) return;
   for (const path of ["a", "./a", ".//./a"]) assertEquals(resolveFrom("/base", path), "/base/a");
   assertEquals(resolveFrom("/base", "."), "/base");
@@ -31,7 +33,7 @@ test("resolveFrom() drops a leading `.` and leaves `..` to the kernel when not o
   assertEquals(resolveFrom("/base", "C:foo", false), "/base/C:foo");
 });
 
-test("faultOnWindows() finds names that Deno and Node map to different files", () => {
+test("faultOnWindows() finds names for which Deno and Node open different files", () => {
   const bad = ["a*b", "a:b", 'a"', "a<", "a>", "a|", "a?", "a\n", "name.", "name ", "...", "NUL"];
   bad.push("nul.txt", "con", "Aux .tar.gz", "COM1", "lpt9.x", "COM²", "CONIN$");
   for (const name of bad) assert(faultOnWindows(name) !== undefined, name);
@@ -68,7 +70,7 @@ test("pathKey() is the same for all spellings of a path, including case and acce
   }
 });
 
-test("tempPath() makes names that fit the limits of every file system", () => {
+test("tempPath() returns names within the length limits of every file system", () => {
   for (const letter of ["a", "é", "語", "😀"]) {
     for (let length = 1; length <= 255; length++) {
       const name = path.basename(tempPath(path.resolve(letter.repeat(length))));

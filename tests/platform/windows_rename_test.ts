@@ -1,4 +1,4 @@
-/** Renames and removals that Windows refuses for a while, simulated on every OS. */
+/** Renames and removals that Windows temporarily refuses, simulated on every OS. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -11,8 +11,8 @@ import { systemError } from "../support/runtime.ts";
 import { test } from "../support/test.ts";
 
 /**
- * Calls `fn` on a simulated Windows that refuses renames while `isOpen` is true; returns the number
- * of tries.
+ * Calls `fn` on a simulated Windows that refuses renames while `isOpen` returns true; returns the
+ * number of attempts.
  */
 async function whileOpen(
   isOpen: (tries: number) => boolean,
@@ -88,7 +88,7 @@ test("atomicWrite() rejects with the signal's reason while it retries its rename
     assertEquals(list(dir), []);
   }));
 
-test("atomicWrite() does not retry its rename on Windows if the target is read-only", () =>
+test("atomicWrite() does not retry its rename on Windows when the target is read-only", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, "old", { mode: 0o444 });
@@ -101,7 +101,9 @@ test("atomicWrite() does not retry its rename on Windows if the target is read-o
     assertEquals([tries, text(file), list(dir)], [1, "old", ["file"]]);
   }));
 
-/** A simulated Windows on which every rename fails and the first removals are refused. */
+/**
+ * Simulates a Windows on which every rename fails and the first `refusals` removals are refused.
+ */
 function removeRefused(real: Runtime, refusals: number): Partial<Runtime> {
   const rename = () => {
     throw systemError("EIO");
@@ -146,7 +148,7 @@ test("A failed atomicWriteSync() retries the removal of its temporary file for 1
 
 for (const createNew of [false, true]) {
   const title = `atomicWriteSync() takes over ${createNew ? "a createNew" : "a write"}`;
-  test(`${title} whose file a Windows scanner has open`, () =>
+  test(`${title} while a Windows scanner has its file open`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       let refusals = 5;

@@ -1,6 +1,6 @@
 /**
  * Checks that a promise stays pending until `release` is called, then waits for it and returns its
- * value. It fails only if the promise settles too early, never because the machine is slow.
+ * value. The check fails only if the promise settles too early, never because the machine is slow.
  */
 export async function assertBlocks<T>(promise: Promise<T>, release: () => void): Promise<T> {
   let settled = false;

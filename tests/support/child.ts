@@ -7,7 +7,7 @@ import { endWithTest, isDeno } from "./test.ts";
 
 /** How a {@linkcode Child} is started. */
 export interface ChildOptions {
-  /** Shell commands that run first, in the same process. */
+  /** Shell commands that run first; the runtime then replaces the shell in the same process. */
   shell?: string;
   /** Additional arguments for the runtime. */
   runtimeArgs?: string[];
@@ -67,8 +67,8 @@ export class Child {
   }
 
   /**
-   * Closes the job's input and waits for the process to exit; returns the exit code or the name of
-   * the signal.
+   * Closes the job's input and waits for the process to exit; returns its exit code or the signal
+   * that killed it.
    */
   async exit(): Promise<number | string> {
     this.process.stdin!.end();
@@ -83,7 +83,7 @@ export class Child {
   }
 }
 
-/** Waits for the process to make a condition true; throws if the process exits first. */
+/** Waits until a condition is true; throws if the process exits first. */
 export async function until(condition: () => boolean, child: ChildProcess): Promise<void> {
   while (!condition()) {
     if ((child.exitCode ?? child.signalCode) !== null && !condition()) {
@@ -93,7 +93,7 @@ export async function until(condition: () => boolean, child: ChildProcess): Prom
   }
 }
 
-/** The command that runs a worker on this runtime, from the same sources. */
+/** Returns the command that runs worker.ts, or its compiled form, on this runtime. */
 function ownWorker(runtimeArgs: string[]): string[] {
   const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
   const worker = fileURLToPath(new URL(`./worker.${extension}`, import.meta.url));

@@ -1,6 +1,6 @@
 /**
- * Content that reveals whether it is complete: a header with its length and a number, followed by
- * bytes derived from both.
+ * Returns content that can be checked for completeness: a header with its length and a number,
+ * followed by bytes derived from both.
  */
 export function content(number: number, length: number): Uint8Array {
   const bytes = new Uint8Array(8 + length);
@@ -28,7 +28,7 @@ export function numberOf(bytes: Uint8Array): number {
   return number;
 }
 
-/** Creates a Blob. The type of its parts differs between the runtimes' libraries. */
+/** Creates a Blob. The runtimes' type definitions disagree about the type of a Blob's parts. */
 export function blobOf(...parts: (Uint8Array | string)[]): Blob {
   return new Blob(parts as ConstructorParameters<typeof Blob>[0]);
 }

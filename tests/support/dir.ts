@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import * as path from "node:path";
 import process from "node:process";
 
-/** Calls `fn` with a new directory under `parent`, which is removed afterwards. */
+/** Creates a directory in `parent`, calls `fn` with it, and removes it. */
 export async function inTempDir<T>(
   fn: (dir: string) => T | Promise<T>,
   parent: string = tmpdir(),
@@ -29,20 +29,20 @@ async function removeDir(dir: string): Promise<void> {
   }
 }
 
-/** The directory's entries, sorted, without lock files. */
+/** Returns a directory's entries, sorted and without lock files. */
 export function list(dir: string): string[] {
   return fs.readdirSync(dir).filter((name) => name !== ".aperture.lock").sort();
 }
 
-/** The file's content as text. */
+/** Returns a file's content as text. */
 export function text(file: string): string {
   return fs.readFileSync(file, "utf8");
 }
 
 /**
- * Returns how many descriptors this process has open inside a directory, by default the system's
- * directory for temporary files; always 0 except on Linux. Other descriptors are not counted,
- * because the runtime may open them at any time.
+ * Returns how many descriptors this process has open inside `dir`, which defaults to the system's
+ * directory for temporary files. The runtime may open other descriptors at any time, so they are
+ * not counted. Outside Linux, the result is always 0.
  */
 export function openDescriptors(dir: string = fs.realpathSync(tmpdir())): number {
   if (process.platform !== "linux") return 0;
@@ -55,7 +55,7 @@ export function openDescriptors(dir: string = fs.realpathSync(tmpdir())): number
   }).length;
 }
 
-/** Calls `fn` with a file; afterwards, its content and directory must be unchanged. */
+/** Calls `fn` with a file, then checks that the file and its directory are unchanged. */
 export function unchanged(fn: (file: string) => Promise<unknown>): Promise<void> {
   return inTempDir(async (dir) => {
     const file = path.join(dir, "file");

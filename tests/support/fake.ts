@@ -2,7 +2,7 @@ import { runtime, useRuntime } from "../../runtime/mod.ts";
 import type { FileInfo, LockFile, Runtime } from "../../runtime/types.ts";
 import { LOCK_FILE_NAME } from "../../mod.ts";
 
-/** Calls `fn` with a runtime that differs from the current one in some parts. */
+/** Calls `fn` while some parts of the runtime are replaced. */
 export async function onPlatform<T>(
   differences: (real: Runtime) => Partial<Runtime>,
   fn: () => T | Promise<T>,
@@ -42,7 +42,7 @@ export function windowsLocks(real: Runtime): Partial<Runtime> {
   return { openLock, kernelWaits: 4 };
 }
 
-/** Files without an identity, as on a Windows file system that reports an index of 0. */
+/** Lock files without an identity, as on a Windows file system that reports an index of 0. */
 export function noIdentity(real: Runtime): Partial<Runtime> {
   const lstat = (file: string): FileInfo | undefined => {
     const info = real.sync.lstat(file);

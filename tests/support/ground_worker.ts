@@ -12,9 +12,9 @@ const { atomicUpdate, AtomicFile, atomicWrite, atomicWriteSync, DirLock, withDir
 /** Jobs that the proof runs in other processes; `Child` starts them. */
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   /**
-   * Writes versions of several files in every way until killed. It records each write that it
-   * begins or completes in `journal`, which is on another file system that loses nothing. `root`
-   * must contain the directories `{durability}-{name}` and `shared-{durability}`.
+   * Writes versions of several files in every way until killed. Records each write that it begins
+   * or completes in `journal`, which is on a file system that loses nothing. `root` must contain
+   * the directories `{durability}-{name}` and `shared-{durability}`.
    */
   async writeUntilCut(root, journal, durability, name, variant) {
     if (variant !== undefined) breakOnPurpose(variant);
@@ -113,7 +113,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** Holds the lock until the next line, then prints whether it still holds it. */
+  /** Holds the lock until the next line, then prints whether it still holds the lock. */
   async hold(dir) {
     const lock = await DirLock.acquire(dir!);
     console.log("held");
@@ -206,7 +206,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`reads ${reads} ${stale}`);
   },
 
-  /** For each line, writes under the lock; prints the outcome and how many ms the write took. */
+  /**
+   * For each line of input, writes the file under the lock; prints the outcome and the duration of
+   * the write in ms.
+   */
   async writeWhenTold(file) {
     console.log("ready");
     for (let number = 1;; number++) {
@@ -284,10 +287,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Uses every feature of the library in `root` until the next line, with locks in `locks`, while
-   * the disk may be full, descriptors run out and the clock is set back. On the line "usage", it
-   * pauses and prints the number of descriptors, threads, KiB of objects and MiB of memory. It
-   * reports failures in lines that start with "bad".
+   * Uses every feature of the library in `root`, with locks in `locks`, until the next line. In the
+   * meantime, the disk may fill up, descriptors may run out, and the clock may be set back. On the
+   * line "usage", pauses and prints the number of descriptors, threads, KiB of objects and MiB of
+   * memory. Reports failures in lines that start with "bad".
    */
   async soak(root, journal, locks, name) {
     const note = noteIn(journal!);
@@ -444,7 +447,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         20,
       );
     }
-    // Longer than a write takes on a full disk with few descriptors; 20 s was too short.
+    // The age must exceed the duration of a write on a full disk with few descriptors; 20 s was too
+    // short.
     repeat(() => library.sweepTempFiles(root!, { olderThan: 60_000 }), 500, 1_000);
     repeat(
       async () => {
@@ -477,7 +481,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       if (await line() !== "usage") break;
       resting = true;
       while (active > 0) await new Promise((go) => setTimeout(go, 10));
-      // Idle threads in a pool exit after a while.
+      // Wait until the thread pool's idle threads have exited.
       await new Promise((go) => setTimeout(go, 12_000));
       (globalThis as { gc?: () => void }).gc?.();
       giveBack();
@@ -493,7 +497,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 };
 
-/** Makes glibc return its free memory to the system: 70 of Deno's 195 MiB. */
+/** Makes glibc return its free memory to the system; on Deno, this frees 70 of 195 MiB. */
 function giveBack(): void {
   if (!("Deno" in globalThis)) {
     loadKoffi().load("libc.so.6").func("int malloc_trim(size_t)")(0);
@@ -505,15 +509,15 @@ function giveBack(): void {
   libc.close();
 }
 
-/** An error number for which neither Node nor Deno has a name. */
+/** The error number of ESTALE, for which neither Node nor Deno has a name. */
 const ESTALE = 116;
 
 /**
- * Whether a mark belongs to a live process, which eventually removes it. The kernel frees a killed
- * process's locks a moment before it reports the process as dead; such a process's mark remains.
+ * Whether a mark belongs to a live process. A killed process leaves its mark behind, and the kernel
+ * frees the locks a moment before it reports the process as dead, so the check is repeated.
  */
 async function isLeftByTheLiving(mark: string): Promise<boolean> {
-  // If two processes see each other's marks, both wait.
+  // Two processes that see each other's marks both wait here.
   for (let tries = 0; tries < 1_000 && fs.existsSync(mark); tries++) {
     if (!isAlive(Number(path.basename(mark).split("-")[1]))) return false;
     await new Promise((go) => setTimeout(go, 1));
@@ -535,7 +539,7 @@ async function lockByKernel(dir: string, shared: boolean): Promise<() => void> {
   return () => lock.release();
 }
 
-/** Locks as many programs do, by creating a lock file if none exists. */
+/** Locks the way many programs do: by creating a lock file if none exists. */
 async function lockByExistence(dir: string): Promise<() => void> {
   const file = path.join(dir, "lock");
   while (fs.existsSync(file)) await new Promise((go) => setTimeout(go, 1));
@@ -570,7 +574,10 @@ async function* inPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** Breaks a promise by replacing some of Deno's functions, to show that the proof detects it. */
+/**
+ * Breaks one of the library's guarantees by replacing some of Deno's functions, to show that the
+ * proof detects the failure.
+ */
 function breakOnPurpose(variant: string): void {
   const { sync, syncSync } = Deno.FsFile.prototype;
   const { link, linkSync, rename, renameSync } = Deno;

@@ -1,5 +1,5 @@
 /**
- * Tests that hang and tests that follow them. runner_test.ts runs them.
+ * Tests that hang, and tests that follow them; runner_test.ts runs them.
  *
  * @module
  */
@@ -11,7 +11,7 @@ if (process.env.APERTURE_HANGING !== undefined) {
   test("hangs", async () => {
     const child = new Child("hold", [process.env.APERTURE_HANGING!]);
     await child.says("held");
-    // It also keeps the event loop alive.
+    // The interval also keeps the event loop alive.
     await new Promise(() => setInterval(() => {}, 1_000));
   }, { timeout: 3_000 });
 

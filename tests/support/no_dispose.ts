@@ -1,8 +1,8 @@
 import process from "node:process";
 
-// As in Node 20.0 to 20.3 and in Jest 29. The properties cannot be deleted, and a Proxy for Symbol
-// would have to report them. Done only in a worker, because a test imports this file to have it
-// compiled.
+// Hides Symbol.dispose and Symbol.asyncDispose, which Node 20.0 to 20.3 and Jest 29 lack. The
+// properties cannot be deleted, and a Proxy whose target is Symbol itself could not hide them.
+// Tests import this file only to have it compiled, so it does nothing outside a worker.
 if (process.argv[2] === "aperture-worker") {
   const real = Symbol;
   const missing = (name: string | symbol) => name === "dispose" || name === "asyncDispose";

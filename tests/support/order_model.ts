@@ -18,7 +18,7 @@ import { intercepted, systemError } from "./runtime.ts";
 import { bytesOf } from "./temps.ts";
 import { isWindows, isWine } from "./test.ts";
 
-/** The calls that make up a program: the library's own or broken ones. */
+/** The calls that make up a program: the library's own, or deliberately broken ones. */
 export interface Calls {
   write(path: string, data: AtomicData, options: AtomicWriteOptions): Promise<void>;
   writeSync(path: string, data: AtomicDataSync, options: AtomicWriteSyncOptions): void;
@@ -83,9 +83,10 @@ export function programOf(seed: number, links: boolean): Program {
   const one = <T>(...choices: T[]): T => choices[Math.floor(next() * choices.length)]!;
   const puts: Put[] = links ? ["nothing", "file", "link", "dangling"] : ["nothing", "file"];
   const length = 3 + Math.floor(next() * 10);
-  // Some programs repeat one kind of call; others mix them.
+  // Some programs use the same options for all calls; others vary them.
   const alike = next() < 0.4;
-  // An update keeps using the file that it has read, no matter what happens to the link.
+  // An update writes to the file that it has read even if the link is replaced in the meantime, so
+  // no program contains both updates and calls that replace the link.
   const replaces = next() < 0.5;
   const steps: Step[] = [];
   let flexible = 0;
@@ -101,7 +102,8 @@ export function programOf(seed: number, links: boolean): Program {
       continue;
     }
     let kind: Kind = one("write", "write", "write", "write", "sync", "stream", "draft", "update");
-    // To bound the search for an order, only a few calls between two waits can be reordered.
+    // To bound the search for an order, limit the number of calls between two waits that can be
+    // reordered.
     if (kind !== "write" && kind !== "sync" && ++flexible > 3) kind = "write";
     // Under Wine, a synchronous call cannot replace a file that an update in the same thread is reading.
     if (kind === "update" && (replaces || isWine)) kind = "write";
@@ -129,14 +131,15 @@ interface Done {
   readonly step: CallStep;
   readonly called: number;
   /**
-   * When its content was complete: when its stream ended, its draft was committed, or its function
-   * returned.
+   * When the call's content was complete: its stream ended, its draft was committed, or its
+   * function returned.
    */
   complete?: number;
   settled: number;
   outcome: "ok" | "EEXIST" | "injected" | "pending" | string;
   /**
-   * For an update, the number that it read: 0 for a file that a step put there, null for no file.
+   * For an update, the number that it read: 0 if a step had put the file there, null if there was
+   * no file.
    */
   read?: number | null;
 }
@@ -222,13 +225,13 @@ export async function runProgram(dir: string, program: Program, calls: Calls): P
       if (failures.get(idOf(bytes)) === "write") throw systemError("EIO");
     } else if (call.name === "rename" || call.name === "link") {
       const [from, to] = call.args.map(String);
-      // Not the rename that moves a temporary file aside.
+      // Ignore a rename that moves a temporary file aside.
       if (path.basename(to!) !== "file" && path.basename(to!) !== "target") return;
       let content;
       try {
         content = fs.readFileSync(from!);
       } catch {
-        return; // It has been moved aside.
+        return; // The temporary file has been moved aside.
       }
       if (failures.get(idOf(content)) === "rename") throw systemError("EIO");
     }
@@ -337,7 +340,7 @@ function check(done: readonly Done[], before: World, after: World, plainMode: nu
   }
   const inMemory = done.filter(({ step }) => step.do === "write" || step.do === "sync");
   const free = done.filter((call) => !inMemory.includes(call));
-  // Each row keeps its order; rows interleave in any way that the clock allows.
+  // Each row keeps its order; the rows interleave in any order that the recorded times allow.
   const rows: Moment[][] = [inMemory.map((call) => ({ call, reads: false }))];
   const updates: Moment[] = [];
   for (const call of free) {
@@ -378,7 +381,7 @@ function check(done: readonly Done[], before: World, after: World, plainMode: nu
 
 /** Whether a remaining moment can come next. */
 function isDue({ call, reads }: Moment, rows: Moment[][], at: number[]): boolean {
-  // A refused call may have been refused as soon as it was made.
+  // A call that failed may have failed as soon as it was made.
   const earliest = !reads && call.outcome === "ok" ? call.complete ?? call.called : call.called;
   return rows.every((row, i) =>
     row.slice(at[i]).every(({ call: other }) => {
@@ -390,7 +393,7 @@ function isDue({ call, reads }: Moment, rows: Moment[][], at: number[]): boolean
   );
 }
 
-/** Returns the world after a moment; undefined if the moment is impossible. */
+/** Returns the state of the files after a moment, or undefined if that moment is impossible. */
 function effect(
   { call, reads }: Moment,
   world: World,
@@ -408,7 +411,7 @@ function effect(
   if (outcome === INJECTED) return createNew && entry !== undefined ? undefined : world;
   if (outcome === "EEXIST") return createNew && entry !== undefined ? world : undefined;
   if (createNew && entry !== undefined) return undefined;
-  // Only a call that was coalesced with a later equal one may hide its failure.
+  // A failure may stay hidden only if the call was coalesced with a later equal call.
   if (step.failure !== undefined && !isHidden(call, inMemory)) return undefined;
   const follows = entry === "link" && symlinks !== "replace";
   const found = follows ? target : entry === "link" ? undefined : entry;

@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Context, createContext, runInContext } from "node:vm";
 
-/** The library's CommonJS build, relative to the tests of either build. */
+/** The directory of the library's CommonJS build; the relative path is the same in both builds. */
 const BUILT: string = fileURLToPath(new URL("../../../script/", import.meta.url));
 
 /** The host's globals that Jest and vitest pass to a context. */
@@ -34,8 +34,8 @@ type Module = { exports: unknown };
 
 /**
  * Loads the built library in its own context, so that its errors, arrays and promises belong to a
- * different realm from those of node:fs. With `buffers`, ArrayBuffer and Uint8Array are the host's,
- * as in Jest.
+ * different realm from those of node:fs. With `buffers`, the context uses the host's ArrayBuffer
+ * and Uint8Array, as in Jest.
  */
 export function inContext(
   buffers: boolean,

@@ -17,7 +17,10 @@ export interface SeamCall {
 /** Runs before a call. It may change the arguments, or throw to make the call fail. */
 export type Interceptor = (call: SeamCall, index: number) => readonly unknown[] | void;
 
-/** Calls `fn` with a runtime that first passes each call to `intercept`; returns the calls. */
+/**
+ * Calls `fn` with a runtime that passes each call to `intercept` before making it; returns the
+ * calls.
+ */
 export async function intercepted(
   intercept: Interceptor,
   fn: () => unknown,
@@ -33,12 +36,12 @@ export async function intercepted(
   return calls;
 }
 
-/** Calls `fn` and returns its calls to the runtime. */
+/** Calls `fn` and returns the calls that it makes to the runtime. */
 export function recorded(fn: () => unknown): Promise<SeamCall[]> {
   return intercepted(() => {}, fn);
 }
 
-/** Calls that are synchronous even in asynchronous functions. */
+/** Runtime calls that are synchronous even in asynchronous functions. */
 const SYNC_CALLS = new Set(["lstat", "stat", "readLink", "chown", "chmod"]);
 
 type Hook = (call: SeamCall) => readonly unknown[] | void;
@@ -91,8 +94,8 @@ function wrapLock(real: LockFile, hook: Hook): LockFile {
 }
 
 /**
- * Wraps `target` so that each method calls `before` first. Errors thrown by `before` look like the
- * method's own.
+ * Wraps `target` so that each method calls `before` first. An error thrown by `before` looks as if
+ * the method had thrown it.
  */
 function wrapMethods<T extends object>(
   target: T,

@@ -28,9 +28,7 @@ export interface Sight {
   readonly mode: number;
 }
 
-/**
- * Calls `fn`; returns the state of each temporary file in `dir` during each call to the runtime.
- */
+/** Calls `fn`; returns the state of each temporary file in `dir` at each call to the runtime. */
 export async function seenTemps(dir: string, fn: () => unknown): Promise<Sight[]> {
   const seen: Sight[] = [];
   await intercepted(({ name }) => {

@@ -7,7 +7,7 @@ import { test as nodeTest } from "node:test";
 
 /** Options for {@linkcode test}. */
 export interface TestOptions {
-  /** Why a test does not apply here; the test is then reported as ignored. */
+  /** Why the test does not apply here; such a test is reported as ignored. */
   skip?: string | false;
   /** How long the test may take, in milliseconds; a minute if omitted. */
   timeout?: number;
@@ -40,7 +40,7 @@ const DEFAULT_TIMEOUT_MS = 60_000;
 const TIMEOUT_FACTOR = isWine ? 4 : 1;
 
 /**
- * How many milliseconds after the test's timeout the runner's own timeout expires. Only the
+ * The runner's own timeout expires this many milliseconds after the test's timeout. Only the
  * runner's timeout can stop a loop that never yields.
  */
 const RUNNER_GRACE_MS = 10_000;
@@ -62,9 +62,9 @@ export function test(
   const title = skip ? `${name} (${skip})` : name;
   const limited = () => withTimeout(fn, timeout);
   if (isDeno) {
-    // Since Deno 2.8, the sanitizers are off by default. Deno 2.7 has no setting for them in
-    // deno.json, and they would report false leaks there, because its node:child_process and
-    // streams leave reads pending.
+    // Deno 2.8 and later leave the sanitizers off by default, so turn them on. On Deno 2.7, turn
+    // them off: they would report false leaks, because its node:child_process and streams leave
+    // reads pending. Deno 2.7 also has no setting for the sanitizers in deno.json.
     const sanitize = { sanitizeOps: !isDeno27, sanitizeResources: !isDeno27 };
     const definition = { name: title, ignore: skip !== false, fn: limited, ...sanitize };
     Deno.test({ ...definition, timeout: timeout + RUNNER_GRACE_MS });
@@ -78,7 +78,7 @@ export function test(
   );
 }
 
-/** Kills the process and its children if the current test fails before the process ends. */
+/** Kills the process and its children if the current test fails before the process exits. */
 export function endWithTest(child: ChildProcess): void {
   children.add(child);
   child.once("exit", () => children.delete(child));
@@ -112,7 +112,7 @@ function killTree(pid: number): void {
       for (const child of list.split(" ").filter(Boolean)) killTree(Number(child));
     }
   } catch {
-    // Only Linux reports which processes it started.
+    // Only Linux lists a process's children.
   }
   try {
     process.kill(pid, "SIGKILL");

@@ -11,12 +11,15 @@ import process from "node:process";
 import { atomicUpdate, atomicWrite, atomicWriteSync, DirLock } from "../../mod.ts";
 import { isDeno } from "./test.ts";
 
-/** A missing path; a system call that names it marks the start of operation `index`. */
+/**
+ * Returns a path that does not exist; a system call that names it marks the start of operation
+ * `index`.
+ */
 export function beginning(index: number): string {
   return `/aperture-begin-${index}`;
 }
 
-/** A missing path; a system call that names it marks the end of an operation. */
+/** A path that does not exist; a system call that names it marks the end of an operation. */
 export const END = "/aperture-end";
 
 const bytes = new Uint8Array(4096);
@@ -71,10 +74,10 @@ async function main(dir: string): Promise<void> {
     fs.mkdirSync(path.dirname(file));
     fs.writeFileSync(file, "old");
     fs.chmodSync(file, 0o644);
-    // Run each once first, so that one-time work is not counted.
+    // Run each operation once first, so that one-time work is not counted.
     await operation(file);
     fs.rmSync(`${file}-new`, { force: true });
-    fs.utimesSync(file, 0, 0); // The bytes of a recently written file would also be compared.
+    fs.utimesSync(file, 0, 0); // Otherwise an update would also compare the bytes.
     fs.existsSync(beginning(index));
     const before = hops;
     await operation(file);

@@ -12,7 +12,7 @@ export type Way = readonly [
   write: (file: string, options?: AtomicWriteOptions) => unknown,
 ];
 
-/** Returns every way to write the given data, in two pieces where possible. */
+/** Returns every way to write this data, in two pieces where possible. */
 export function waysToWrite(data: string | Uint8Array): Way[] {
   const half = Math.ceil(data.length / 2);
   const pieces = [data.slice(0, half), data.slice(half)];

@@ -9,8 +9,8 @@ const GENERIC_READ = 0x8000_0000, OPEN_EXISTING = 3;
 type CreateFile = (...args: (bigint | number | null | string | Uint8Array)[]) => bigint | number;
 
 /**
- * Opens a file for reading with a share mode. The runtimes cannot do this, because they always
- * share everything.
+ * Opens a file for reading with a share mode. The runtimes cannot do this, because they always open
+ * files with all share modes.
  */
 export function openShared(file: string, share: number): { close(): void } {
   const { createFile, closeHandle, unload } = isDeno ? callsOfDeno() : callsOfKoffi();

@@ -2,7 +2,10 @@
 export async function within<T>(promise: Promise<T>, seconds = 5): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`Nothing came in ${seconds} s`)), seconds * 1_000);
+    timer = setTimeout(
+      () => reject(new Error(`The promise did not settle within ${seconds} s`)),
+      seconds * 1_000,
+    );
   });
   try {
     return await Promise.race([promise, late]);

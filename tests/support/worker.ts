@@ -22,8 +22,7 @@ import { openDescriptors } from "./dir.ts";
 /** Jobs for another process; {@linkcode Child} starts them. */
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   /**
-   * Holds the lock until the next line; if several modes are given, holds it in each of them in
-   * turn.
+   * Holds the lock until the next line. If several modes are given, holds it in each mode in turn.
    */
   async hold(dir, ...ways) {
     for (const way of ways.length > 0 ? ways : ["exclusive"]) {
@@ -42,9 +41,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /**
-   * Waits for the locks of `count` directories while writing and reading files, then for a line.
-   */
+  /** Waits for the locks of `count` directories while it writes and reads a file. */
   async waitAndWrite(dir, count) {
     const waits = Array.from({ length: Number(count) }, async (_, i) => {
       (await DirLock.acquire(path.join(dir!, String(i)))).release();
@@ -69,7 +66,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     for (const lock of locks) lock.release();
   },
 
-  /** Acquires the lock, starts a process that outlives it, and releases the lock. */
+  /**
+   * Acquires the lock and starts a child process. On the next line, releases the lock while the
+   * child is still running.
+   */
   async spawnWhileHolding(dir) {
     const lock = await DirLock.acquire(dir!);
     const child = spawn("sleep", ["60"], { stdio: "ignore" });
@@ -138,7 +138,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }));
   },
 
-  /** Locks and changes a file by hand in two steps, repeatedly until killed. */
+  /** Until killed, repeatedly acquires the lock and writes a file while holding it. */
   async lockAndWrite(dir) {
     console.log("writing");
     for (let number = 1;; number++) {
@@ -150,8 +150,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Increments a counter until killed. After each increment, the file `told` next to it grows by a
-   * byte.
+   * Increments a counter until killed. After each increment, appends a byte to the file `told` in
+   * the same directory.
    */
   async countForEver(file) {
     const told = path.join(path.dirname(file!), "told");
@@ -206,7 +206,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     return Promise.resolve();
   },
 
-  /** Starts `count` concurrent waits; prints the number of threads, and waits for a line. */
+  /**
+   * Starts `count` concurrent waits, prints the number of threads and descriptors, and waits for a
+   * line.
+   */
   async crowd(dir, count) {
     const waits = Array.from({ length: Number(count) }, async () => {
       (await DirLock.acquire(dir!)).release();
@@ -370,7 +373,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Holds the lock until its thread ends, and records in `told` what it can still do with the lock.
+   * Holds the lock until its thread ends, and then records in `told` whether verify() still
+   * succeeds.
    */
   async useAtExit(dir) {
     const lock = await DirLock.acquire(dir!);
@@ -383,7 +387,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
         is = (error as Error).name;
       }
       lock.release();
-      // The descriptor still refers to the file, whatever its number is.
+      // Even after the lock is released, the descriptor still refers to the file.
       fs.writeSync(told, is);
       fs.closeSync(told);
     });
@@ -397,18 +401,19 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Runs {@linkcode jobs.keep} in a thread; prints when the thread has ended and whether the lock
-   * is free.
+   * Runs {@linkcode jobs.keep} in a thread. When the thread has ended, prints "ended" and whether
+   * the lock is free.
    */
   async threadThatKeeps(dir, how) {
     const argv = ["aperture-worker", "keep", dir!, how!];
-    // Node does not close this thread's descriptors when it ends.
+    // If trackUnmanagedFds is false, Node does not close the thread's descriptors when the thread
+    // ends.
     const options = { argv, trackUnmanagedFds: how !== "untracked" };
     const worker = new Worker(new URL(import.meta.url), options);
     if (how === "terminate") worker.once("message", () => void worker.terminate());
     await new Promise((resolve, reject) => worker.once("error", reject).once("exit", resolve));
     console.log("ended");
-    // On Deno, a thread keeps running for a moment.
+    // On Deno, a thread keeps running for a moment after its exit event.
     // dnt-shim-ignore
     const timeout = "Deno" in globalThis ? 4_000 : 0;
     const lock = await DirLock.acquire(dir!, { timeout }).catch(() => null);
@@ -417,9 +422,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * With a clock that runs ten times as fast, waits for locks that it holds itself, in the chosen
-   * ways, or that another process holds. Each way has its own directory in `dir`. Prints each
-   * warning and the clock's time, and exits after 25 s on that clock.
+   * Starts two waits of each chosen kind, usually for a lock that this process itself holds. Each
+   * kind has its own directory in `dir`, and the clock runs ten times as fast. Prints each warning
+   * with the time that this clock shows, and exits after 25 s by this clock.
    */
   async nest(dir, ...chosen) {
     hurryTime(10);
@@ -439,7 +444,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
       },
       timeout: (dir) => withDirLock(dir, () => DirLock.acquire(dir, { timeout: 60_000 })),
       signal: (dir) => withDirLock(dir, () => DirLock.acquire(dir, { signal })),
-      // This does warn, but about the update that waits for itself.
+      // The warning here is about an update that waits for itself.
       handed: (dir) =>
         withDirLock(dir, (lock) => {
           const file = path.join(dir, "file");
@@ -487,7 +492,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`warnings: ${warnings}`);
   },
 
-  /** Uses an update to replace a link to an idle FIFO; prints a line once the call has ended. */
+  /** Replaces a link to an idle FIFO with an update; prints a line once the call has settled. */
   async updateFifo(file, form) {
     try {
       if (form === "sync") atomicUpdateSync(file!, () => "x", { symlinks: "replace" });
@@ -498,7 +503,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("ended");
   },
 
-  /** Locks, updates and writes without Symbol.dispose; then prints which of the locks are free. */
+  /** Locks, updates and writes without Symbol.dispose, then prints whether the lock is free. */
   async withoutDispose(dir) {
     console.log(String(Symbol.dispose), String(Symbol.asyncDispose));
     const file = path.join(dir!, "file");

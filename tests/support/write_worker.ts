@@ -29,7 +29,7 @@ function finish(how: Ending): void {
   if (how === "exit") process.exit(0);
   if (how === "throw") {
     setTimeout(() => {
-      throw new Error("This error ends the process, as it is meant to");
+      throw new Error("This error is meant to end the process");
     });
   }
 }
@@ -81,7 +81,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`${(mode & 0o7777).toString(8)} ${size}`);
   },
 
-  /** Exits while an AtomicFile is open. */
+  /** Terminates the process while an AtomicFile is open. */
   async endWithAtomicFile(dir, how) {
     const file = await AtomicFile.open(path.join(dir!, "file"));
     await file.write(new Uint8Array(100_000));
@@ -89,7 +89,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     finish(how as Ending);
   },
 
-  /** Terminates while a stream is being written. */
+  /** Terminates the process while a stream is being written. */
   async endWithStream(dir, how) {
     const source = new PassThrough();
     source.write(new Uint8Array(100_000));
@@ -99,7 +99,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     finish(how as Ending);
   },
 
-  /** Terminates while bytes are being written. */
+  /** Terminates the process while bytes are being written. */
   async endWithBytes(dir, how) {
     const bytes = new Uint8Array(200 << 20);
     atomicWrite(path.join(dir!, "file"), bytes, { durability: "durable" }).catch(() => {});
@@ -108,11 +108,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     finish(how as Ending);
   },
 
-  /**
-   * Prints how many exit listeners the process has before the first write and after several writes.
-   */
+  /** Prints how many exit listeners the first write and later writes have added. */
   async exitListeners(dir) {
-    // Node has its own listener while it is loading the program.
+    // Node has an exit listener of its own while it loads the program.
     await new Promise((resolve) => setImmediate(resolve));
     const counts = [process.listenerCount("exit")];
     for (let i = 0; i < 3; i++) {
@@ -122,7 +120,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(counts.map((count) => count - counts[0]!).join(" "));
   },
 
-  /** Tries to write the content of a missing file; prints the errors' codes. */
+  /**
+   * Passes a stream of a missing file to atomicWrite(); prints the error codes and whether each
+   * stream was destroyed.
+   */
   async readMissing(dir) {
     for (const name of ["file", "link0"]) {
       const source = fs.createReadStream(path.join(dir!, "missing"));

@@ -1,5 +1,5 @@
 /**
- * The code in the README and docs/ runs: JavaScript on every runtime, TypeScript on Deno, and shell
+ * Runs the code in the README and docs/: JavaScript on every runtime, TypeScript on Deno, and shell
  * commands. `deno task check` checks the types. A block with `ignore` in its info string cannot run
  * here; the page says why.
  */
@@ -26,7 +26,7 @@ const noFlock = noShell || spawnSync("flock", ["--version"]).status !== 0;
 function skipPrograms(page: string): string | false {
   if (isCommonJs) return "the guides are ES modules";
   return isDeno27 && page === "docs/guides/watching.md" &&
-    "node:fs watch() of Deno 2.7 reports other names";
+    "Deno 2.7's node:fs watch() reports other names";
 }
 
 function blocksOf(page: string): CodeBlock[] {
@@ -44,7 +44,7 @@ let ran: Promise<string> | undefined;
 
 /**
  * Runs the programs from all pages in one process, because starting a process takes longer than
- * most programs.
+ * running most programs.
  */
 function runPrograms(): Promise<string> {
   return inTempDir((dir) => {
@@ -81,7 +81,7 @@ for (const page of pages) {
       assert(output.includes(hasRun(page)), output);
     }, { skip: skipPrograms(page) });
   }
-  // The project's own tasks do not run in a temporary directory.
+  // The project's own tasks cannot run in a temporary directory.
   const commands = blocks.filter(({ language, code }) =>
     language === "sh" && !/^(?:npm|deno|node|npx|git|apt-get) /m.test(code)
   );
@@ -102,7 +102,7 @@ for (const page of pages) {
   }
 }
 
-/** Returns the program, changed to import the library under test instead of the package. */
+/** Returns the program with its imports changed from the package to the library under test. */
 function withUrls(code: string): string {
   return code.replaceAll(
     /(?<=["'])@aperture\/atomic(?:\/(\w+))?(?=["'])/g,
@@ -145,7 +145,7 @@ function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** The repository's root; compiled tests are under npm_test/. */
+/** Returns the repository's root directory; the compiled tests are under npm_test/. */
 function repository(directory: string): string {
   while (
     !fs.existsSync(path.join(directory, "docs")) || !fs.existsSync(path.join(directory, "cli.ts"))

@@ -21,10 +21,10 @@ function run(name: string, ...args: string[]): { code: number | null; out: strin
   return { code: status, out: String(stdout), err: String(stderr) };
 }
 
-test("examples/shared_settings.ts loses no change", () => {
+test("examples/shared_settings.ts loses no changes", () => {
   const { code, out, err } = run("shared_settings");
   assertEquals(code, 0, err);
-  // Either of its two processes may finish first.
+  // Either of the two processes may finish first.
   assertEquals(JSON.parse(out), { changes: { editor: 50, service: 50 } });
 }, onDeno);
 

@@ -1,7 +1,7 @@
 /**
- * Makes each call across the seam between policy and operating system fail in turn. Afterwards the
- * target must be complete, nothing may be left behind, and the error must be the one with which the
- * call failed.
+ * Makes each call to the runtime fail in turn. The operation must then fail with that call's error,
+ * unless it can tolerate the failure. Afterwards, the target must be complete, and nothing else may
+ * be left behind.
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
@@ -22,7 +22,9 @@ import { isRoot, isWindows, test } from "../support/test.ts";
 
 const OLD = content(1, 5_000);
 const NEW = content(2, 70_000);
-/** When the old file was modified: a fixed time, so that an update always makes the same calls. */
+/**
+ * The old file's modification time, which is fixed so that an update always makes the same calls.
+ */
 const MODIFIED_S = 1_000_000_000;
 
 type Write = (file: string, options: AtomicWriteOptions) => unknown;
@@ -38,7 +40,8 @@ const writers: Record<string, Write> = {
     await draft.commit();
   },
   "atomicUpdate()": (file, options) => atomicUpdate(file, () => NEW, options),
-  // It reads the file a second time, since the modification time would not show a change.
+  // This update reads the file a second time, because the modification time would not reveal a
+  // change.
   "atomicUpdate() soon after another writer": async (file, options) => {
     const { now } = Date;
     Date.now = () => 1_000 * MODIFIED_S;
@@ -52,15 +55,15 @@ const writers: Record<string, Write> = {
 
 const settings: [string, AtomicWriteOptions][] = [
   ["none", { durability: "none" }],
-  // It makes the same calls as "consistent", plus one.
+  // "durable" makes the same calls as "consistent", plus one.
   ["durable", { durability: "durable" }],
   ["an explicit mode", { mode: 0o640, durability: "none" }],
 ];
 
-/** Whether an operation may succeed although this call across the seam failed. */
+/** Whether an operation may succeed although this call to the runtime failed. */
 function isTolerated({ name, form }: SeamCall, code: string): boolean {
-  // The lock's release, the clean-up, calls that a file system may refuse, and the check for other
-  // writers, which then reads the file again.
+  // An operation tolerates a failure of the lock's release, of the clean-up, of a call that a file
+  // system may refuse, or of the check for other writers, which then reads the file again.
   return name === "stat" || (name === "readFile" && form === "sync") || name === "lock.unlock" ||
     name === "lock.close" || name === "directory.close" || name === "remove" ||
     (["file.chown", "file.chmod"].includes(name) && code === "EPERM") ||
@@ -84,7 +87,7 @@ for (const [what, write] of Object.entries(writers)) {
             fs.utimesSync(file, MODIFIED_S, MODIFIED_S);
           };
           reset();
-          await write(file, options); // From now on, the lock file exists.
+          await write(file, options); // This creates the lock file.
           reset();
           const calls = await recorded(() => write(file, options));
           assert(calls.length > 2);
@@ -116,7 +119,7 @@ for (const [what, write] of Object.entries(writers)) {
               const synced = ["openDir", "directory.sync"].includes(failed!.name);
               assertEquals(now, error === undefined || synced ? 2 : existing ? 1 : 0, where);
               if (error?.replaced !== undefined) assertEquals(error.replaced, synced, where);
-              // Nothing here can recover from a failed clean-up; that is what the sweep is for.
+              // A failed clean-up leaves a temporary file, which only a sweep can remove.
               const left = list(dir).filter((name) => name !== "file");
               if (failed!.name !== "remove") assertEquals(left, [], where);
               for (const name of left) fs.rmSync(path.join(dir, name));
@@ -176,7 +179,7 @@ test("atomicWrite() succeeds when changes to owner and mode are refused", () =>
   }));
 
 test(
-  "atomicWrite() passes no set-id bit and no group permission to another owner",
+  "atomicWrite() drops set-id and group permission bits when the owner cannot be kept",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -230,7 +233,7 @@ test("atomicWrite() continues short writes", () =>
     }
   }));
 
-test("atomicWrite() continues a write that a signal interrupted", () =>
+test("atomicWrite() continues a write that a signal interrupts", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     for (const write of [atomicWrite, atomicWriteSync]) {
@@ -307,8 +310,8 @@ for (const form of ["acquire", "tryAcquire", "acquireSync", "tryAcquireSync"] as
         const { name } = calls[at]!;
         // A new lock file gets the directory's mode where possible.
         const isTolerated = /unlock|lock.close|^stat|file.stat|chmod|chown/.test(name) ||
-          // Where opening a link is refused, the lock file is opened first and inspected only if
-          // that fails.
+          // Where the kernel can refuse to open a link, the lock file is opened first and inspected
+          // only if that fails.
           runtime.refusesLinkedLocks && at === calls.findIndex(({ name }) => name === "openLock");
         if (!isTolerated || error !== undefined) assertEquals(error, injected, name);
         assertEquals(openDescriptors(), descriptors, name);

@@ -31,7 +31,7 @@ import {
 import { inTempDir } from "../support/dir.ts";
 import { isWindows, test } from "../support/test.ts";
 
-/** A function without its types, since mistakes include wrong types. */
+/** An untyped function, because some of the mistakes are type errors. */
 // deno-lint-ignore no-explicit-any
 type Untyped = any;
 
@@ -44,8 +44,8 @@ const acquire: Untyped = DirLock.acquire;
 const sweep: Untyped = sweepTempFiles;
 
 /**
- * A mistake; the call that makes it, which is passed a missing file and its directory; and what the
- * error message must include. In the message, "DIR" stands for the directory.
+ * A mistake, a call that makes it, and what the error message must include. The call receives the
+ * path of a missing file and that of its directory; in the message, "DIR" stands for the directory.
  */
 type Mistake = [what: string, call: (file: string, dir: string) => unknown, ...messages: string[]];
 
@@ -106,14 +106,18 @@ const paths: Mistake[] = [
   ["an empty path", () => write("", "x"), "Path must not be empty"],
   ["a file descriptor", () => write(3, "x"), `${PATH}: received a number`],
   ["a promise of a path", (file) => write(Promise.resolve(file), "x"), "(missing `await`?)"],
-  ["the href of a URL", (file) => write(pathToFileURL(file).href, "x"), 'pass new URL("file://'],
+  ["a URL's href", (file) => write(pathToFileURL(file).href, "x"), 'pass new URL("file://'],
   [
-    "a URL of the web",
+    "a web URL",
     () => write(new URL("https://example.com/a"), "x"),
     "Invalid path 'https://example.com/a': The URL must be of scheme file",
   ],
   ["a NUL character", () => write("a\0b", "x"), "Path must not contain a NUL character"],
-  ["half a character", () => write("💻".slice(1), "x"), 'well-formed Unicode: received "\\udcbb"'],
+  [
+    "half a surrogate pair",
+    () => write("💻".slice(1), "x"),
+    'well-formed Unicode: received "\\udcbb"',
+  ],
   ["content as the path", () => write(Uint8Array.of(255), "x"), "Path must be valid UTF-8"],
 ];
 
@@ -151,7 +155,7 @@ const options: Mistake[] = [
   ["mode as text", (file) => write(file, "x", { mode: "644" }), "a number such as 0o644: received"],
   ["mode in decimal", (file) => write(file, "x", { mode: 644 }), "644 (did you mean 0o644?)"],
   [
-    "mode of a stat",
+    "mode from stat()",
     (file) => write(file, "x", { mode: 0o100644 }),
     "'mode' must be an integer from 0 to 0o7777: received 33188. Pass only the permission bits",
   ],
@@ -232,7 +236,7 @@ const atomicFile: Mistake[] = [
       await opened.discard();
     }
   }, "Cannot commit 'DIR/file': 'writable' has not been closed. First await its close()"],
-  ["write() of an array", async (file) => {
+  ["write() with an array", async (file) => {
     const opened = await open(file);
     await opened.write(["x"]);
   }, `Chunk ${CHUNK}: received an array`],
@@ -274,10 +278,10 @@ const locks: Mistake[] = [
   ["timeout as text", (_, dir) => acquire(dir, { timeout: "1s" }), "a number of milliseconds"],
   ["timeout: -1", (_, dir) => acquire(dir, { timeout: -1 }), "0 milliseconds or more: received -1"],
   ["onWait: true", (_, dir) => acquire(dir, { onWait: true }), "'onWait' must be a function"],
-  ["lockFileName with a directory", (_, dir) => {
+  ["a directory in lockFileName", (_, dir) => {
     return acquire(dir, { lockFileName: "a/b" });
   }, "'lockFileName' must be a file name without a directory: received \"a/b\""],
-  ["timeout of tryAcquire()", (_, dir) => {
+  ["tryAcquire() with timeout", (_, dir) => {
     return (DirLock.tryAcquire as Untyped)(dir, { timeout: 1 });
   }, "Unknown option 'timeout': valid options are shared, lockFileName"],
   ["withDirLock() without a function", (_, dir) => {
@@ -290,7 +294,7 @@ const locks: Mistake[] = [
     return lockHolders(dir, { shared: true } as Untyped);
   }, "Unknown option 'shared': valid options are lockFileName"],
   [
-    "acquireSync() of a lock that is held",
+    "acquireSync() for a lock that is already held",
     async (_, dir) => {
       using _held = await DirLock.acquire(dir);
       DirLock.acquireSync(dir);
@@ -413,7 +417,7 @@ for (
   })
 ) {
   for (const [what, call, ...messages] of mistakes) {
-    test(`the message for a mistake with ${area} helps: ${what}`, () =>
+    test(`the error message for a mistake with ${area} is helpful: ${what}`, () =>
       inTempDir(async (dir) => {
         const failed = await Promise.resolve().then(() => call(path.join(dir, "file"), dir)).then(
           () => "no error",

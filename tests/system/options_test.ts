@@ -153,7 +153,7 @@ const all: Case[] = [
   ),
   cases("DirLock.acquire() rejects bad paths", badPaths, (bad) => DirLock.acquire(bad)),
   cases(
-    "DirLock.tryAcquire() rejects bad options, including those of waiting",
+    "DirLock.tryAcquire() rejects bad options, including timeout",
     [...badTryOptions, [{ timeout: 1 }, TypeError]],
     (bad, good) => DirLock.tryAcquire(good, bad),
   ),
@@ -176,7 +176,7 @@ const all: Case[] = [
     (bad, good) => withDirLock(good, update, bad),
   ),
   cases(
-    "withDirLock() rejects what is not a function",
+    "withDirLock() rejects an argument that is not a function",
     typeErrors([undefined, "x"]),
     (bad, good) => {
       return withDirLock(good, bad);
@@ -204,7 +204,7 @@ const all: Case[] = [
     return atomicUpdateSync(bad, update);
   }),
   syncCases(
-    "atomicUpdateSync() throws on what is not a function",
+    "atomicUpdateSync() throws on an argument that is not a function",
     typeErrors([undefined, "x"]),
     (bad, good) => atomicUpdateSync(good, bad),
   ),
@@ -214,7 +214,7 @@ const all: Case[] = [
   cases("lockHolders() rejects bad paths", badPaths, (bad) => lockHolders(bad)),
   cases("atomicUpdate() rejects bad paths", badPaths, (bad) => atomicUpdate(bad, update)),
   cases(
-    "atomicUpdate() rejects what is not a function",
+    "atomicUpdate() rejects an argument that is not a function",
     typeErrors([undefined, "x"]),
     (bad, good) => {
       return atomicUpdate(good, bad);
@@ -233,7 +233,7 @@ for (const { title, bad, fails } of all) {
     }));
 }
 
-test("the error for an unknown option lists the known ones", () => {
+test("the error for an unknown option lists the known options", () => {
   assertThrows(
     () => DirLock.tryAcquireSync("missing", { retries: 5 } as Any),
     TypeError,
@@ -265,7 +265,7 @@ test("options can be frozen", () =>
     assertEquals(write, { durability: "none", mode: 0o600 });
   }));
 
-test("options are read when Object.prototype has an enumerable property", () =>
+test("options are accepted when Object.prototype has an enumerable property", () =>
   inTempDir(async (dir) => {
     const { prototype } = Object;
     Object.assign(prototype, { polluted: true });
@@ -280,7 +280,7 @@ test("options are read when Object.prototype has an enumerable property", () =>
     assertEquals(list(dir), ["a", "b"]);
   }));
 
-test("options are read once", () =>
+test("each option is read only once", () =>
   inTempDir(async (dir) => {
     let reads = 0;
     const options = {
@@ -292,7 +292,7 @@ test("options are read once", () =>
     assertEquals(reads, 1);
   }));
 
-test("options are read if they are inherited, not enumerable, or come from a Proxy", () =>
+test("inherited, non-enumerable and proxied options are read", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     fs.writeFileSync(file, "old");

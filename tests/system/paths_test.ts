@@ -1,6 +1,6 @@
 /**
- * Paths given as strings, as bytes, and as `file:` URLs that follow the rules of Node's
- * fileURLToPath().
+ * Paths as strings, as bytes, and as `file:` URLs, for which the rules of Node's fileURLToPath()
+ * apply.
  */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
@@ -35,7 +35,7 @@ import { isDeno, isWindows, test } from "../support/test.ts";
 // deno-lint-ignore no-explicit-any
 type Any = any;
 
-/** Defers a synchronous call, so that it rejects instead of throwing. */
+/** Turns an exception thrown by a synchronous call into a rejection. */
 const later = (call: () => unknown) => Promise.resolve().then(call);
 
 /** Each function that takes a path. */
@@ -61,12 +61,12 @@ const calls: [string, (path: Any) => unknown][] = [
   ["sweepTempFilesSync()", (path) => later(() => sweepTempFilesSync(path))],
 ];
 const urls: [string, string][] = [
-  ["of another host", "file://server{dir}/x"],
+  ["with another host", "file://server{dir}/x"],
   ["with an escaped slash", "file://{dir}/a%2Fb"],
   ["with an escaped slash in lower case", "file://{dir}/a%2fb"],
-  ["that leaves its directory by an escape", "file://{dir}/sub/..%2Fx"],
+  ["that leaves its directory through an escaped slash", "file://{dir}/sub/..%2Fx"],
   ["with escapes that are not UTF-8", "file://{dir}/%FF"],
-  ["with half an escape", "file://{dir}/100%"],
+  ["with an incomplete escape", "file://{dir}/100%"],
   ["with an escaped NUL", "file://{dir}/a%00b"],
 ];
 for (const [what, call] of calls) {
@@ -91,7 +91,11 @@ const wrongPaths: [string, (dir: string) => unknown, string][] = [
   ["with a lone surrogate", (dir) => `${dir}/${"💻notes".slice(1)}`, "must be well-formed Unicode"],
   ["that ends in half a surrogate pair", (dir) => `${dir}/a\ud83d`, "must be well-formed Unicode"],
   ["that is the text of a file: URL", (dir) => pathToFileURL(dir).href, "pass new URL("],
-  ["of bytes that are not UTF-8", (dir) => new TextEncoder().encode(dir).fill(0xff, 1), "UTF-8"],
+  [
+    "given as bytes that are not UTF-8",
+    (dir) => new TextEncoder().encode(dir).fill(0xff, 1),
+    "UTF-8",
+  ],
 ];
 for (const [what, call] of calls) {
   for (const [how, make, message] of wrongPaths) {
@@ -105,7 +109,7 @@ for (const [what, call] of calls) {
   }
 }
 
-test("lockFileName rejects a lone surrogate before anything touches the disk", () =>
+test("a lock file name with a lone surrogate is rejected before anything touches the disk", () =>
   inTempDir(async (dir) => {
     const options = { lockFileName: "💻.lock".slice(1) };
     const made = await recorded(async () => {
@@ -126,16 +130,20 @@ test("paths can be passed as UTF-8 bytes", () =>
     assertEquals(await sweepTempFiles(Buffer.from(dir)), []);
   }));
 
-test("file: URLs with escapes name the file that they encode", () =>
-  inTempDir(async (dir) => {
-    for (const name of ["a b", "100%", "ü€𝄞", "a#b?c", "a\\b", "%2F"]) {
-      if (isWindows && name.includes("\\")) continue;
-      await atomicWrite(pathToFileURL(path.join(dir, name)), name);
-      assertEquals(text(path.join(dir, name)), name);
-      atomicWriteSync(pathToFileURL(path.join(dir, name)), `${name}, sync`);
-      assertEquals(text(path.join(dir, name)), `${name}, sync`);
-    }
-  }), { skip: isWindows && "Windows does not allow such names" });
+test(
+  "file: URLs with escapes lead to the file whose name they encode",
+  () =>
+    inTempDir(async (dir) => {
+      for (const name of ["a b", "100%", "ü€𝄞", "a#b?c", "a\\b", "%2F"]) {
+        if (isWindows && name.includes("\\")) continue;
+        await atomicWrite(pathToFileURL(path.join(dir, name)), name);
+        assertEquals(text(path.join(dir, name)), name);
+        atomicWriteSync(pathToFileURL(path.join(dir, name)), `${name}, sync`);
+        assertEquals(text(path.join(dir, name)), `${name}, sync`);
+      }
+    }),
+  { skip: isWindows && "Windows does not allow such names" },
+);
 
 const writes: [string, (file: string) => unknown][] = [
   ["atomicWrite()", (file) => atomicWrite(file, "x")],
@@ -151,7 +159,7 @@ const writes: [string, (file: string) => unknown][] = [
 ];
 for (const [what, write] of writes) {
   test(
-    `${what} throws ENOTDIR for a file with a trailing slash, and EISDIR for other paths with one`,
+    `${what} with a trailing slash throws ENOTDIR if the path is a file, and otherwise EISDIR`,
     () =>
       inTempDir(async (dir) => {
         fs.writeFileSync(path.join(dir, "file"), "old");
@@ -186,7 +194,7 @@ test("an array passed as options is rejected", () =>
   }));
 
 test(
-  "sweepTempFiles() leaves files whose names are not UTF-8 alone",
+  "sweepTempFiles() does not touch files whose names are not UTF-8",
   () =>
     inTempDir(async (dir) => {
       const name = (...parts: (string | number)[]) =>
@@ -209,7 +217,7 @@ test(
 );
 
 test(
-  "relative paths start at the working directory even if it was renamed and its name reused",
+  "relative paths start at the working directory even after it is renamed and its name reused",
   () =>
     inTempDir(async (dir) => {
       const before = process.cwd();
@@ -227,5 +235,5 @@ test(
       }
       assertEquals([list(old), list(renamed)], [[], ["file", "sub"]]);
     }),
-  { skip: isWindows && "Windows does not rename a working directory" },
+  { skip: isWindows && "Windows cannot rename a working directory" },
 );

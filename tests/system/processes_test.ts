@@ -13,7 +13,7 @@ import "../support/worker.ts";
 
 const isLinux = process.platform === "linux";
 
-/** How many processes to kill; `deno task prove` kills more. */
+/** How many processes the tests kill; `deno task prove` kills more. */
 const KILLS = Number(process.env.APERTURE_KILLS ?? 8);
 
 async function finished(children: Child[]): Promise<void> {
@@ -29,7 +29,8 @@ test("atomicWrite() leaves one complete version when its process is killed", () 
       const [durability, form] = setups[round % setups.length]!;
       const own = path.join(dir, String(round));
       fs.mkdirSync(own);
-      // With many concurrent writes, some are at a critical point when the process is killed.
+      // With many concurrent writes, some are likely to be at a critical point when the process is
+      // killed.
       const names = form === "sync" ? ["file"] : [..."abcdefgh"];
       const files = names.map((name) => path.join(own, name));
       for (const file of files) fs.writeFileSync(file, content(0, 10));
@@ -44,11 +45,11 @@ test("atomicWrite() leaves one complete version when its process is killed", () 
       assertEquals((await sweepTempFiles(own, { olderThan: 0 })).length, left.length);
       assertEquals(list(own), names);
     };
-    // Until at least one process was killed while it wrote, which depends on chance.
+    // Repeat until at least one process has been killed while it wrote, which depends on chance.
     for (let round = 0; round < KILLS || leftovers === 0 && round < 20 * KILLS; round += 4) {
       await Promise.all([0, 1, 2, 3].map((i) => kill(round + i)));
     }
-    // Otherwise the kills did not happen at random moments.
+    // If no process was killed while it wrote, the kills did not happen at random moments.
     assert(leftovers > 0, "no process was killed while it wrote");
   }));
 
@@ -103,7 +104,7 @@ test("DirLock.acquireSync() waits for another process", () =>
   }));
 
 for (const how of ["timeout", "signal"]) {
-  test(`DirLock.acquire() with a ${how} gives up on time and keeps nothing alive`, () =>
+  test(`DirLock.acquire() with a ${how} gives up on time and does not keep the process alive`, () =>
     inTempDir(async (dir) => {
       const lock = await DirLock.acquire(dir);
       const child = new Child("giveUp", [dir, how, 100]);
@@ -112,13 +113,13 @@ for (const how of ["timeout", "signal"]) {
       const ended = performance.now();
       await finished([child]);
       assert(took >= 95 && took < 2_000, `${took} ms`);
-      // The lock is still held, so a process that waited for it would never end.
+      // The lock is still held, so the process would not have exited if it were still waiting.
       assert(performance.now() - ended < 5_000);
       lock.release();
     }));
 }
 
-test("DirLock excludes 4 processes and 100 tasks of this process from each other", () =>
+test("DirLock makes 4 processes and 100 tasks of this process exclude each other", () =>
   inTempDir(async (dir) => {
     const counter = path.join(dir, "counter");
     fs.writeFileSync(counter, "0");
@@ -191,7 +192,7 @@ test(
 );
 
 test(
-  "DirLock is not inherited by a child process that outlives its holder",
+  "DirLock is not inherited by a child process that outlives the holder",
   () =>
     inTempDir(async (dir) => {
       const child = new Child("spawnWhileHolding", [dir]);
@@ -207,7 +208,8 @@ test("DirLock.acquire() does not block file operations, with a thread pool size 
     const holder = new Child("holdMany", [dir, 8]);
     await holder.says("held");
     const child = new Child("waitAndWrite", [dir, 8], { env: { UV_THREADPOOL_SIZE: "1" } });
-    // If the waits blocked the thread pool, the writes would not finish before the locks are free.
+    // If the waits blocked the thread pool, the writes could not finish before the locks are
+    // released.
     await child.says("written");
     await assertBlocks(child.says("all served"), () => holder.tell());
     await finished([holder, child]);
@@ -224,7 +226,7 @@ test("DirLock is not freed by garbage collection", () =>
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-/** Checks the lines that a job prints, one for each write that must fail. */
+/** Checks the lines that a job prints: one for each write, all of which must fail. */
 async function refused(child: Child, dir: string, code: string): Promise<void> {
   const file = path.join(dir, "file");
   for (let line; (line = await child.line()) !== "done";) {

@@ -5,7 +5,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { DirLock } from "../../mod.ts";
 import { inTempDir } from "../support/dir.ts";
-// Imported only to have it compiled; it defines no tests here.
+// The import only ensures that the file is compiled; the file defines no tests in this process.
 import "../support/hanging_tests.ts";
 import { isBun, isDeno, test } from "../support/test.ts";
 
@@ -30,7 +30,7 @@ test("test() fails a test that hangs, kills its children and runs the next one",
     lock!.release();
   }));
 
-/** The arguments with which this runtime runs a test file. */
+/** Returns the arguments with which this runtime runs a test file. */
 function runner(): string[] {
   if (isBun) return ["test"];
   if (!isDeno) return ["--test"];

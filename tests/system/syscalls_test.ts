@@ -1,6 +1,6 @@
 /**
- * The system calls that each operation makes, in order and by thread, so that none are added
- * unnoticed.
+ * Checks which system calls each operation makes, in which order and on which threads, so that no
+ * call is added unnoticed.
  */
 import { assert, assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
@@ -14,8 +14,8 @@ import { isBun, isDeno, isDeno27, test } from "../support/test.ts";
 import { beginning, END, operations } from "../support/traced.ts";
 
 /**
- * For one runtime: the calls, with an asterisk for those on another thread, and the number of
- * thread hops.
+ * The expected calls on one runtime, with an asterisk for each call on another thread, and the
+ * maximum number of thread hops.
  */
 type Expected = readonly [calls: string, hops: number];
 
@@ -71,7 +71,7 @@ const EXPECTED: Record<string, { deno: Expected; node: Expected }> = {
   },
 };
 
-/** A common name for equivalent system calls in strace's output. */
+/** Maps names in strace's output to a common name for equivalent system calls. */
 const NAMES: Record<string, string> = {
   open: "open",
   openat: "open",
@@ -90,7 +90,10 @@ const NAMES: Record<string, string> = {
   faccessat2: "access",
 };
 
-/** Returns the name of the call in a line of strace's output, without the thread. */
+/**
+ * Returns the common name of the call in a line of strace's output from which the thread ID has
+ * been removed.
+ */
 function nameOf(line: string): string {
   const name = line.slice(0, line.indexOf("("));
   if (name === "statx" || name === "newfstatat") {
@@ -101,7 +104,9 @@ function nameOf(line: string): string {
   return NAMES[name] ?? name;
 }
 
-/** A directory on an in-memory file system, where a lock refreshes its directory. */
+/**
+ * A directory on an in-memory file system, where acquiring a lock also refreshes the directory.
+ */
 const SHARED_MEMORY = "/dev/shm";
 
 const outcomes = new Map<string, Promise<Expected[]>>();
@@ -130,7 +135,7 @@ function traceIn(parent: string): Promise<Expected[]> {
       ["-c", 'umask 022; exec "$@"', "bash", ...command],
       { encoding: "utf8" },
     );
-    if (status !== 0) throw new Error(`strace ended with ${status}: ${stderr}`);
+    if (status !== 0) throw new Error(`strace exited with ${status}: ${stderr}`);
     const hops: number[] = JSON.parse(stdout.trim().split("\n").at(-1)!);
     const lines = fs.readFileSync(log, "utf8").split("\n");
     return hops.map((count, index) => [callsOf(lines, index, path.join(dir, `${index}`)), count]);
@@ -157,7 +162,10 @@ function skipped(): string | false {
   return status !== 0 && "strace is not installed";
 }
 
-/** Whether locks in a directory refresh it, because its device has the major number 0. */
+/**
+ * Whether acquiring a directory's lock refreshes the directory: true if its device's major number
+ * is 0.
+ */
 function isRefreshed(dir: string): boolean {
   return (fs.statSync(dir).dev >>> 8 & 0xfff) === 0;
 }
@@ -169,13 +177,13 @@ for (const [index, name] of Object.keys(operations).entries()) {
   for (const parent of parents) {
     const where = parent === SHARED_MEMORY ? " in shared memory" : "";
 
-    test(`${name} makes no more system calls and thread hops than it needs${where}`, async () => {
+    test(`${name} makes only the expected system calls and thread hops${where}`, async () => {
       const [calls, hops] = (await traced(parent))[index]!;
       const [expected, most] = EXPECTED[name]![isDeno ? "deno" : "node"];
       const refreshed = expected.replace("fstat lock", "fstat lock open close");
       assertEquals(calls, isRefreshed(parent) ? refreshed : expected);
-      // Newer runtimes may need fewer.
+      // Newer runtimes may need fewer hops.
       assert(hops <= most, `${hops} hops`);
-    }, { skip: skip || !fs.existsSync(parent) && `there is no ${parent}` });
+    }, { skip: skip || !fs.existsSync(parent) && `${parent} is missing` });
   }
 }

@@ -48,12 +48,12 @@ test("atomicUpdate() does not write when aborted while its function runs", () =>
       return "x";
     }, { signal });
     await assertRejects(() => update, Error, "enough");
-    // The call has rejected, but still has to release the lock.
+    // The call has rejected, but it may not have released the lock yet.
     (await DirLock.acquire(dir)).release();
     assertEquals(list(dir), []);
   }));
 
-test("atomicUpdate() rejects immediately when aborted, and holds the lock until its function ends", () =>
+test("atomicUpdate() rejects immediately when aborted, but holds the lock until its function settles", () =>
   inTempDir(async (dir) => {
     for (const isHeld of [false, true]) {
       using lock = isHeld ? DirLock.acquireSync(dir) : undefined;

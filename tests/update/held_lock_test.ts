@@ -58,7 +58,7 @@ testWithLinks(
 );
 
 testWithLinks(
-  "atomicUpdate() with a held lock queues for the file that a link leads to when the update runs",
+  "atomicUpdate() with a held lock queues for the file that a link points to when the update runs",
   () =>
     inTempDir(async (dir) => {
       const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));

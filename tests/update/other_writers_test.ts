@@ -18,7 +18,7 @@ type Stale = Error & { code?: string; tries?: number };
 
 const decode = (bytes: Uint8Array | null) => bytes && new TextDecoder().decode(bytes);
 
-/** Both forms; the synchronous one is wrapped in a promise. */
+/** Both forms of the call, with the synchronous form wrapped in a promise. */
 const FORMS: {
   form: string;
   update: (...args: Parameters<typeof atomicUpdateSync>) => Promise<void>;
@@ -31,8 +31,8 @@ const FORMS: {
 ];
 
 /**
- * What other writers do to a file with the content "old" while `fn` runs, and the content that they
- * leave.
+ * What another writer does while the update's function runs, and the file's content afterwards. The
+ * file contains "old" unless `before` says otherwise.
  */
 const CHANGES: {
   what: string;
@@ -69,7 +69,7 @@ const CHANGES: {
     after: "new",
   },
   {
-    what: "edits the target of a link that is to be replaced",
+    what: "edits the target of a link that the update replaces",
     before: null,
     change: (file) => fs.writeFileSync(`${file}.target`, "new"),
     after: "new",
@@ -110,7 +110,7 @@ for (const { form, update } of FORMS) {
     );
   }
 
-  test(`${form} compares the bytes when a recent change has the same size and time`, () =>
+  test(`${form} compares the bytes when a recent change leaves the same size and time`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       fs.writeFileSync(file, "old");
@@ -131,7 +131,7 @@ for (const { form, update } of FORMS) {
       assertEquals([calls, text(file)], [["old", "new"], "new, updated"]);
     }));
 
-  test(`${form} fails with ESTALE when the file changes during ten calls of its function`, () =>
+  test(`${form} fails with ESTALE when the file changes during each of ten calls to its function`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       let calls = 0;
@@ -145,7 +145,7 @@ for (const { form, update } of FORMS) {
       (await DirLock.tryAcquire(dir))!.release();
     }));
 
-  test(`${form} fails with EEXIST when another writer creates a file that must be new`, () =>
+  test(`${form} with createNew fails with EEXIST when another writer creates the file`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const error: Stale = await assertRejects(
@@ -155,7 +155,7 @@ for (const { form, update } of FORMS) {
       assertEquals([error.code, error.tries, text(file)], ["EEXIST", undefined, "other"]);
     }));
 
-  test(`${form} compares nothing when its function returns null`, () =>
+  test(`${form} does not check for other writers when its function returns null`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       let calls = 0;
@@ -220,11 +220,14 @@ async function* pieces(): AsyncGenerator<string> {
   yield "ne";
 }
 
-/** Data that may only be readable once; it is created only once. */
+/**
+ * Data that may be readable only once. Each test creates its data once and returns them from every
+ * call.
+ */
 const SOURCES: [what: string, make: () => Parameters<typeof atomicWrite>[1]][] = [
   ["a ReadableStream", () => blobOf("mine").stream()],
   ["a generator", pieces],
-  ["a stream of Node", () => Readable.from(pieces())],
+  ["a node:stream stream", () => Readable.from(pieces())],
   ["a Blob", () => blobOf("mine")],
 ];
 

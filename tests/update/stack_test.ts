@@ -36,13 +36,13 @@ for (const [name, call] of Object.entries(CALLS)) {
         await call(file);
       }
       const { stack = "" } = await assertRejects(theCaller, Error);
-      // Deno 2.7 begins some stacks with a frame of its event loop.
+      // Deno 2.7 puts a frame of its event loop at the top of some stacks.
       const frames = stack.split("\n").filter((line: string) => /(?<!ext:.*):\d+:\d+/.test(line));
       assert(/theCaller|stack_test/.test(frames[0] ?? ""), stack);
     }));
 }
 
-test("atomicUpdate() does not change the stack of an error that its function throws", () =>
+test("atomicUpdate() does not change the stack of an error thrown by its function", () =>
   inTempDir(async (dir) => {
     let stack: string | undefined;
     async function theFunction(): Promise<string> {

@@ -27,7 +27,7 @@ const increment = (bytes: Uint8Array | null) => String(Number(decode(bytes) ?? 0
 /** An error with a code. */
 type Coded = Error & { code?: string };
 
-/** Both forms; the synchronous one is wrapped in a promise. */
+/** Both forms of the call, with the synchronous form wrapped in a promise. */
 const FORMS: {
   form: "atomicUpdate" | "atomicUpdateSync";
   update: (...args: Parameters<typeof atomicUpdateSync>) => Promise<void>;
@@ -142,7 +142,8 @@ for (const { form, update } of FORMS) {
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       DirLock.acquireSync(dir).release();
-      // With a descriptor unknown to the queues, as if another process held the lock.
+      // Hold the lock through a descriptor that is unknown to the queues, as if another process
+      // held it.
       const held = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");
       assert(held.tryLock(true));
       await assertRejects(
@@ -162,7 +163,7 @@ for (const { form, update } of FORMS) {
       lock.release();
       await assertRejects(() => update(file, () => "x", { lock }), RangeError, "released");
       await assertRejects(
-        // @ts-expect-error The types do not allow it either.
+        // @ts-expect-error The types also reject such an object.
         () => update(file, () => "x", { lock: { shared: true } }),
         RangeError,
         "exclusive",
@@ -210,7 +211,7 @@ for (const { form, update } of FORMS) {
   );
 
   testWithLinks(
-    `${form}() fails with EEXIST when createNew meets a dangling link`,
+    `${form}() with createNew fails with EEXIST when the path is a dangling link`,
     () =>
       inTempDir(async (dir) => {
         fs.symlinkSync("target", path.join(dir, "link"));
@@ -264,7 +265,7 @@ for (const { form, update } of FORMS) {
       }),
   );
 
-  test(`${form}() rejects its own file as the lock file`, () =>
+  test(`${form}() rejects the file to update as its lock file`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       const message = "'lock' must not use";
@@ -424,7 +425,7 @@ test("atomicUpdateSync() throws a TypeError when its function returns a promise"
     await assertRejects(() => FORMS[1]!.update(file, () => Promise.resolve("new")), TypeError);
     // @ts-expect-error A promise is returned.
     await assertRejects(() => FORMS[1]!.update(file, () => Promise.resolve(null)), TypeError);
-    // An unhandled rejection would end the program.
+    // An unhandled rejection would fail the test.
     const fails = () => Promise.reject(new Error("unhandled"));
     // @ts-expect-error A promise is returned.
     await assertRejects(() => FORMS[1]!.update(file, fails), TypeError);
@@ -439,13 +440,13 @@ test("atomicUpdateSync() throws a TypeError for a Blob or a signal", () =>
     // @ts-expect-error A Blob is read asynchronously.
     await assertRejects(() => FORMS[1]!.update(file, () => blobOf("new")), TypeError);
     const { signal } = new AbortController();
-    // @ts-expect-error Nothing can be aborted.
+    // @ts-expect-error A synchronous call cannot be aborted.
     await assertRejects(() => FORMS[1]!.update(file, () => "new", { signal }), TypeError);
     assertEquals([list(dir), text(file)], [["file"], "old"]);
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("atomicUpdateSync() throws a DeadlockError in an update that holds the lock", () =>
+test("atomicUpdateSync() throws a DeadlockError inside an update that holds the lock", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const inner = () => atomicUpdateSync(file, () => "inner");
@@ -455,7 +456,7 @@ test("atomicUpdateSync() throws a DeadlockError in an update that holds the lock
     (await DirLock.tryAcquire(dir))!.release();
   }));
 
-test("atomicUpdateSync() completes and settles the earlier writes", () =>
+test("atomicUpdateSync() first completes earlier writes and settles their promises", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const first = atomicWrite(file, "one");

@@ -1,4 +1,4 @@
-/** AtomicFile: content that is written in chunks and published all at once. */
+/** AtomicFile: content that is written in chunks and published in one step. */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as childProcess from "node:child_process";
 import * as fs from "node:fs";
@@ -43,7 +43,7 @@ test("AtomicFile.writable does not commit when a stream piped into it ends", () 
     assertEquals(numberOf(fs.readFileSync(file.path)), 7);
   }));
 
-test("AtomicFile.writable discards when the piped stream fails", () =>
+test("AtomicFile.writable discards the file when the piped stream fails", () =>
   unchanged(async (target) => {
     const reason = new Error("source");
     const file = await AtomicFile.open(target);
@@ -113,7 +113,7 @@ test("AtomicFile.commit() rejects after a chunk of the wrong type", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     await file.write("first part");
-    // @ts-expect-error A number is not a chunk.
+    // @ts-expect-error A number is not a valid chunk.
     await assertRejects(() => file.write(1), TypeError, "Chunk must be");
     await assertRejects(() => file.write("x"), TypeError);
     await assertRejects(() => file.commit(), TypeError);
@@ -122,7 +122,7 @@ test("AtomicFile.commit() rejects after a chunk of the wrong type", () =>
 test("AtomicFile.commit() rejects when it is called right after a chunk of the wrong type", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
-    // @ts-expect-error A number is not a chunk.
+    // @ts-expect-error A number is not a valid chunk.
     const calls = [file.write("first"), file.write(1), file.write("last"), file.commit()];
     const [, ...others] = await Promise.allSettled(calls);
     for (const other of others) {
@@ -175,7 +175,7 @@ test("AtomicFile.commit() waits for large chunks and for a writer to close", () 
     assertEquals(numberOf(fs.readFileSync(target)), 7);
   }));
 
-test("AtomicFile.commit() ignores a chunk rejected because its writer was already closed", () =>
+test("AtomicFile.commit() ignores a chunk that was rejected because its writer was already closed", () =>
   inTempDir(async (dir) => {
     const file = await AtomicFile.open(path.join(dir, "file"));
     const writer = file.writable.getWriter();
@@ -220,24 +220,27 @@ test("AtomicFile.commit() rejects when a writer has already received a bad chunk
     assertEquals(others.map(({ status }) => status), ["rejected", "rejected"]);
   }));
 
-/** Ways to leave `writable` open after a chunk. */
+/** Ways to use `writable` without closing it. */
 const unclosed: [string, (file: AtomicFile) => unknown][] = [
-  ["a writer that still holds it", (file) => file.writable.getWriter().write(whole)],
-  ["a chunk that is not written yet", (file) => void file.writable.getWriter().write(whole)],
-  ["a writer that has released it", async (file) => {
+  ["a writer that keeps its lock", (file) => file.writable.getWriter().write(whole)],
+  [
+    "a writer whose chunk is still being written",
+    (file) => void file.writable.getWriter().write(whole),
+  ],
+  ["a writer that has released its lock", async (file) => {
     const writer = file.writable.getWriter();
     await writer.write(whole);
     writer.releaseLock();
   }],
-  ["a pipe that does not close it", (file) => {
+  ["a pipe with preventClose", (file) => {
     return streamOf([whole]).pipeTo(file.writable, { preventClose: true });
   }],
-  ["a pipe without a chunk so far", (file) => {
+  ["a pipe that has not passed a chunk yet", (file) => {
     new ReadableStream<Uint8Array>().pipeTo(file.writable).catch(() => {});
   }],
 ];
 for (const [what, use] of unclosed) {
-  test(`AtomicFile.commit() rejects and leaves the file open after ${what}`, () =>
+  test(`AtomicFile.commit() rejects and leaves the file open when writable is not closed: ${what}`, () =>
     unchanged(async (target) => {
       await using file = await AtomicFile.open(target);
       await use(file);
@@ -248,7 +251,7 @@ for (const [what, use] of unclosed) {
     }));
 }
 
-test("AtomicFile.commit() publishes when it is called again after close()", () =>
+test("AtomicFile.commit() succeeds when it is called again after the writer is closed", () =>
   inTempDir(async (dir) => {
     await using file = await AtomicFile.open(path.join(dir, "file"));
     const writer = file.writable.getWriter();
@@ -259,7 +262,7 @@ test("AtomicFile.commit() publishes when it is called again after close()", () =
     assertEquals(numberOf(fs.readFileSync(file.path)), 7);
   }));
 
-test("AtomicFile.commit() publishes when the `writable` property was read but never used", () =>
+test("AtomicFile.commit() succeeds when the `writable` property was read but never used", () =>
   inTempDir(async (dir) => {
     await using file = await AtomicFile.open(path.join(dir, "file"));
     assertEquals(file.writable.locked, false);
@@ -413,7 +416,7 @@ test(
 );
 
 test(
-  "AtomicFile.commit() syncs again only when the mode or owner has changed",
+  "AtomicFile.commit() syncs the file again only when the mode or owner has changed",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
@@ -466,7 +469,7 @@ testWithLinks(
     }),
 );
 
-test("AtomicFile.commit() publishes once when it is called twice while chunks are queued", () =>
+test("AtomicFile.commit() publishes only once when it is called twice while chunks are queued", () =>
   inTempDir(async (dir) => {
     await using file = await AtomicFile.open(path.join(dir, "file"));
     const writer = file.writable.getWriter();

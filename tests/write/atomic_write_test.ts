@@ -38,7 +38,7 @@ function modeOf(file: string): number {
   return fs.statSync(file).mode & 0o7777;
 }
 
-/** Gets or sets the umask. Before 2.9, Deno's node:process cannot set it. */
+/** Gets or sets the umask. Before Deno 2.9, node:process cannot set the umask. */
 function umask(mask?: number): number {
   return isDeno ? Deno.umask(mask) : mask === undefined ? process.umask() : process.umask(mask);
 }
@@ -289,7 +289,7 @@ for (const { form, write } of FORMS) {
       }),
   );
 
-  test(`${form}() with createNew does not replace a file that appears just before link(2)`, () =>
+  test(`${form}() with createNew does not replace a file that is created just before link(2)`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       await intercepted(({ name }) => {
@@ -396,7 +396,7 @@ test("atomicWrite() resolves a relative path when it is called", () =>
     assertEquals(list(dir), ["elsewhere", "file"]);
   }));
 
-test("atomicWrite() lets the last call on a path win", () =>
+test("atomicWrite() lets the last call for a path win", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     for (let round = 0; round < 20; round++) {
@@ -436,7 +436,7 @@ test("atomicWriteSync() takes effect after an earlier atomicWrite()", () =>
     assertEquals([text(file), list(dir)], ["second", ["file"]]);
   }));
 
-test("atomicWrite() completes the other calls for a path when one of them fails", () =>
+test("atomicWrite() completes the other calls for a path when one call fails", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     let fail = true;
@@ -456,7 +456,7 @@ test("atomicWrite() completes the other calls for a path when one of them fails"
     assertEquals(list(dir), ["file"]);
   }));
 
-test("atomicWrite() waits for disk access only, not for lookups", () =>
+test("atomicWrite() awaits disk access but makes lookups synchronously", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const known = ["lstat", "stat", "readLink", "file.stat"];
@@ -502,14 +502,14 @@ test("atomicWrite() retries a rename on Windows only", () =>
 test("atomicWriteSync() throws a TypeError for a Blob", () =>
   inTempDir((dir) => {
     const error = assertThrows(
-      // @ts-expect-error A Blob is for atomicWrite().
+      // @ts-expect-error Only atomicWrite() accepts a Blob.
       () => atomicWriteSync(path.join(dir, "file"), new Blob(["x"])),
     );
     assertInstanceOf(error, TypeError);
     assertEquals(list(dir), []);
   }));
 
-/** Returns everything under a directory, with types, modes and contents. */
+/** Returns the paths of all entries under a directory, with their modes and files' contents. */
 function snapshot(dir: string): string[] {
   return fs.readdirSync(dir).sort().flatMap((name) => {
     const file = path.join(dir, name);

@@ -48,7 +48,7 @@ for (const [what, write] of ways) {
     );
 
     test(
-      `${what} creates a file with the permissions that group and others share, with durability "${durability}"`,
+      `${what} creates a temporary file with only the permissions common to group and others, with durability "${durability}"`,
       () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "file");
@@ -132,7 +132,7 @@ test(
 );
 
 test(
-  "atomicWrite() by a user other than root keeps one of the user's groups, with and without a mode",
+  "atomicWrite() as a non-root user keeps one of the user's groups, with and without a mode",
   () =>
     inTempDir(async (dir) => {
       const names = ["async", "sync", "stream"].flatMap((form) =>
@@ -158,7 +158,7 @@ test(
 );
 
 test(
-  "atomicWrite() by a user other than root can set a mode that denies the owner read access",
+  "atomicWrite() as a non-root user can set a mode that denies the owner read access",
   () =>
     inTempDir(async (dir) => {
       fs.chownSync(dir, 1234, 1234);
@@ -179,7 +179,7 @@ test(
 
 for (const [from, to] of [["200", "220"], ["400", "440"]] as const) {
   test(
-    `AtomicFile.commit() by a user other than root adopts a mode that changes from ${from} to ${to}`,
+    `AtomicFile.commit() as a non-root user adopts a target's mode that changes from ${from} to ${to}`,
     () =>
       inTempDir(async (dir) => {
         fs.chownSync(dir, 1234, 1234);

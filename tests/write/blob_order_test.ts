@@ -70,7 +70,7 @@ test("atomicWrite() of a Blob that cannot be read rejects, and later calls succe
     assertEquals([text(file), list(dir)], ["2", ["file"]]);
   }));
 
-test("atomicWrite() reads a Blob again if no file descriptor was free at first", () =>
+test("atomicWrite() reads a Blob again when no file descriptor was free at first", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     let reads = 0;

@@ -1,5 +1,5 @@
 /**
- * Data in memory: if bytes go missing after the call, the write fails and never produces a shorter
+ * Data in memory: if bytes disappear after the call, the write fails instead of producing a shorter
  * file.
  */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
@@ -33,7 +33,7 @@ function resizable(length: number): ArrayBuffer & { resize(length: number): void
   return new Resizable(length, { maxByteLength: 2 * length });
 }
 
-/** Data, and a function that removes its bytes after the call. */
+/** Data, and a function that takes its bytes away after the call. */
 const takings: [string, () => { data: ArrayBuffer | Uint8Array; take: () => void }][] = [
   ["a view whose buffer is transferred", () => {
     const data = content(2, 5_000);
@@ -91,7 +91,7 @@ for (const [what, make] of takings) {
 }
 
 for (const durability of DURABILITIES) {
-  test(`atomicWrite() rejects bytes that are transferred halfway, with durability "${durability}"`, () =>
+  test(`atomicWrite() rejects bytes that are transferred during the write, with durability "${durability}"`, () =>
     unchanged(async (file) => {
       const data = new Uint8Array(40 * MiB);
       let count = 0;
@@ -189,7 +189,7 @@ test("AtomicFile.commit() never publishes fewer bytes than a BYOB reader returne
     assertEquals(list(dir), ["file-1000", "file-200000"]);
   }));
 
-test("AtomicFile.write() rejects when a large chunk is transferred", () =>
+test("AtomicFile.write() rejects when a large chunk is transferred during the call", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     const chunk = new Uint8Array(MiB);
@@ -301,7 +301,7 @@ test("atomicWrite() reads a synchronous iterable during the call", () =>
     assertEquals(text(file), "");
   }));
 
-/** Iterables of something other than chunks, with the error message for each. */
+/** Iterables whose items are not chunks, with the error message for each. */
 const wrongIterables: [string, () => unknown, string][] = [
   ["a Map", () => new Map([["a", "b"]]), "Each chunk of a Map must be"],
   ["an array of numbers", () => [1, 2], "Each chunk of an array must be"],
@@ -321,7 +321,7 @@ for (const [what, make, message] of wrongIterables) {
 
 test("atomicWriteSync() rejects an object that is also asynchronously iterable", () =>
   unchanged((file) => {
-    // Minipass streams are like this: their synchronous iterator ends after the data that has
+    // Minipass streams have both iterators; the synchronous one ends after the data that has
     // arrived so far.
     const data = { [Symbol.iterator]: () => ["part"].values(), [Symbol.asyncIterator]() {} };
     // deno-lint-ignore no-explicit-any
@@ -329,21 +329,21 @@ test("atomicWriteSync() rejects an object that is also asynchronously iterable",
     return Promise.resolve();
   }));
 
-/** Data that has lost its bytes and appears to be empty. */
+/** Data that lost its bytes before the call and appears to be empty. */
 const goners: [string, () => Uint8Array | Uint16Array | DataView | ArrayBuffer][] = [
-  ["a buffer", () => transferred(new ArrayBuffer(8))],
-  ["a Uint8Array", () => viewOfTransferred(Uint8Array)],
-  ["a Uint16Array", () => viewOfTransferred(Uint16Array)],
-  ["a DataView", () => viewOfTransferred(DataView)],
+  ["a transferred buffer", () => transferred(new ArrayBuffer(8))],
+  ["a transferred Uint8Array", () => viewOfTransferred(Uint8Array)],
+  ["a transferred Uint16Array", () => viewOfTransferred(Uint16Array)],
+  ["a transferred DataView", () => viewOfTransferred(DataView)],
   ["a view of WebAssembly memory that has grown", () => {
     const memory = new WebAssembly.Memory({ initial: 1 });
     const data = new Uint8Array(memory.buffer);
     memory.grow(1);
     return data;
   }],
-  ["a Uint8Array that its buffer has no room for", () => viewOfShrunk(Uint8Array)],
-  ["a Uint16Array that its buffer has no room for", () => viewOfShrunk(Uint16Array)],
-  ["a DataView that its buffer has no room for", () => viewOfShrunk(DataView)],
+  ["a shrunk Uint8Array", () => viewOfShrunk(Uint8Array)],
+  ["a shrunk Uint16Array", () => viewOfShrunk(Uint16Array)],
+  ["a shrunk DataView", () => viewOfShrunk(DataView)],
 ];
 
 function transferred(buffer: ArrayBuffer): ArrayBuffer {
@@ -365,7 +365,7 @@ function viewOfShrunk<T>(View: new (buffer: ArrayBuffer, at: number, length: num
 }
 
 for (const [what, make] of goners) {
-  test(`atomicWrite() rejects ${what} that was transferred or shrunk before the call`, () =>
+  test(`atomicWrite() rejects data that lost its bytes before the call: ${what}`, () =>
     unchanged(async (file) => {
       await assertRejects(() => atomicWrite(file, make()), TypeError);
       assertThrows(() => atomicWriteSync(file, make()), TypeError);

@@ -20,7 +20,7 @@ export async function outcomes(calls: Promise<unknown>[]): Promise<string[]> {
   );
 }
 
-/** Marks a call that is awaited later, so that it causes no unhandled rejection until then. */
+/** Marks a call that is awaited later, so that its rejection is not reported as unhandled. */
 export function begun<T>(call: Promise<T>): Promise<T> {
   call.catch(() => {});
   return call;
@@ -40,8 +40,8 @@ export function held(text: string): { source: AsyncIterable<string>; finish: () 
 }
 
 /**
- * Calls `write` and, partway through it, `sync`: before the asynchronous call with the index `at`,
- * or once that call is in flight. Returns the number of asynchronous calls.
+ * Calls `write`, and calls `sync` partway through it: before the asynchronous runtime call with the
+ * index `at`, or once that call is in flight. Returns the number of asynchronous runtime calls.
  */
 export async function during(
   at: number,

@@ -68,7 +68,7 @@ for (const [what, write] of ways) {
 
   // Updates refuse these targets before they write.
   if (what === "atomicUpdate()") continue;
-  test(`${what} reports a separate step for refused targets`, () =>
+  test(`${what} reports the step when it refuses the target`, () =>
     inTempDir(async (dir) => {
       const taken = path.join(dir, "taken");
       fs.writeFileSync(taken, "");
@@ -103,7 +103,7 @@ for (const durability of ["none", "consistent"] as const) {
 }
 
 testWithLinks(
-  "atomicWrite() reports a separate step for a circular link",
+  "atomicWrite() reports the step when it refuses a circular link",
   () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
@@ -152,7 +152,7 @@ test("isAtomicWriteError() is false for other values", () =>
     for (const other of others) assertEquals(isAtomicWriteError(other), false, String(other));
   }));
 
-/** What the message of a failed call says to do. */
+/** The advice that the error message of a failed call must contain. */
 const hints: [call: string, code: string, options: AtomicWriteOptions, hint: string][] = [
   ["create", "ENOENT", {}, "pass 'parents: true' to create it"],
   ["create", "EACCES", {}, "must be writable, not just the file"],
@@ -190,7 +190,7 @@ for (const [call, code, options, hint] of hints) {
 
 test("atomicWrite() with createNew rejects with ENOTSUP where there are no hard links", () =>
   inTempDir(async (dir) => {
-    // As on exFAT and FAT on Linux.
+    // On Linux, link(2) fails like this on exFAT and FAT.
     await intercepted(({ name }) => {
       if (name === "link") throw systemError("EPERM");
     }, async () => {
@@ -201,9 +201,9 @@ test("atomicWrite() with createNew rejects with ENOTSUP where there are no hard 
     });
   }));
 
-test("atomicWriteSync() has a stack that shows the line of the call", () =>
+test("atomicWriteSync() throws an error whose stack shows the line of the call", () =>
   inTempDir((dir) => {
-    // In a block, since Bun drops the stack frame of a tail call.
+    // The call is in a block, because Bun drops the stack frame of a tail call.
     const error = assertThrows(() => {
       atomicWriteSync(path.join(dir, "no", "file"), "x");
     }, Error);

@@ -7,9 +7,9 @@ import { isDeno, test } from "../support/test.ts";
 import { writer } from "../support/write_worker.ts";
 
 const jobs = [
-  ["endWithAtomicFile", "an AtomicFile"],
-  ["endWithStream", "the write of a stream"],
-  ["endWithBytes", "the write of bytes"],
+  ["endWithAtomicFile", "an open AtomicFile"],
+  ["endWithStream", "an unfinished stream write"],
+  ["endWithBytes", "an unfinished write of bytes"],
 ] as const;
 for (const [job, what] of jobs) {
   test(`process.exit() leaves no temporary file of ${what}`, () =>
@@ -25,13 +25,13 @@ for (const [job, what] of jobs) {
       await child.says("1");
       const code = await child.exit();
       assert(typeof code === "number" && code !== 0, `${code}`);
-      // A write of bytes may be complete before the error occurs.
+      // A write of bytes may be complete before the error is thrown.
       assertEquals(list(dir).filter((name) => name !== "file"), []);
-    }), { skip: isDeno && "Deno emits no event for such an exit" });
+    }), { skip: isDeno && "Deno emits no event for an uncaught error" });
 }
 
 for (const [job, what] of jobs.slice(0, 2)) {
-  test(`a program that ends leaves no temporary file of ${what}`, () =>
+  test(`a program that ends normally leaves no temporary file of ${what}`, () =>
     inTempDir(async (dir) => {
       const child = writer(job, [dir, "end"]);
       await child.says("1");
@@ -39,7 +39,7 @@ for (const [job, what] of jobs.slice(0, 2)) {
     }));
 }
 
-test("process.exit() keeps the temporary files of other programs", () =>
+test("process.exit() does not remove the temporary files of other programs", () =>
   inTempDir(async (dir) => {
     const others = [".file.0123456789abcdef.tmp", ".file.0123456789abcdef.kept"];
     for (const name of others) fs.writeFileSync(path.join(dir, name), "theirs");
@@ -49,7 +49,7 @@ test("process.exit() keeps the temporary files of other programs", () =>
   }));
 
 test(
-  "a program gets one exit listener with its first write, and none before",
+  "the first write adds one exit listener; later writes add none",
   () =>
     inTempDir(async (dir) => {
       const child = writer("exitListeners", [dir]);
@@ -59,7 +59,7 @@ test(
   { skip: isDeno && "Deno emits 'unload' instead" },
 );
 
-test("atomicWrite() prints no warning when many calls wait on one signal", () =>
+test("atomicWrite() prints no warning when many waiting calls share one signal", () =>
   inTempDir(async (dir) => {
     const child = writer("manyOnOneSignal", [dir]);
     await child.says("warnings: ");

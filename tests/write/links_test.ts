@@ -22,7 +22,8 @@ const ways: [string, (file: string, options?: AtomicWriteOptions) => Promise<unk
 ];
 
 /**
- * Why the kernel's protection for links in sticky directories cannot be tested; false if it can.
+ * Returns why the kernel's protection of links in sticky directories cannot be tested, or false if
+ * it can.
  */
 function unprotected(): string | false {
   if (process.platform !== "linux") return "only Linux has /proc/self/fd";
@@ -60,7 +61,7 @@ for (const [what, write] of ways) {
   }
 
   testWithLinks(
-    `${what} has the kernel follow a link before the library does`,
+    `${what} reports the kernel's error when the kernel cannot follow a link`,
     () =>
       inTempDir(async (dir) => {
         const link = path.join(dir, "link");
@@ -97,7 +98,7 @@ for (const [what, write] of ways) {
   );
 
   testWithLinks(
-    `${what} starts over when a link is changed while it is followed`,
+    `${what} follows a link again when the link changes in the meantime`,
     () =>
       inTempDir(async (dir) => {
         const link = path.join(dir, "link");
@@ -105,7 +106,7 @@ for (const [what, write] of ways) {
         fs.symlinkSync("one", link);
         let looks = 0;
         const calls = await intercepted(({ name }) => {
-          // Between stat(2) and readlink(2).
+          // Change the link between stat(2) and readlink(2).
           if (name !== "readLink" || ++looks > 1) return;
           fs.unlinkSync(link);
           fs.symlinkSync("two", link);
@@ -117,7 +118,7 @@ for (const [what, write] of ways) {
   );
 
   test(
-    `${what} creates nothing for a descriptor of a deleted file`,
+    `${what} creates nothing when the path is a deleted file in /proc/self/fd`,
     () =>
       inTempDir(async (dir) => {
         const gone = path.join(dir, "gone");
@@ -138,7 +139,7 @@ for (const [what, write] of ways) {
   );
 
   testWithLinks(
-    `${what} reports that a link could not be read`,
+    `${what} fails with the error of readlink(2) and reports the link as the target`,
     () =>
       inTempDir(async (dir) => {
         fs.symlinkSync("file", path.join(dir, "link"));
@@ -168,7 +169,7 @@ test(
 
 for (const how of ["commit", "discard"] as const) {
   testWithLinks(
-    `AtomicFile.${how}() leaves nothing when the link to its directory was changed`,
+    `AtomicFile.${how}() leaves no temporary file when the link to its directory has changed`,
     () =>
       inTempDir(async (dir) => {
         const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));
@@ -186,7 +187,7 @@ for (const how of ["commit", "discard"] as const) {
 }
 
 testWithLinks(
-  "AtomicFile.commit() keeps the mode of the target that a changed link leads to",
+  "AtomicFile.commit() keeps the mode of the new target when its link has been changed",
   () =>
     inTempDir(async (dir) => {
       const [one, two, link] = ["one", "two", "link"].map((name) => path.join(dir, name));

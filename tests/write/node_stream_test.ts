@@ -16,10 +16,13 @@ import { pieces } from "../support/sources.ts";
 import { isDeno27, linksWork, test as anyTest, type TestOptions } from "../support/test.ts";
 import { writer } from "../support/write_worker.ts";
 
-/** In Deno 2.7's node:fs, a read that destroy() interrupts causes an uncaught error. */
+/**
+ * Defines a test that does not run on Deno 2.7, where destroying a node:fs stream during a read
+ * causes an uncaught error.
+ */
 function test(name: string, fn: () => void | Promise<void>, options: TestOptions = {}): void {
   const skip = options.skip ||
-    (isDeno27 && "destroy() of its node:fs streams is an uncaught error");
+    (isDeno27 && "destroying a node:fs stream causes an uncaught error on Deno 2.7");
   anyTest(name, fn, { ...options, skip });
 }
 /** Waits until a stream has released its resources. */
@@ -28,7 +31,7 @@ async function closed(stream: Readable): Promise<void> {
   if (!stream.closed) await new Promise((resolve) => stream.once("close", resolve));
 }
 
-/** A stream that has one chunk and does not end. */
+/** Returns a stream that has one chunk and does not end. */
 function stalled(): PassThrough {
   const stream = new PassThrough();
   stream.write("half");
@@ -36,10 +39,10 @@ function stalled(): PassThrough {
 }
 
 test(
-  "atomicWrite() rejects for a stream of a missing file, and the process keeps running",
+  "atomicWrite() rejects a stream of a missing file, and the process keeps running",
   () =>
     inTempDir(async (dir) => {
-      // Following the links takes a while, so the stream's error comes first.
+      // Following this chain of links takes so long that the stream fails first.
       for (let i = 0; i < 30; i++) fs.symlinkSync(`link${i + 1}`, path.join(dir, `link${i}`));
       const child = writer("readMissing", [dir]);
       await child.says("ENOENT true");
@@ -82,16 +85,16 @@ test("atomicWrite() rejects with the error of a stream that fails before it is r
   }));
 
 const failing: [string, (dir: string) => [string, AtomicWriteOptions]][] = [
-  ["in a missing directory", (dir) => [path.join(dir, "no", "file"), {}]],
-  ["that is a directory", (dir) => [dir, {}]],
-  ["that exists, with createNew", (dir) => [path.join(dir, "source"), { createNew: true }]],
-  ["when the signal is already aborted", (dir) => [
+  ["the directory is missing", (dir) => [path.join(dir, "no", "file"), {}]],
+  ["the target is a directory", (dir) => [dir, {}]],
+  ["the target exists, with createNew", (dir) => [path.join(dir, "source"), { createNew: true }]],
+  ["its signal is already aborted", (dir) => [
     path.join(dir, "file"),
     { signal: AbortSignal.abort() },
   ]],
 ];
 for (const [what, make] of failing) {
-  test(`atomicWrite() destroys a stream for a target ${what}`, () =>
+  test(`atomicWrite() destroys its source stream when ${what}`, () =>
     inTempDir(async (dir) => {
       fs.writeFileSync(path.join(dir, "source"), new Uint8Array(300_000));
       const descriptors = openDescriptors(dir);
@@ -156,7 +159,7 @@ test("atomicWrite() ends a stalled response when aborted", () =>
     assertEquals(list(dir), []);
   }));
 
-test("atomicWrite() destroys a stream when it cannot write", () =>
+test("atomicWrite() destroys its source stream when it cannot write", () =>
   inTempDir(async (dir) => {
     fs.writeFileSync(path.join(dir, "source"), new Uint8Array(1_000_000));
     const enospc = systemError("ENOSPC");
@@ -172,7 +175,7 @@ test("atomicWrite() destroys a stream when it cannot write", () =>
     assertEquals([list(dir), openDescriptors(dir)], [["source"], descriptors]);
   }));
 
-test("atomicWrite() destroys a stream after a chunk of the wrong type", () =>
+test("atomicWrite() destroys its source stream after a chunk of the wrong type", () =>
   inTempDir(async (dir) => {
     const source = Readable.from(["half", 1, "more"]);
     await assertRejects(() => atomicWrite(path.join(dir, "file"), source), TypeError, "Chunk must");
@@ -220,7 +223,10 @@ async function withResponse(fn: (response: Readable) => Promise<void>): Promise<
   }
 }
 
-/** Ways in which other code also reads a stream; each returns the hash of the data that it read. */
+/**
+ * Ways for other code to read the same stream. Each returns a function that returns the hash of the
+ * data that was read.
+ */
 const watchers: [string, (stream: Readable) => () => Promise<string>][] = [
   ["a 'data' listener", (stream) => {
     const hash = createHash("sha256");

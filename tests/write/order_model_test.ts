@@ -1,6 +1,6 @@
 /**
- * The order of calls, compared with a model. Each random program must have the same result as when
- * its calls are made sequentially. With APERTURE_SEED, only the program for that seed runs.
+ * The order of calls, compared with a model. Each random program must have a result that sequential
+ * calls could also produce. With APERTURE_SEED, only the program for that seed runs.
  */
 import { assert, assertEquals } from "@std/assert";
 import * as fs from "node:fs";
@@ -11,14 +11,14 @@ import { inTempDir } from "../support/dir.ts";
 import { type Calls, findWrong, library, type Program, programOf } from "../support/order_model.ts";
 import { isDeno, isWindows, isWine, test } from "../support/test.ts";
 
-/** The number of random programs; the `orderModel` part of `prove` runs more. */
+/** The number of random programs; the `orderModel` part of `deno task prove` runs more. */
 const PROGRAMS = Number(process.env.APERTURE_PROGRAMS ?? 40);
 
 function* from(first: number, count: number): Generator<number> {
   for (let i = 0; i < count; i++) yield first + i;
 }
 
-test(`${PROGRAMS} random programs have the same result as sequential calls`, async () => {
+test(`${PROGRAMS} random programs have results that sequential calls could produce`, async () => {
   const given = process.env.APERTURE_SEED;
   const first = given === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(given);
   const wrong = await findWrong(library, from(first, given === undefined ? PROGRAMS : 1));
@@ -43,7 +43,7 @@ function inLine(work: () => Promise<void>): Promise<void> {
   return done;
 }
 
-/** The calls that the model describes: each one runs to completion when it is called. */
+/** The calls that the model describes: each call runs to completion before the next one starts. */
 const sequential: Calls = {
   async write(path, data, { signal: _, ...options }) {
     if (typeof data === "string") return atomicWriteSync(path, data, options);
@@ -73,7 +73,7 @@ test("the model accepts calls that run sequentially", async () => {
 
 let failure: unknown;
 
-/** Libraries that are each wrong in one way. */
+/** Libraries that each have one fault. */
 const broken: [string, Calls][] = [
   ["writes out of order", {
     ...sequential,
@@ -82,7 +82,7 @@ const broken: [string, Calls][] = [
       await sequential.write(path, data, options);
     },
   }],
-  ["drops a write now and then", {
+  ["occasionally drops a write", {
     ...sequential,
     write: (path, data, options) =>
       Math.random() < 0.1 ? Promise.resolve() : sequential.write(path, data, options),
@@ -100,7 +100,7 @@ const broken: [string, Calls][] = [
     write: (path, data, options) =>
       sequential.write(path, data, { ...options, symlinks: "replace" }),
   }],
-  ["lets an earlier write land after atomicWriteSync()", {
+  ["lets an earlier write take effect after atomicWriteSync()", {
     ...sequential,
     write: async (path, data, options) => {
       await Promise.resolve();
@@ -175,6 +175,6 @@ test("the model rejects a library without a shared queue", () =>
       assert(await findWrong(library, from(1, 300)) !== undefined);
     } finally {
       delete (queues as Partial<typeof queues>).get;
-      queues.clear(); // From what the broken calls left behind.
+      queues.clear(); // The broken calls may have left entries.
     }
   }));

@@ -50,7 +50,7 @@ const creations: [string, (AtomicWriteOptions | undefined)[], string[], number][
 ];
 for (const [what, calls, expected, last] of creations) {
   for (const mode of [undefined, 0o600]) {
-    const title = `${what}${mode === undefined ? "" : ", an explicit mode given"}`;
+    const title = `${what}${mode === undefined ? "" : ", with an explicit mode"}`;
     test(`atomicWrite() with createNew checks what is at the path when its turn comes: ${title}`, () =>
       inTempDir(async (dir) => {
         const file = path.join(dir, "file");
@@ -192,7 +192,7 @@ test("atomicWrite() keeps the mode that the previous call set", () =>
   }), { skip: isWindows && "Windows has no permission bits" });
 
 for (const durability of ["none", "consistent"] as const) {
-  test(`atomicWrite() has one temporary file at a time for 1,000 concurrent calls with durability "${durability}"`, () =>
+  test(`atomicWrite() has at most one temporary file for 1,000 concurrent calls with durability "${durability}"`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       let calls: SeamCall[] = [];
@@ -281,7 +281,7 @@ test("atomicWrite() rejects only the waiting call whose signal is aborted", () =
     first.then(() => landed = true);
     controller.abort(reason);
     assertStrictEquals(await assertRejects(() => third), reason);
-    assert(!landed, "It waited for its turn before it gave up");
+    assert(!landed, "The call waited for its turn before it rejected");
     await Promise.all([first, second]);
     assertEquals([numberIn(file), list(dir)], [2, ["file"]]);
   }));
@@ -339,7 +339,7 @@ test("atomicUpdate() reads what earlier calls write", () =>
   }));
 
 testWithLinks(
-  "atomicUpdate() through a link takes its turn in the link's queue",
+  "atomicUpdate() through a link waits in the queue of the link's path",
   () =>
     inTempDir(async (dir) => {
       const link = path.join(dir, "link");
@@ -348,7 +348,7 @@ testWithLinks(
       fs.symlinkSync("target", link);
       let later: Promise<void> | undefined;
       await intercepted(({ name, args }) => {
-        // By now, the update has inspected the target.
+        // At this point, the update has inspected the target.
         if (name !== "create" || later !== undefined) return;
         if (!isTempName(path.basename(String(args[0])))) return;
         later = begun(atomicWrite(link, "later", { mode: 0o600 }));

@@ -1,4 +1,4 @@
-/** Missing directories, and files that cannot be replaced by a rename. */
+/** Missing directories, and targets that a rename cannot replace. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -20,7 +20,7 @@ import { waysToWrite } from "../support/ways.ts";
 
 const NEW = content(2, 70_000);
 
-// An update creates the directory for its lock.
+// atomicUpdate() always creates the directory, because its lock needs it.
 const ways = waysToWrite(NEW).filter(([what]) => what !== "atomicUpdate()");
 const durabilities = ["none", "consistent", "durable"] as const;
 
@@ -72,7 +72,7 @@ for (const [what, write] of ways) {
       );
       assertEquals((error as Error & { code?: string }).code, "ENOENT");
     },
-    { skip: process.platform !== "linux" && "there is no /proc" },
+    { skip: process.platform !== "linux" && "/proc is missing" },
   );
 
   testWithLinks(
@@ -156,7 +156,7 @@ test(
   { skip: isWindows && "directories cannot be synced on Windows" },
 );
 
-/** Makes only renames to `target` fail. */
+/** Returns an interceptor that makes only renames to `target` fail. */
 function refuses(target: string, code: string): Interceptor {
   return ({ name, args }) => {
     if (name === "rename" && args[1] === target) throw systemError(code);
@@ -171,7 +171,7 @@ for (const [what, write] of ways) {
       () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "file");
-          // Longer than the new content, shorter than it, and empty.
+          // The old content is longer than the new content, shorter than it, or empty.
           for (const size of [200_000, 10, -8]) {
             for (const code of ["EBUSY", "EXDEV"]) {
               fs.writeFileSync(file, size < 0 ? "" : content(1, size));
@@ -251,7 +251,7 @@ for (const [what, write] of ways) {
           replaced: false,
         });
         assertEquals(numberOf(fs.readFileSync(String(temp))), 2);
-        // Only the file's owner may remove it.
+        // Only the caller may remove the kept file, so a sweep must ignore it.
         assert(!isTempName(kept!));
         assertEquals(await sweepTempFiles(dir, { olderThan: 0 }), []);
         assertEquals(openDescriptors(dir), descriptors);
@@ -363,7 +363,7 @@ for (const [what, write] of ways) {
           fs.rmSync(whole);
         }
         assert(kept > 5 && kept < calls.length - 5, `${kept} of ${calls}`);
-        // The copy is complete; failing to remove the leftover is harmless.
+        // The copy is complete, so a failure to remove the temporary file is harmless.
         await attempt(calls.length, systemError("EIO"));
         assertEquals([numberOf(fs.readFileSync(file)), rights(), list(dir).length], [2, 0o2640, 2]);
       }),
@@ -379,7 +379,7 @@ for (const [what, write] of ways) {
         fs.chmodSync(file, 0o4755);
         await intercepted((call, index) => {
           refuses(file, "EBUSY")(call, index);
-          // The kernel clears them unless the process is root.
+          // Clear the set-id bits, as the kernel does unless the process is root.
           if (call.name === "file.read") fs.chmodSync(file, 0o755);
         }, () => write(file, { fallback }));
         assertEquals(fs.statSync(file).mode & 0o7777, 0o4755);
@@ -423,7 +423,7 @@ for (const [what, write] of ways) {
           if (call.name === "rename" && call.args[1] === file) refused = true;
           refuses(file, "EBUSY")(call, index);
           if (!refused || call.name !== "file.write") return;
-          // Otherwise the write would be retried forever.
+          // Stop a call that would otherwise retry forever.
           if (++tries > 10) throw systemError("ENOSPC");
           return [new Uint8Array()];
         }, async () => {

@@ -51,7 +51,7 @@ for (const [what, wait] of waits) {
           throw systemError(code);
         }, async () => {
           const call = wait(file, { signal: controller.signal });
-          // Until the pauses between attempts have become long.
+          // Abort only after the pauses between attempts have become long.
           await givesUp(controller, call, 300);
         });
         assert(tries > 1);
@@ -62,13 +62,13 @@ for (const [what, wait] of waits) {
 
 type Begin = (file: string, signal: AbortSignal) => Promise<() => Promise<unknown>>;
 
-/** Calls to prepare first, then make while an earlier write waits for a descriptor. */
+/** Calls that are prepared first, and then made while an earlier write waits for a descriptor. */
 const followers: [string, Begin][] = [
   [
-    "a write that waits for one without a descriptor",
+    "a write that waits for an earlier write",
     (file, signal) => Promise.resolve(() => atomicWrite(file, "second", { signal, mode: 0o600 })),
   ],
-  ["a commit that waits for its turn", async (file, signal) => {
+  ["a commit that waits for an earlier write", async (file, signal) => {
     const draft = await AtomicFile.open(file, { signal });
     await draft.write("draft");
     return () => draft.commit();

@@ -82,7 +82,7 @@ test(
   'atomicWrite() with durability "durable" syncs at most 64 directories concurrently',
   () =>
     inTempDir(async (dir) => {
-      // On a slow disk, syncs would pile up if they did not count as writes.
+      // If syncs did not count as writes, they would pile up on a slow disk.
       let [open, most] = [0, 0];
       await onPlatform(({ async }) => ({
         async: {

@@ -33,10 +33,12 @@ for (const [what, make] of sources) {
     }));
 }
 
-/** A Blob whose size does not match its bytes, which is possible with Bun's file and S3 Blobs. */
+/**
+ * Returns a Blob whose size does not match its bytes, as is possible with Bun's file and S3 Blobs.
+ */
 function blobOfSize(size: number): Blob {
   const blob = Object.defineProperty(blobOf(whole), "size", { value: size });
-  // Deno's own implementation would rely on the size.
+  // Deno's own arrayBuffer() would rely on the size.
   return Object.assign(blob, { arrayBuffer: () => Promise.resolve(whole.slice().buffer) });
 }
 
@@ -193,7 +195,7 @@ test("atomicWrite() keeps its error when the source cannot be stopped", () =>
     await assertRejects(() => atomicWrite(dir, iterable), Error, "Is a directory");
   }));
 
-/** Sources that fail and also cannot be stopped. */
+/** Sources that yield a bad chunk and cannot be stopped. */
 const stubborn: [string, () => AtomicData][] = [
   ["a node:stream stream", () => {
     const stream = new Readable({ objectMode: true, read: () => void stream.push({}) });
@@ -215,7 +217,7 @@ const stubborn: [string, () => AtomicData][] = [
   }],
 ];
 for (const [what, make] of stubborn) {
-  test(`atomicWrite() leaves no file of ${what} that fails and cannot be stopped`, () =>
+  test(`atomicWrite() leaves no file when ${what} fails and cannot be stopped`, () =>
     inTempDir(async (dir) => {
       const descriptors = openDescriptors(dir);
       const file = path.join(dir, "file");
@@ -251,8 +253,8 @@ test("atomicWrite() rejects a locked ReadableStream", () =>
   }));
 
 const aborts: [string, (options: AtomicWriteOptions, file: string) => Promise<void>][] = [
-  ["of a source that stalls", (options, file) => atomicWrite(file, new ReadableStream(), options)],
-  ["of an iterable that stalls", (options, file) =>
+  ["stream", (options, file) => atomicWrite(file, new ReadableStream(), options)],
+  ["iterable", (options, file) =>
     atomicWrite(
       file,
       (async function* () {
@@ -263,7 +265,7 @@ const aborts: [string, (options: AtomicWriteOptions, file: string) => Promise<vo
     )],
 ];
 for (const [what, write] of aborts) {
-  test(`atomicWrite() ends a write ${what} when aborted`, () =>
+  test(`atomicWrite() rejects when aborted while its ${what} stalls`, () =>
     unchanged(async (file) => {
       const controller = new AbortController();
       const reason = new Error("enough");
@@ -274,7 +276,7 @@ for (const [what, write] of aborts) {
       assertStrictEquals(await done, reason);
     }));
 
-  test(`atomicWrite() ends a write ${what} when aborted before it reads`, () =>
+  test(`atomicWrite() rejects when aborted before it reads its ${what}`, () =>
     unchanged(async (file) => {
       const controller = new AbortController();
       const reason = new Error("enough");
@@ -287,7 +289,7 @@ for (const [what, write] of aborts) {
     }));
 }
 
-test("atomicWrite() can be aborted until the rename, but not after it", () =>
+test("atomicWrite() can be aborted before the rename, but not after it", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     const steps = [
@@ -397,7 +399,7 @@ test(
   { skip: isWindows && "Windows has no permission bits" },
 );
 
-test("atomicWrite() settles, no matter when it is aborted while a source stalls", () =>
+test("atomicWrite() settles whenever it is aborted while its source stalls", () =>
   unchanged(async (file) => {
     const stalls: AsyncIterable<string> = {
       [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }),

@@ -23,7 +23,7 @@ const forms: [string, Sweep][] = [
 const TEMP = ".a.0123456789abcdef.tmp";
 const HOUR_MS = 3_600_000;
 
-/** Creates a file that was last written `ageMs` ago, and its directory. */
+/** Creates a file that was modified `ageMs` ago, and creates its directory if necessary. */
 function make(dir: string, name: string, ageMs = 2 * HOUR_MS): string {
   const file = path.join(dir, name);
   fs.mkdirSync(path.dirname(file), { recursive: true });
@@ -87,7 +87,7 @@ for (const [form, sweep] of forms) {
     }));
 
   test(
-    `${form} follows no link to a directory when recursive is true`,
+    `${form} does not follow links to directories when recursive is true`,
     () =>
       inTempDir(async (dir) => {
         const outside = make(dir, path.join("outside", TEMP));

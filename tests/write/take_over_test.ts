@@ -66,7 +66,7 @@ for (const isInFlight of [false, true]) {
   const when = isInFlight ? "during" : "before";
   for (const createNew of [false, true]) {
     for (const durability of ["none", "consistent", "durable"] as const) {
-      const what = `${createNew ? "createNew" : "replacing"}, with durability "${durability}"`;
+      const what = `${createNew ? "with createNew" : "replacing"}, with durability "${durability}"`;
       test(`atomicWriteSync() takes over a call ${when} each of its steps: ${what}`, () =>
         inTempDir(async (dir) => {
           const file = path.join(dir, "file");
@@ -139,7 +139,7 @@ for (const isInFlight of [false, true]) {
         return during(at, isInFlight, async () => {
           const file = await AtomicFile.open(target);
           await file.write("draft");
-          // The temporary file is reopened to get the new mode.
+          // Because of this change, the commit reopens the temporary file to set the new mode.
           fs.chmodSync(target, 0o600);
           await file.commit();
         }, () => {
@@ -152,7 +152,7 @@ for (const isInFlight of [false, true]) {
       for (let at = 0; at < count; at++) {
         await takeOver(at);
         assertEquals([landed, list(dir)], ["sync", ["file"]], `call ${at}`);
-        // A commit that had not yet joined the queue takes effect later.
+        // If the commit had not yet joined the queue, it takes effect later.
         assert(["draft", "sync"].includes(text(target)));
         assertEquals(openDescriptors(dir), descriptors, `call ${at}`);
       }
