@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { types } from "node:util";
 import { own } from "../base/errors.ts";
 import { kindOf } from "../base/options.ts";
@@ -206,7 +207,8 @@ function styleOf(body: string, mark: string): JsonStyle {
 /** Decodes UTF-8 bytes, keeping any byte order mark. */
 function decode(bytes: Uint8Array, path: string): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    // With `fatal`, Deno takes three times as long, so set it only where decoding will fail.
+    return new TextDecoder("utf-8", { fatal: !isUtf8(bytes), ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     const reason = "the file is not valid UTF-8, or exceeds the maximum length of a string";
     throw new JsonFileError(path, reason, { cause });
