@@ -5,7 +5,7 @@ import * as path from "node:path";
 import process from "node:process";
 import { atomicWrite, DirLock, isTempName, sweepTempFiles } from "../../mod.ts";
 import { assertBlocks } from "../support/blocks.ts";
-import { Child } from "../support/child.ts";
+import { Child, until } from "../support/child.ts";
 import { content, numberOf } from "../support/content.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
 import { isBun, isDeno, isRoot, test } from "../support/test.ts";
@@ -36,6 +36,8 @@ test("atomicWrite() leaves one complete version when its process is killed", () 
       for (const file of files) fs.writeFileSync(file, content(0, 10));
       const child = new Child("write", [durability, form, ...files]);
       await child.says("writing");
+      // Even on a slow machine, kill it while it writes, not before.
+      await until(() => numberOf(fs.readFileSync(files[0]!)) > 0, child.process);
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
       await child.kill();
       for (const file of files) numberOf(fs.readFileSync(file));
