@@ -91,7 +91,7 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
         bare: Object.assign(Object.create(null), { a: 1 }),
         empty: [{}, [], Object.create(null)],
         boxed: [new Number(1), new String(""), new Boolean(false)],
-        // Not boxed values: JSON.stringify() does not look at the tag.
+        // These are not boxed values, because JSON.stringify() ignores the tag.
         tagged: [
           named("Number"),
           named("String"),

@@ -51,9 +51,9 @@ for (let share = 0; share < 8; share++) {
 
 const replace = process.env.APERTURE_REPLACE_PROGRAM;
 
-// If this test fails, Wine has learned it, and the tests skipped above can run.
+// If this test fails, Wine supports such renames, and the tests skipped above can run.
 test(
-  "A native program cannot replace an open file under Wine 10 either",
+  "a native program also cannot replace an open file under Wine 10",
   () =>
     inTempDir((dir) => {
       const lines = execFileSync(replace!, [dir], { encoding: "utf8" }).trim().split(/\r?\n/);

@@ -36,7 +36,7 @@ export const isRoot: boolean = process.getuid?.() === 0;
 /** The default test timeout in milliseconds. */
 const DEFAULT_TIMEOUT_MS = 60_000;
 
-/** How many times longer than on other systems a test may take. Wine is slow. */
+/** The factor by which timeouts are longer than on other systems. Wine is slow. */
 const TIMEOUT_FACTOR = isWine ? 4 : 1;
 
 /**
@@ -124,7 +124,7 @@ function killTree(pid: number): void {
 /** Whether an abandoned test may still be waiting for something. */
 let givenUp = false;
 
-/** How many tests have been defined and have not ended. */
+/** The number of tests that are defined and have not ended. */
 let unfinished = 0;
 
 /**

@@ -221,8 +221,8 @@ async function* pieces(): AsyncGenerator<string> {
 }
 
 /**
- * Data that may be readable only once. Each test creates its data once and returns them from every
- * call.
+ * Data that may be readable only once. Each test creates the data once and returns the same data
+ * from every call.
  */
 const SOURCES: [what: string, make: () => Parameters<typeof atomicWrite>[1]][] = [
   ["a ReadableStream", () => blobOf("mine").stream()],
