@@ -78,8 +78,8 @@ export class JsonChange<T> {
     this.#current = parseJson(bytes, this.#path);
     const { value } = this.#current;
     const style = styleFor(this.#format, this.#current.style);
-    // Before calling `check` and the function, since both may modify the value. If the JSON of the
-    // value is that of another one, as for 1e999 and -0, the new value is never the same.
+    // Do this before calling `check` and the function, since both may modify the value. A value
+    // that JSON cannot represent exactly, such as 1e999 or -0, never counts as unchanged.
     if (isPlain(value)) {
       this.#formatted = withStyle(stringifyJson(value, style.indent, this.#path), style);
     }
