@@ -121,7 +121,7 @@ function findRuntimes(): Worker[] {
   return runtimes;
 }
 
-/** Runs one worker, and records its progress. */
+/** Runs one worker and records its progress. */
 async function work({ command, args }: Worker, i: number): Promise<Stats> {
   const child = spawn(command, [...args, cacheDir, listFile, String(requests)], {
     stdio: ["ignore", "pipe", "inherit"],

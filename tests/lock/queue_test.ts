@@ -71,7 +71,7 @@ test("DirLock.acquire() acquires the lock when its own onWait releases it", () =
     lock.release();
   }));
 
-test("DirLock.acquire() acquires the lock before a call that its own onWait makes", () =>
+test("DirLock.acquire() is served before a call made from its own onWait", () =>
   inTempDir(async (dir) => {
     const held = await DirLock.acquire(dir);
     const served: string[] = [];

@@ -113,7 +113,7 @@ function wrapMethods<T extends object>(
       try {
         changed = before(name, args) ?? args;
       } catch (error) {
-        // Even a close(2) that fails closes the descriptor.
+        // close(2) closes the descriptor even if it fails.
         const closed = name === "close" ? method.apply(target, args) : undefined;
         if (isSync) throw error;
         return Promise.resolve(closed).then(() => Promise.reject(error));

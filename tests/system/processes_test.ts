@@ -36,7 +36,7 @@ test("atomicWrite() leaves one complete version when its process is killed", () 
       for (const file of files) fs.writeFileSync(file, content(0, 10));
       const child = new Child("write", [durability, form, ...files]);
       await child.says("writing");
-      // Even on a slow machine, kill it while it writes, not before.
+      // Don't kill it until it has started writing, even on a slow machine.
       await until(() => numberOf(fs.readFileSync(files[0]!)) > 0, child.process);
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
       await child.kill();
