@@ -298,7 +298,8 @@ export function writeJsonSync(
  * explains the lock, how links and missing directories are handled, and how changes by writers that
  * do not take the lock are detected. If the file is empty or corrupt, or if anything throws, the
  * file is left unchanged. The file's indentation, line breaks and byte order mark are preserved. If
- * `fn` returns an equal value, nothing is written.
+ * `fn` returns an equal value, nothing is written, unless `mode` or the durability `"durable"` is
+ * requested.
  *
  * Like {@linkcode writeJson}, it rejects values that JSON cannot represent. Integers beyond 2^53
  * are rounded when read. Numbers beyond 1.8e308 are read as Infinity, which cannot be written back,
@@ -373,7 +374,7 @@ export function updateJson<T = unknown>(
       UPDATE_JSON_OPTIONS,
     );
     const absolute = absolutePath(path);
-    const change = new JsonChange<T>(absolute, { check, indent });
+    const change = new JsonChange<T>(absolute, { check, indent }, mustWrite(rest));
     await update(absolute, async (bytes) => change.textFor(await fn(change.read(bytes))), rest);
     return change.result;
   });
@@ -433,7 +434,7 @@ export function updateJsonSync<T = unknown>(
     UPDATE_JSON_SYNC_OPTIONS,
   );
   const absolute = absolutePath(path);
-  const change = new JsonChange<T>(absolute, { check, indent });
+  const change = new JsonChange<T>(absolute, { check, indent }, mustWrite(rest));
   atCallerSync(updateJsonSync, () => {
     updateSync(absolute, (bytes) => change.textFor(fn(change.read(bytes))), rest);
   });
@@ -447,6 +448,11 @@ const WRITE_JSON_OPTIONS = { ...WRITE_OPTIONS, ...FORMAT_OPTIONS };
 const WRITE_JSON_SYNC_OPTIONS = { ...WRITE_SYNC_OPTIONS, ...FORMAT_OPTIONS };
 const UPDATE_JSON_OPTIONS = { ...UPDATE_OPTIONS, ...FORMAT_OPTIONS };
 const UPDATE_JSON_SYNC_OPTIONS = { ...UPDATE_SYNC_OPTIONS, ...FORMAT_OPTIONS };
+
+/** Whether an update must write even an unchanged value, to give the file what an option demands. */
+function mustWrite({ mode, durability }: AtomicWriteSyncOptions): boolean {
+  return mode !== undefined || durability === "durable";
+}
 
 /** Creates the write request and the JSON text for a value. */
 function requestOf(

@@ -1,3 +1,5 @@
+import { abortReason } from "./errors.ts";
+
 /** The waits on one signal. They share one `abort` listener, which notifies all of them. */
 interface Waits {
   readonly listeners: Set<() => void>;
@@ -33,7 +35,7 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
 
 /** Throws the signal's reason if it is aborted. Not every polyfill has `throwIfAborted()`. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw signal.reason;
+  if (signal?.aborted) throw abortReason(signal.reason);
 }
 
 /** Settles as `work` does, or rejects as soon as the signal is aborted. */

@@ -22,6 +22,15 @@ const { captureStackTrace } = Error as {
  */
 const ownErrors = new WeakSet<object>();
 
+/** The reasons of aborted signals. They belong to the caller and must not be changed. */
+const abortReasons = new WeakSet<object>();
+
+/** Marks the reason of an aborted signal, so that it reaches the caller unchanged. */
+export function abortReason(reason: unknown): unknown {
+  if (Object(reason) === reason) abortReasons.add(reason as object);
+  return reason;
+}
+
 /** Marks an error as the library's own, for {@linkcode atCaller}. */
 export function own<T extends Error>(error: T): T {
   ownErrors.add(error);
@@ -31,7 +40,8 @@ export function own<T extends Error>(error: T): T {
 /**
  * Adds context to the error of a failed system call: what failed (`what`) goes before the message,
  * a `hint` after it, and `facts` become properties. The class and `code` stay the same. Errors that
- * already have context are left unchanged, as are Deno's permission errors, which have no `code`.
+ * already have context are left unchanged, as are the reasons of aborted signals and Deno's permission
+ * errors, which have no `code`.
  */
 export function withContext(
   error: unknown,
@@ -40,7 +50,9 @@ export function withContext(
   hint: string = "",
 ): unknown {
   const code = codeOf(error);
-  if (code === undefined || ownErrors.has(error as object)) return error;
+  if (code === undefined || ownErrors.has(error as object) || abortReasons.has(error as object)) {
+    return error;
+  }
   const failed = own(error as Error);
   failed.message = `${what}: ${failed.message}${hint}`;
   // The stack still contains the old message.

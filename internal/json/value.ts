@@ -63,10 +63,16 @@ export class JsonChange<T> {
   #formatted: string | undefined;
   readonly #path: string;
   readonly #format: Format<T>;
+  readonly #writesAlways: boolean;
 
-  constructor(path: string, format: Format<T>) {
+  /**
+   * @param writesAlways Whether to write even an unchanged value, because the file may not have the
+   * requested mode or durability.
+   */
+  constructor(path: string, format: Format<T>, writesAlways: boolean) {
     this.#path = path;
     this.#format = format;
+    this.#writesAlways = writesAlways;
   }
 
   /**
@@ -80,7 +86,7 @@ export class JsonChange<T> {
     const style = styleFor(this.#format, this.#current.style);
     // Do this before calling `check` and the function, since both may modify the value. A value
     // that JSON cannot represent exactly, such as 1e999 or -0, never counts as unchanged.
-    if (isPlain(value)) {
+    if (!this.#writesAlways && isPlain(value)) {
       this.#formatted = withStyle(stringifyJson(value, style.indent, this.#path), style);
     }
     return checkedRead(this.#path, value, this.#format.check);
@@ -103,6 +109,7 @@ export class JsonChange<T> {
     // Parse the text again, since the caller may later modify objects that the function put into
     // the value.
     this.result = checked(JSON.parse(body), check);
+    if (this.#writesAlways) return text;
     // Compare with the file's text first: engines assemble `#formatted` only when it is compared.
     return text === this.#current?.text || text === this.#formatted ? null : text;
   }

@@ -204,7 +204,7 @@ export function holdOf(lock: unknown): Hold | undefined {
   if (hold === undefined && typeof (lock as { release?: unknown } | null)?.release === "function") {
     throw new TypeError(
       "'lock' must be a DirLock from this version of @aperture/atomic: received one from another " +
-        "version. Make all packages depend on the same version",
+        "version, or a proxy. Make all packages depend on the same version, and pass the lock itself",
     );
   }
   return hold;

@@ -50,7 +50,7 @@ export const denoRuntime: Runtime = {
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
   realPath: (path) => Deno.realPathSync(path),
-  randomUUID: () => crypto.randomUUID(),
+  randomUUID: crypto.randomUUID.bind(crypto),
   writableStream: (sink, strategy) => new WritableStream(sink, strategy),
   sleep: sleepSync,
   // Deno.open() always follows links.

@@ -79,6 +79,18 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
       }
     }));
 
+  test(`${updateName} writes an unchanged value when a mode or durability "durable" is requested`, () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      for (const options of [{ mode: 0o600 }, { durability: "durable" }] as const) {
+        fs.writeFileSync(file, "{}", { mode: 0o644 });
+        const calls = await recorded(() => update(file, (value) => value, options));
+        assert(calls.some(({ name }) => name === "rename"));
+        assertEquals(text(file), "{}");
+        if (options.mode && !isWindows) assertEquals(fs.statSync(file).mode & 0o777, options.mode);
+      }
+    }));
+
   test(`${updateName} writes a value that differs only in the order of keys or the sign of 0`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");

@@ -15,7 +15,8 @@ async function givesUp(
   call: Promise<unknown>,
   milliseconds: number,
 ): Promise<void> {
-  const reason = new Error("enough");
+  // A reason with a code, like a system error's, must not be given context.
+  const reason = Object.freeze(Object.assign(new Error("enough"), { code: "SHUTDOWN" }));
   const outcome = assertRejects(() => call);
   await new Promise((resolve) => setTimeout(resolve, milliseconds));
   controller.abort(reason);
