@@ -21,8 +21,7 @@
  */
 
 import { atCaller, atCallerSync } from "./internal/base/errors.ts";
-import { type Checks, isBoolean, isDuration, readOptions } from "./internal/base/options.ts";
-import { absolutePath } from "./internal/base/paths.ts";
+import { readOptions } from "./internal/base/options.ts";
 import {
   type AtomicWriteOptions,
   type AtomicWriteSyncOptions,
@@ -33,11 +32,11 @@ import {
 } from "./internal/write/request.ts";
 import { run, runSync } from "./internal/base/steps.ts";
 import { StreamWriter } from "./internal/write/stream_writer.ts";
-import { sweep, type SweepRequest } from "./internal/write/sweep.ts";
-import { isTempName as isTemp } from "./internal/write/temp_name.ts";
+import { sweep, type SweepOptions } from "./internal/write/sweep.ts";
 import { write, writeSync } from "./internal/write/mod.ts";
 
-export type { AtomicWriteOptions, AtomicWriteSyncOptions, Durability };
+export { isTempName } from "./internal/write/temp_name.ts";
+export type { AtomicWriteOptions, AtomicWriteSyncOptions, Durability, SweepOptions };
 
 /**
  * One piece of content. Strings are written as UTF-8. For a view, only the bytes that it covers are
@@ -67,26 +66,6 @@ export type AtomicData =
   | Blob
   | ReadableStream<Uint8Array>
   | AsyncIterable<AtomicChunk>;
-
-/** Options for {@linkcode sweepTempFiles} and {@linkcode sweepTempFilesSync}. */
-export interface SweepOptions {
-  /**
-   * The minimum age of the files to remove, in milliseconds since they were last written. Choose a
-   * value longer than your longest write.
-   *
-   * 0 removes all temporary files, even those dated in the future because the clock was set back or
-   * a file server's clock is ahead. Use 0 only while nothing is writing.
-   *
-   * @default {3_600_000}
-   */
-  olderThan?: number;
-  /**
-   * Whether to sweep subdirectories too, at any depth. Links to directories are not followed.
-   *
-   * @default {false}
-   */
-  recursive?: boolean;
-}
 
 /**
  * The error thrown when a system call fails during a write. It has the class and `code` of the
@@ -143,10 +122,6 @@ export function isAtomicWriteError(error: unknown): error is AtomicWriteError {
   return [code, step, target].every((fact) => typeof fact === "string") &&
     typeof replaced === "boolean";
 }
-
-const DEFAULT_OLDER_THAN_MS = 3_600_000;
-
-const SWEEP_OPTIONS: Checks<SweepOptions> = { olderThan: isDuration, recursive: isBoolean };
 
 /**
  * Replaces the content of a file atomically, or creates the file. Readers see either the old
@@ -471,27 +446,6 @@ export class AtomicFile implements AsyncDisposable {
 }
 
 /**
- * Returns whether a file name belongs to one of this library's temporary files:
- * `.{name}.{16 hexadecimal digits}.tmp`. Use it to ignore such files in a program that watches or
- * lists a directory.
- *
- * @param name The last component of a path.
- * @returns Whether it is the name of a temporary file.
- *
- * @example Usage
- * ```ts
- * import { isTempName } from "@aperture/atomic";
- * import { ok } from "node:assert";
- *
- * ok(isTempName(".state.json.0123456789abcdef.tmp"));
- * ok(!isTempName("state.json"));
- * ```
- */
-export function isTempName(name: string): boolean {
-  return isTemp(name);
-}
-
-/**
  * Removes temporary files that killed processes left behind in a directory.
  *
  * A file is removed if {@linkcode isTempName} accepts its name and it was last written more than
@@ -525,7 +479,7 @@ export function sweepTempFiles(
   dir: string | URL | Uint8Array,
   options?: SweepOptions,
 ): Promise<string[]> {
-  return atCaller(() => run(sweep(sweepRequest(dir, options))));
+  return atCaller(() => run(sweep(dir, options)));
 }
 
 /**
@@ -556,20 +510,6 @@ export function sweepTempFilesSync(
   dir: string | URL | Uint8Array,
   options?: SweepOptions,
 ): string[] {
-  const request = sweepRequest(dir, options);
-  let removed: string[] = [];
-  atCallerSync(sweepTempFilesSync, () => {
-    removed = runSync(sweep(request));
-  });
+  const removed = atCallerSync(sweepTempFilesSync, () => runSync(sweep(dir, options)));
   return removed;
-}
-
-function sweepRequest(dir: string | URL | Uint8Array, options?: SweepOptions): SweepRequest {
-  const { olderThan = DEFAULT_OLDER_THAN_MS, recursive = false } = readOptions(
-    options,
-    SWEEP_OPTIONS,
-  );
-  // Files may be dated in the future, so 0 cannot mean "before now".
-  const before = olderThan === 0 ? Infinity : Date.now() - olderThan;
-  return { dir: absolutePath(dir), before, recursive };
 }

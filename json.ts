@@ -73,8 +73,8 @@ export interface WriteJsonSyncOptions extends AtomicWriteSyncOptions, JsonFormat
 /** Options for {@linkcode writeJson}. */
 export interface WriteJsonOptions extends AtomicWriteOptions, JsonFormatOptions {}
 
-/** Options for {@linkcode updateJson}. */
-export interface UpdateJsonOptions<T> extends AtomicUpdateOptions, JsonFormatOptions {
+/** Options for {@linkcode updateJsonSync}. */
+export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonFormatOptions {
   /**
    * Receives the file's value and returns the value to pass to `fn`, or throws if it is invalid. It
    * can be a schema's `parse` method or any other function, but must not return a promise. It is
@@ -83,11 +83,8 @@ export interface UpdateJsonOptions<T> extends AtomicUpdateOptions, JsonFormatOpt
   check?: (value: unknown) => T;
 }
 
-/** Options for {@linkcode updateJsonSync}. */
-export interface UpdateJsonSyncOptions<T> extends AtomicUpdateSyncOptions, JsonFormatOptions {
-  /** See {@linkcode UpdateJsonOptions}. */
-  check?: (value: unknown) => T;
-}
+/** Options for {@linkcode updateJson}. */
+export interface UpdateJsonOptions<T> extends AtomicUpdateOptions, UpdateJsonSyncOptions<T> {}
 
 /**
  * Returns the value in a JSON file, or undefined if the file does not exist.
@@ -188,9 +185,8 @@ export function readJsonSync<T = unknown>(
 ): T | undefined {
   const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
   const absolute = absolutePath(path);
-  let value: T | undefined;
-  atCallerSync(readJsonSync, () => {
-    value = valueOf(absolute, runSync(readInTurn({ path: absolute })).bytes, check);
+  const value = atCallerSync(readJsonSync, () => {
+    return valueOf(absolute, runSync(readInTurn({ path: absolute })).bytes, check);
   });
   return value;
 }

@@ -165,8 +165,6 @@ export function atomicUpdateSync(
   fn: (current: Uint8Array | null) => AtomicDataSync | null,
   options?: AtomicUpdateSyncOptions,
 ): void {
-  atCallerSync(
-    atomicUpdateSync,
-    () => updateSync(path, fn, readOptions(options, UPDATE_SYNC_OPTIONS)),
-  );
+  const checked = readOptions(options, UPDATE_SYNC_OPTIONS);
+  atCallerSync(atomicUpdateSync, () => updateSync(path, fn, checked));
 }

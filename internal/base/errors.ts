@@ -12,6 +12,15 @@ export function failedWith(error: unknown, codes: ReadonlySet<string>): boolean 
   return codes.has(codeOf(error) ?? "");
 }
 
+/** Calls a function and ignores its errors. Nothing may depend on whether the call succeeds. */
+export function bestEffort(work: () => void): void {
+  try {
+    work();
+  } catch {
+    // See above.
+  }
+}
+
 /** V8 and JavaScriptCore have this method, but some versions of the type declarations lack it. */
 const { captureStackTrace } = Error as {
   captureStackTrace?: (error: object, above?: unknown) => void;

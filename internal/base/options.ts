@@ -127,12 +127,5 @@ function nameOf(value: object): string {
   const kind = typeof name === "string" && name !== ""
     ? name
     : Object.prototype.toString.call(value).slice(8, -1);
-  return KINDS[kind] ?? kind;
+  return ["Array", "Generator", "Object"].includes(kind) ? kind.toLowerCase() : kind;
 }
-
-const KINDS: Partial<Record<string, string>> = {
-  Array: "array",
-  AsyncGenerator: "async generator",
-  Generator: "generator",
-  Object: "object",
-};

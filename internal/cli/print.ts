@@ -1,6 +1,6 @@
 import { writeSync } from "node:fs";
 import { codeOf } from "../base/errors.ts";
-import { sleepSync } from "../../runtime/shared/sleep.ts";
+import { sleepSync } from "../../runtime/shared/platform.ts";
 
 /** Prints a line on standard output. */
 export function say(line: string): void {

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import process from "node:process";
 import { isatty } from "node:tty";
-import { codeOf } from "../base/errors.ts";
+import { bestEffort, codeOf } from "../base/errors.ts";
 import type { Invocation } from "./arguments.ts";
 import { ExitError } from "./errors.ts";
 
@@ -130,13 +130,8 @@ function startOnDeno(program: string, args: string[], isPiped: boolean): Running
   return {
     output: isPiped ? child.stdout : undefined,
     ended: child.status.then(({ code, signal }) => signal === null ? code : signalCode(signal)),
-    kill(signal) {
-      try {
-        child.kill(signal);
-      } catch {
-        // The command has ended, or runs as another user.
-      }
-    },
+    // Fails if the command has ended, or runs as another user.
+    kill: (signal) => bestEffort(() => child.kill(signal)),
   };
 }
 

@@ -1,16 +1,22 @@
+/** Whitespace, and a literal or a number. */
+const SPACE = /[ \t\n\r]*/y;
+const SCALAR = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?/y;
+/**
+ * A piece of a string. Strings are matched piece by piece, since matching a long one in one go could
+ * overflow an engine's stack.
+ */
+// deno-lint-ignore no-control-regex
+const PIECE = /[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
+
 /**
  * Finds where a text stops being valid JSON, since engines report this in different words or not at
  * all. Returns undefined if the text is valid JSON.
  */
 export function findError(text: string): { offset: number; reason: string } | undefined {
-  const space = /[ \t\n\r]*/y;
-  const scalar = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?/y;
-  // Match strings piece by piece, since matching a long string with one pattern could overflow the
-  // engine's stack.
-  // deno-lint-ignore no-control-regex
-  const piece = /[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
+  /** What closes the objects and arrays around the current place. */
   const open: ("}" | "]")[] = [];
   let offset = 0;
+  let expected: "value" | "name" | "end of value" = "value";
 
   const skip = (pattern: RegExp): boolean => {
     pattern.lastIndex = offset;
@@ -28,71 +34,58 @@ export function findError(text: string): { offset: number; reason: string } | un
       : `found ${quote(String.fromCodePoint(found))}`;
     return { offset, reason: `expected ${expected} but ${what}` };
   };
-  const string = () => {
-    offset++;
-    while (skip(piece));
-    if (text[offset] === '"') return void offset++;
-    if (text[offset] === "\\") {
-      return { offset, reason: "invalid escape sequence" };
-    }
-    return offset < text.length && text[offset] !== "\n" && text[offset] !== "\r"
-      ? { offset, reason: "control characters in strings must be escaped" }
-      : { offset, reason: "unterminated string" };
-  };
-  /** Parses a property name and the colon after it. */
-  const name = () => {
-    if (text[offset] !== '"') return fail("a property name in double quotes");
-    const error = string();
-    if (error !== undefined) return error;
-    skip(space);
-    if (text[offset] !== ":") return fail("':'");
-    offset++;
-    skip(space);
-  };
 
-  skip(space);
+  skip(SPACE);
   if (offset === text.length) return { offset, reason: "the file is empty" };
-  for (;;) {
-    // A value begins here.
-    const first = text[offset];
-    if (first === "{" || first === "[") {
-      const close = first === "{" ? "}" : "]";
-      offset++;
-      skip(space);
-      if (text[offset] !== close) {
-        open.push(close);
-        const error = close === "}" &&
-          (text[offset] === '"' ? name() : fail("a property name or '}'"));
-        if (error) return error;
-        continue;
-      }
-      offset++;
-    } else if (first === '"') {
-      const error = string();
-      if (error !== undefined) return error;
-    } else if (!skip(scalar)) {
-      return fail("a value");
-    }
-    // The value has ended.
-    for (;;) {
-      skip(space);
+  for (;; skip(SPACE)) {
+    const next = text[offset];
+    if (expected === "end of value") {
       const close = open.at(-1);
       if (close === undefined) {
         return offset === text.length ? undefined : fail("the end of the file");
       }
-      if (text[offset] !== close) break;
-      open.pop();
+      if (next !== "," && next !== close) return fail(`',' or '${close}'`);
+      const comma = offset++;
+      if (next === close) {
+        open.pop();
+        continue;
+      }
+      skip(SPACE);
+      if (text[offset] === close) {
+        return { offset: comma, reason: "JSON does not allow trailing commas" };
+      }
+      expected = close === "}" ? "name" : "value";
+    } else if (next === '"') {
       offset++;
-    }
-    if (text[offset] !== ",") return fail(`',' or '${open.at(-1)}'`);
-    const comma = offset++;
-    skip(space);
-    if (text[offset] === open.at(-1)) {
-      return { offset: comma, reason: "JSON does not allow trailing commas" };
-    }
-    const error = open.at(-1) === "}" ? name() : undefined;
-    if (error !== undefined) return error;
+      while (skip(PIECE));
+      if (text[offset] !== '"') return { offset, reason: stringFault(text[offset]) };
+      offset++;
+      if (expected === "name") {
+        skip(SPACE);
+        if (text[offset] !== ":") return fail("':'");
+        offset++;
+        expected = "value";
+      } else expected = "end of value";
+    } else if (expected === "name") {
+      return fail("a property name in double quotes");
+    } else if (next === "{" || next === "[") {
+      offset++;
+      skip(SPACE);
+      open.push(next === "{" ? "}" : "]");
+      if (text[offset] === open.at(-1)) expected = "end of value";
+      else if (next === "{") expected = "name";
+    } else if (skip(SCALAR)) {
+      expected = "end of value";
+    } else return fail("a value");
   }
+}
+
+/** Why a string cannot contain the next character, which is undefined at the end of the text. */
+function stringFault(next: string | undefined): string {
+  if (next === "\\") return "invalid escape sequence";
+  return next === undefined || next === "\n" || next === "\r"
+    ? "unterminated string"
+    : "control characters in strings must be escaped";
 }
 
 function quote(character: string): string {

@@ -8,27 +8,16 @@ export const DEADLOCK_WARNING_MS = 10_000;
 /** The paths for which a warning was printed. */
 const warned = sharedState("warned/3", () => new Set<string>());
 
-/** Prints a warning, at most once for each path. */
-export function warnOnce(path: string, message: string): void {
-  if (warned().has(path)) return;
-  warned().add(path);
-  runtime.warn(message);
-}
-
 /**
- * Keeps the process alive until the returned function is called. Used while an update waits for
- * another update under the same lock. If `isPatient` is true, also warns that the wait may never
- * end.
+ * Keeps the process alive until the returned function is called. Every 10 seconds, calls `warning`,
+ * and prints what it returns, but only once for each path.
  */
-export function watchUpdate(path: string, isPatient: boolean): () => void {
+export function watchWait(path: string, warning: () => string | undefined): () => void {
   const timer = clock.setInterval(() => {
-    if (!isPatient) return;
-    warnOnce(
-      path,
-      `An update of '${path}' has waited ${DEADLOCK_WARNING_MS / 1_000} s for another update ` +
-        "under the same lock. If it was called inside the other update's 'fn', it is waiting for " +
-        "itself: move the call out of 'fn'",
-    );
+    const message = warned().has(path) ? undefined : warning();
+    if (message === undefined) return;
+    warned().add(path);
+    runtime.warn(message);
   }, DEADLOCK_WARNING_MS);
   return () => clock.clearInterval(timer);
 }

@@ -1,7 +1,7 @@
 import { runtime } from "../../runtime/mod.ts";
 import type { FileInfo, LockFile, OpenFile } from "../../runtime/types.ts";
 import { makeDirectories } from "../base/directories.ts";
-import { codeOf, failedWith, own, withContext } from "../base/errors.ts";
+import { bestEffort, codeOf, failedWith, own, withContext } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
 import { runSync, type Steps } from "../base/steps.ts";
 import type { LockRequest } from "./request.ts";
@@ -26,8 +26,12 @@ export function* lockFileId(request: LockRequest): Steps<string> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const info = lookup(path);
     if (info?.kind === "file") return identity(path, info);
-    if (info === undefined) yield* create(request);
-    else throw notAFile(path, info);
+    if (info !== undefined) throw notAFile(path, info);
+    try {
+      yield* create(request);
+    } catch (error) {
+      throw lockFailure(error, path);
+    }
   }
   throw replacedTooOften(path);
 }
@@ -73,13 +77,8 @@ export function freeLockFile(file: LockFile): void {
   // On Windows, closing the file without unlocking it releases the lock late. On Unix, closing does
   // not release the lock while a child that is being spawned has a copy of the descriptor. If
   // close(2) fails, the descriptor is closed anyway.
-  for (const free of [() => file.unlock(), () => file.close()]) {
-    try {
-      free();
-    } catch {
-      // See above.
-    }
-  }
+  bestEffort(() => file.unlock());
+  bestEffort(() => file.close());
 }
 
 /** Adds to an error that the lock file could not be locked, and a hint if there is one. */
@@ -126,13 +125,9 @@ function* create(request: LockRequest): Steps<void> {
   } catch (error) {
     const code = codeOf(error);
     if (code === "EEXIST") return;
-    if (code !== "ENOENT") throw lockFailure(error, path);
-    try {
-      // Create them synchronously, so that the call joins its queue before it returns.
-      runSync(makeDirectories(dir, true));
-    } catch (error) {
-      throw lockFailure(error, path);
-    }
+    if (code !== "ENOENT") throw error;
+    // Create them synchronously, so that the call joins its queue before it returns.
+    runSync(makeDirectories(dir, true));
   }
 }
 
@@ -143,22 +138,12 @@ function* create(request: LockRequest): Steps<void> {
  */
 function inheritAccess(dir: string, file: OpenFile): void {
   if (runtime.windows) return;
-  try {
+  bestEffort(() => {
     const access = runtime.sync.stat(dir);
     if (access === undefined) return;
     const { uid, gid } = file.stat();
     const owner = uid === 0 ? access.uid : uid;
     if (owner !== uid || access.gid !== gid) bestEffort(() => file.chown(owner, access.gid));
-    bestEffort(() => file.chmod(access.mode & 0o666));
-  } catch {
-    // See above.
-  }
-}
-
-function bestEffort(change: () => void): void {
-  try {
-    change();
-  } catch {
-    // The file is usable without the change, at least by this user.
-  }
+    file.chmod(access.mode & 0o666);
+  });
 }

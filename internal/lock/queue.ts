@@ -2,7 +2,7 @@ import type { LockFile } from "../../runtime/types.ts";
 import { clock } from "../base/clock.ts";
 import { LinkedList, type Place } from "../base/linked_list.ts";
 import { sharedState } from "../base/shared_state.ts";
-import { DEADLOCK_WARNING_MS, warnOnce } from "./deadlock_warning.ts";
+import { DEADLOCK_WARNING_MS, watchWait } from "./deadlock_warning.ts";
 import { noteRelease, streakStart } from "./fairness.ts";
 import { freeLockFile, pathStillIs } from "./file.ts";
 import type { LockRequest } from "./request.ts";
@@ -50,8 +50,8 @@ export interface Queue extends Held {
   inKernel: number;
   /** When the lock was last released. */
   released: number;
-  /** A timer that keeps the process alive while calls wait, and warns if the wait may never end. */
-  watch?: ReturnType<typeof clock.setInterval> | undefined;
+  /** Ends what {@linkcode watch} started. */
+  stopWatching?: (() => void) | undefined;
 }
 
 interface Shared {
@@ -182,8 +182,8 @@ export function release(hold: Hold): void {
 function advance(queue: Queue): void {
   const head = queue.waiters.first?.value;
   if (head === undefined) {
-    clock.clearInterval(queue.watch);
-    queue.watch = undefined;
+    queue.stopWatching?.();
+    queue.stopWatching = undefined;
     if (hasRoomFor(queue, false)) shared().queues.delete(queue.id);
   } else if (hasRoomFor(queue, head.shared)) head.wake();
 }
@@ -215,15 +215,14 @@ export function holdOf(lock: unknown): Hold | undefined {
  * Warns, once for each lock, about a wait that may never end.
  */
 export function watch(queue: Queue, path: string): void {
-  queue.watch ??= clock.setInterval(() => {
+  queue.stopWatching ??= watchWait(path, () => {
     const head = queue.waiters.first?.value;
-    if (head === undefined || !head.patient || hasRoomFor(queue, head.shared)) return;
-    if (clock.now() - queue.released < DEADLOCK_WARNING_MS) return;
-    warnOnce(
-      path,
+    if (head === undefined || !head.patient || hasRoomFor(queue, head.shared)) return undefined;
+    if (clock.now() - queue.released < DEADLOCK_WARNING_MS) return undefined;
+    return (
       `A call has waited ${DEADLOCK_WARNING_MS / 1_000} s for the lock on '${path}', which this ` +
-        "thread already holds. If the call was made while holding the lock, it is waiting for " +
-        "itself: pass the lock in the 'lock' option, or set a 'timeout'",
+      "thread already holds. If the call was made while holding the lock, it is waiting for " +
+      "itself: pass the lock in the 'lock' option, or set a 'timeout'"
     );
-  }, DEADLOCK_WARNING_MS);
+  });
 }

@@ -7,7 +7,7 @@ import { isFunction } from "../base/options.ts";
 import { joinPath, type PathArgument, pathKey } from "../base/paths.ts";
 import { call, ignoreFailure, run, runSync, type Steps } from "../base/steps.ts";
 import { acquire } from "../lock/acquire.ts";
-import { watchUpdate } from "../lock/deadlock_warning.ts";
+import { DEADLOCK_WARNING_MS, watchWait } from "../lock/deadlock_warning.ts";
 import { DeadlockError, LockLostError } from "../lock/errors.ts";
 import { pathStillIs } from "../lock/file.ts";
 import { type Hold, holdOf, isHeld, release } from "../lock/queue.ts";
@@ -97,7 +97,10 @@ function* underHeldLock(request: WriteRequest, fn: Change, hold: Hold): Steps<vo
   const { path, signal } = request;
   for (let done = false; !done;) {
     const key = updateKey(lockedTarget(request, hold), hold);
-    const stopWatching = watchUpdate(path, signal === undefined);
+    const stopWatching = watchWait(
+      path,
+      () => signal === undefined ? mayNeverEnd(path) : undefined,
+    );
     try {
       done = yield* inTurn(key, {
         *steps() {
@@ -118,6 +121,12 @@ function* underHeldLock(request: WriteRequest, fn: Change, hold: Hold): Steps<vo
       stopWatching();
     }
   }
+}
+
+function mayNeverEnd(path: string): string {
+  return `An update of '${path}' has waited ${DEADLOCK_WARNING_MS / 1_000} s for another update ` +
+    "under the same lock. If it was called inside the other update's 'fn', it is waiting for " +
+    "itself: move the call out of 'fn'";
 }
 
 /**

@@ -6,9 +6,6 @@ import { Buffer } from "node:buffer";
  */
 const CHUNK_BUFFER_BYTES = 64 * 1024;
 
-/** U+FFFD in UTF-8, which replaces a lone surrogate. */
-const REPLACEMENT = [0xef, 0xbf, 0xbd] as const;
-
 /** Combines a stream's small chunks into large ones. */
 export class ChunkBuffer {
   readonly #encoder = new TextEncoder();
@@ -24,7 +21,7 @@ export class ChunkBuffer {
   encode(chunk: Uint8Array | string): Uint8Array {
     if (typeof chunk === "string") {
       const text = this.#high + chunk;
-      const end = text.length - (endsInHighSurrogate(text) ? 1 : 0);
+      const end = text.length - (/[\ud800-\udbff]/.test(text.slice(-1)) ? 1 : 0);
       this.#high = text.slice(end);
       return this.#encoder.encode(text.slice(0, end));
     }
@@ -35,7 +32,7 @@ export class ChunkBuffer {
 
   /** The bytes for an unpaired first half; empty if there is none. */
   endText(): Uint8Array {
-    const bytes = Uint8Array.from(this.#high === "" ? [] : REPLACEMENT);
+    const bytes = this.#encoder.encode(this.#high); // Becomes U+FFFD.
     this.#high = "";
     return bytes;
   }
@@ -55,9 +52,4 @@ export class ChunkBuffer {
     this.#used = 0;
     return bytes;
   }
-}
-
-function endsInHighSurrogate(text: string): boolean {
-  const last = text.charCodeAt(text.length - 1);
-  return last >= 0xd800 && last <= 0xdbff;
 }

@@ -23,19 +23,12 @@ const UNSYNCABLE = new Set(["EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
  */
 const LINK_REFUSALS = new Set(["EPERM", "EISDIR", "ENOSYS", "EOPNOTSUPP"]);
 
-/**
- * A temporary file that was written before its turn came, for the target as it was at that time.
- */
-export interface Draft {
-  readonly temp: TempFile;
-  readonly target: Target;
-}
-
 /** The new content, in exactly one of these forms. */
 interface Data {
   readonly content?: Content;
   readonly blob?: Blob;
-  readonly draft?: Draft;
+  /** A temporary file that was written before its turn came. */
+  readonly draft?: TempFile;
 }
 
 /** One execution of a turn's steps. A synchronous call for the path may start another execution. */
@@ -86,15 +79,12 @@ class Replacement implements Turn<void> {
   }
 
   takeOver(): void {
-    const { path } = this.#request;
-    if (this.#data.blob !== undefined) {
-      const message = "A pending write to the file has a Blob, which cannot be read synchronously";
-      throw runtime.error("EBUSY", `${message}: await that write first`, path);
-    }
-    if (this.#attempt?.state === "copying") {
-      const message = "Another write is copying over the file in place and cannot be interrupted";
-      throw runtime.error("EBUSY", `${message}: await that write first`, path);
-    }
+    const isBlob = this.#data.blob !== undefined;
+    if (!isBlob && this.#attempt?.state !== "copying") return;
+    const what = isBlob
+      ? "A pending write to the file has a Blob, which cannot be read synchronously"
+      : "Another write is copying over the file in place and cannot be interrupted";
+    throw runtime.error("EBUSY", `${what}: await that write first`, this.#request.path);
   }
 
   *steps(): Steps<void> {
@@ -135,10 +125,10 @@ class Replacement implements Turn<void> {
   *#write(attempt: Attempt, content: Content | undefined): Steps<void> {
     const [request, { draft }] = [this.#request, this.#data];
     const check = () => this.#check(attempt);
-    let temp = draft?.temp;
+    let temp = draft;
     try {
       check();
-      const target = attempt.target = this.#asSeen(yield* prepareTarget(request));
+      const target = attempt.target = yield* prepareTarget(request);
       check();
       if (content !== undefined) {
         temp = yield* TempFile.create(request, target);
@@ -154,16 +144,6 @@ class Replacement implements Turn<void> {
       if (temp !== undefined && (isCurrent || draft === undefined)) yield* temp.discard();
       throw error;
     }
-  }
-
-  /**
-   * If the target was removed after the draft was started, the draft keeps the target's mode and
-   * owner.
-   */
-  #asSeen(now: Target): Target {
-    const seen = this.#data.draft?.target;
-    if (seen === undefined) return now;
-    return now.info === undefined ? { ...now, attributes: seen.attributes } : now;
   }
 
   /** Replaces the target with the new content. */

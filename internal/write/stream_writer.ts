@@ -111,7 +111,7 @@ export class StreamWriter {
       await this.#append(bytesContent(rest), rest);
       await this.#appendToFile(bytesContent(this.#buffer.flush()));
       await run(temp.finish(target.attributes));
-      await replace(request, { draft: { temp, target } });
+      await replace(request, { draft: temp });
       this.#end("committed");
     });
   }

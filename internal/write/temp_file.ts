@@ -1,6 +1,6 @@
 import { runtime } from "../../runtime/mod.ts";
 import type { OpenFile } from "../../runtime/types.ts";
-import { codeOf } from "../base/errors.ts";
+import { bestEffort, codeOf } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
 import { REMOVE_RETRY_MS, retryRefused } from "../base/windows_retry.ts";
 import { sharedState } from "../base/shared_state.ts";
@@ -19,13 +19,8 @@ const MAX_NAMES = 16;
 const unfinished = sharedState("unfinished/3", () => {
   const paths = new Set<string>();
   runtime.onExit(() => {
-    for (const path of paths) {
-      try {
-        runtime.sync.remove(path);
-      } catch {
-        // It does not exist yet, or is left for sweepTempFiles().
-      }
-    }
+    // Those that remain are left for sweepTempFiles().
+    for (const path of paths) bestEffort(() => runtime.sync.remove(path));
   });
   return paths;
 });
@@ -82,12 +77,11 @@ export class TempFile {
    */
   *identify(): Steps<void> {
     this.#id = (yield* step(this.#request, "fstat", () => this.#file!.stat())).id;
-    try {
+    // A permission may be missing. That matters only if a link is changed.
+    bestEffort(() => {
       this.#realPath = runtime.realPath(this.#path);
       unfinished().add(this.#realPath);
-    } catch {
-      // A permission may be missing. The real path is needed only if a link is changed.
-    }
+    });
   }
 
   /**
@@ -121,7 +115,8 @@ export class TempFile {
    */
   *finish(attributes: Attributes, check: () => void = () => {}): Steps<void> {
     const request = this.#request;
-    const isChanged = !areSame(this.#attributes, attributes);
+    // If the target is gone, the file keeps the attributes that it already has.
+    const isChanged = attributes.mode !== undefined && !areSame(this.#attributes, attributes);
     const needsSync = request.durability !== "none" && (isChanged || !this.#isSynced);
     const isReopened = this.#file === undefined;
     if (isReopened && !isChanged && !needsSync) return;

@@ -13,7 +13,23 @@ const stem = new Uint8Array(STEM_BYTES);
 const DIGITS = "[0-9a-f]{16}";
 const TEMP_NAME = new RegExp(`^\\.[^/]+\\.${DIGITS}\\.tmp$`, "s");
 
-/** Whether a name has the form that {@linkcode tempPath} generates. */
+/**
+ * Returns whether a file name belongs to one of this library's temporary files:
+ * `.{name}.{16 hexadecimal digits}.tmp`. Use it to ignore such files in a program that watches or
+ * lists a directory.
+ *
+ * @param name The last component of a path.
+ * @returns Whether it is the name of a temporary file.
+ *
+ * @example Usage
+ * ```ts
+ * import { isTempName } from "@aperture/atomic";
+ * import { ok } from "node:assert";
+ *
+ * ok(isTempName(".state.json.0123456789abcdef.tmp"));
+ * ok(!isTempName("state.json"));
+ * ```
+ */
 export function isTempName(name: string): boolean {
   return TEMP_NAME.test(name);
 }

@@ -1,10 +1,9 @@
 import * as nodeFs from "node:fs";
 import process from "node:process";
 import { codeOf, fileId, info, infoAt } from "./stat.ts";
-import { foldsNames, isWindows } from "../shared/platform.ts";
+import { foldsNames, isWindows, sleepSync } from "../shared/platform.ts";
 import { mayReappear, refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
-import { sleepSync } from "../shared/sleep.ts";
 import type { DirEntry, ErrorCode, LockFile, OpenFile, Runtime, SyncOpenFile } from "../types.ts";
 
 const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {

@@ -6,8 +6,7 @@ import { holdersOf } from "../shared/lock_holders.ts";
 import { creation, existing, isRestricted, openFile, openFileSync, settled } from "./file.ts";
 import { openLock } from "./lock.ts";
 import { codeOf, infoAt } from "./stat.ts";
-import { foldsNames, isWindows } from "../shared/platform.ts";
-import { sleepSync } from "../shared/sleep.ts";
+import { foldsNames, isWindows, sleepSync } from "../shared/platform.ts";
 import type { DirEntry, Runtime } from "../types.ts";
 
 const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {

@@ -1,4 +1,4 @@
-import { sleepSync } from "./sleep.ts";
+import { sleepSync } from "./platform.ts";
 
 /** The maximum number of lookups, with 23 ms of pauses in total. */
 const MAX_TRIES = 6;

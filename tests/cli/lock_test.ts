@@ -36,7 +36,7 @@ const UNTIL_SIGNAL = ["sh", "-c", "echo ready; while :; do sleep 0.02; done"];
  */
 const BY_THIS_PROCESS = process.platform !== "linux" || isDeno
   ? ""
-  : `, held by process ${process.pid}`;
+  : ` (held by process ${process.pid})`;
 
 test(
   "`lock` runs the command with its input, environment and arguments",

@@ -44,7 +44,7 @@ export const CORRUPT: [text: string, line: number, column: number, reason: strin
   ['{\n  "a": 1,\n}\n', 2, 9, "JSON does not allow trailing commas"],
   ["[1 , ]", 1, 4, "JSON does not allow trailing commas"],
   ['{\r\n  "a": 1\r\n  "b": 2\r\n}', 3, 3, "expected ',' or '}' but found '\"'"],
-  ["{a: 1}", 1, 2, "expected a property name or '}' but found 'a'"],
+  ["{a: 1}", 1, 2, "expected a property name in double quotes but found 'a'"],
   ['{"a" 1}', 1, 6, "expected ':' but found '1'"],
   ["[,1]", 1, 2, "expected a value but found ','"],
   ["[1 2]", 1, 4, "expected ',' or ']' but found '2'"],
