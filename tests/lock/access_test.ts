@@ -10,10 +10,7 @@ import { isRoot, isWindows, test } from "../support/test.ts";
 
 const skip = isWindows && "Windows has no permission bits";
 
-/**
- * Sets the mode of a directory, locks the directory under a umask, and returns the mode of the lock
- * file.
- */
+/** Sets a directory's mode, locks the directory under a umask, and returns the lock file's mode. */
 function lockFileMode(dir: string, mode: number, umask: number): number {
   fs.chmodSync(dir, mode);
   const previous = process.umask(umask);
@@ -53,7 +50,7 @@ test(
 );
 
 test(
-  "DirLock.acquireSync() as root gives a new lock file the directory's owner and group",
+  "DirLock.acquireSync() gives a new lock file the directory's owner and group when run as root",
   () =>
     inTempDir((root) => {
       const dir = path.join(root, "dir");

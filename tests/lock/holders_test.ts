@@ -133,7 +133,7 @@ test(
       if (shell.exitCode === null) await once(shell, "exit");
       try {
         assertEquals(await DirLock.tryAcquire(dir), null);
-        // Linux reports only the process that called flock(2), which has exited.
+        // Linux reports only the process that called flock(2), and that process has exited.
         assertEquals(await lockHolders(dir), null);
       } finally {
         process.kill(sleeper, "SIGKILL");
@@ -223,7 +223,7 @@ test(
       const command = [process.execPath, "run", "--quiet", "--no-check", "--config", config];
       command.push(...JSON.parse(process.env.APERTURE_DENO_ARGS ?? "[]"));
       command.push(`--allow-read=${own}`, `--allow-write=${own}`, program);
-      // Run the program on a terminal, because Deno prompts only there.
+      // Run the program in a terminal, because Deno prompts only there.
       const { stdout } = spawnSync("script", ["-qec", command.join(" "), "/dev/null"], {
         encoding: "utf8",
         env: { ...process.env, NO_COLOR: "1", SHELL: "/bin/sh" },

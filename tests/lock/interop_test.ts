@@ -17,12 +17,12 @@ interface Locker {
   readonly name: string;
   readonly command: string;
   /**
-   * Returns arguments with which the command locks the file, prints "held" and holds the lock until
-   * its input ends.
+   * Returns arguments that make the command lock the file, print "held" and hold the lock until its
+   * input ends.
    */
   hold(file: string, shared: boolean): string[];
   /**
-   * Returns arguments with which the command exits with 0 if the lock is free, otherwise with 1.
+   * Returns arguments that make the command exit with 0 if the lock is free and with 1 otherwise.
    */
   try(file: string, shared: boolean): string[];
 }
@@ -91,7 +91,7 @@ function buildFs2Locker(): string | undefined {
   }
   const source = [`source.crates-io.replace-with="debian"`, `source.debian.directory="${crates}"`];
   const project = fileURLToPath(
-    // The tests of the built package use the same sources, because the build does not copy Cargo's
+    // The built package's tests also use these sources, because the build does not copy Cargo's
     // files.
     new URL(isDeno ? "../support/fs2" : "../../../../tests/support/fs2", import.meta.url),
   );

@@ -13,8 +13,8 @@ import { isBun, isDeno, test } from "../support/test.ts";
 const built = fileURLToPath(new URL("../../", import.meta.url));
 
 /**
- * Runs a program that writes and locks, and returns its output. The program uses a copy of the
- * library, whose koffi module contains the code in `koffi`.
+ * Runs a program that writes a file and acquires a lock; returns its output. The program uses a
+ * copy of the library whose koffi module contains the code in `koffi`.
  */
 function withKoffi(dir: string, koffi: string | undefined, ...flags: string[]): string[] {
   const packed = path.join(dir, "package");
@@ -43,7 +43,7 @@ function withKoffi(dir: string, koffi: string | undefined, ...flags: string[]): 
     }
   `,
   );
-  // Keep the runtime from finding another koffi: NODE_PATH may lead to one, and Bun would install
+  // Keep the runtime from finding another koffi: NODE_PATH may point to one, and Bun would install
   // one.
   const args = isBun ? ["--no-install", program] : [...flags, program];
   const env = { ...process.env, NODE_PATH: "" };
@@ -65,7 +65,7 @@ function isBesideKoffi(): boolean {
   }
 }
 
-/** Whether the runtime has a built-in FFI: Bun, and Node 26 and later. */
+/** Whether the runtime has a built-in FFI, as Bun and Node 26 and later do. */
 const hasFfi = !isDeno && builtinFlock() !== undefined;
 
 test("DirLock.acquire() says to install koffi when it is missing", () =>

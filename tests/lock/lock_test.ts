@@ -350,7 +350,7 @@ async function withClock(
   }
 }
 
-test("DirLock.acquire() yields to other processes after a streak of locks, and then calls onWait", () =>
+test("DirLock.acquire() yields to other processes after a streak of locks, then calls onWait", () =>
   inTempDir(async (dir) => {
     const lock = await DirLock.acquire(dir);
     const other = runtime.openLock(lock.path, "read-write");
@@ -360,7 +360,7 @@ test("DirLock.acquire() yields to other processes after a streak of locks, and t
       goOn(25);
       lock.release();
       again.push(DirLock.acquire(dir, { onWait: () => void waits++ }));
-      // Another process can acquire the lock, although this process requested it first.
+      // Another process can acquire the lock even though this process requested it first.
       assert(other.tryLock(true));
     });
     const next = await assertBlocks(again[0]!, () => other.close());
@@ -502,7 +502,7 @@ test("DirLock.acquireSync() overtakes its thread's waiting calls", () =>
     (await waiter).release();
   }));
 
-test("DirLock.release() does not free another lock when it is called twice", () =>
+test("DirLock.release() does not free another lock when called twice", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     first.release();
@@ -608,7 +608,7 @@ test("DirLock.acquire() has at most four calls waiting in the kernel", () =>
   }));
 
 test(
-  "DirLock.acquireSync() throws a DeadlockError when this thread waits in the kernel",
+  "DirLock.acquireSync() throws a DeadlockError when this thread is waiting in the kernel",
   () =>
     inTempDir(async (dir) => {
       DirLock.acquireSync(dir).release();

@@ -21,7 +21,7 @@ const LOSSES: [string, (lock: DirLock) => void][] = [
   ["its directory is moved away", ({ dir }) => fs.renameSync(dir, `${dir}.old`)],
 ];
 
-test("DirLock.verify() returns when the path leads to the locked file", () =>
+test("DirLock.verify() succeeds when the path refers to the locked file", () =>
   inTempDir((dir) => {
     for (const shared of [false, true]) {
       const lock = DirLock.acquireSync(dir, { shared });
@@ -32,7 +32,7 @@ test("DirLock.verify() returns when the path leads to the locked file", () =>
     }
   }));
 
-test("DirLock.verify() returns when the lock file has no identity", () =>
+test("DirLock.verify() succeeds when the lock file has no identity", () =>
   inTempDir((dir) =>
     onPlatform(noIdentity, () => {
       const lock = DirLock.acquireSync(dir);
@@ -42,7 +42,7 @@ test("DirLock.verify() returns when the lock file has no identity", () =>
   ));
 
 test(
-  "DirLock.verify() throws a LockLostError when a file replaces the directory",
+  "DirLock.verify() throws a LockLostError when the directory is replaced by a file",
   () =>
     inTempDir((root) => {
       const lock = DirLock.acquireSync(path.join(root, "dir"));

@@ -1,4 +1,4 @@
-/** The messages of lock errors, and the caller's line at the top of their stacks. */
+/** The messages of lock errors, and their stacks, which start at the caller's line. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -102,7 +102,7 @@ test("DirLock.acquireSync() says how to avoid a deadlock", () =>
   }));
 
 test(
-  "DirLock.acquire() names the option when it has the wrong type",
+  "DirLock.acquire() names the invalid option",
   () =>
     inTempDir(async (dir) => {
       const mistakes: [object, string][] = [

@@ -1,4 +1,4 @@
-/** The order in which one process's calls acquire a lock, and how they give up. */
+/** The order in which calls in one process acquire a lock, and how they give up. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -15,7 +15,7 @@ import { within } from "../support/within.ts";
 import "../support/worker.ts";
 
 /**
- * So many waiters that a queue with linear searches would take minutes. Under Wine, each waiter
+ * Enough waiters that a queue with linear searches would take minutes. Under Wine, each waiter
  * takes 5 ms.
  */
 const WAITERS = Number(process.env.APERTURE_WAITERS ?? 20_000);
@@ -279,7 +279,7 @@ test("DirLock.acquire() resolves on Windows, where a handle that holds a lock ca
   ));
 
 test(
-  "DirLock.acquire() locks again when the lock file was replaced while it waited in the kernel",
+  "DirLock.acquire() locks again when the lock file is replaced while it waits in the kernel",
   () =>
     inTempDir((dir) =>
       onPlatform(windowsLocks, async () => {

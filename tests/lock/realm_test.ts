@@ -84,7 +84,7 @@ for (const buffers of [false, true]) {
   );
 }
 
-/** Creates an error of another realm that looks like the error of a failed system call. */
+/** Creates an error in another realm that looks like one from a failed system call. */
 function foreignError(code: string): Error {
   const error = foreign<Error>(`new Error(${JSON.stringify(`${code}: injected`)})`);
   assert(!(error instanceof Error));
@@ -109,7 +109,7 @@ test("DirLock.acquire() opens the lock file for reading after an EACCES error fr
     assertEquals(opened.slice(-2), ["read-write", "read"]);
   }));
 
-test("DirLock.acquire() says that the file system does not support locks after an ENOLCK error from another realm", () =>
+test("DirLock.acquire() reports missing lock support after an ENOLCK error from another realm", () =>
   inTempDir((dir) =>
     intercepted(({ name }) => {
       if (name === "lock.tryLock") throw foreignError("ENOLCK");

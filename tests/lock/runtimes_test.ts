@@ -46,9 +46,7 @@ const programs = native === undefined
 
 const WAYS = ["exclusive", "shared"];
 
-/**
- * What each program reported while another one held the lock, for each combination of lock modes.
- */
+/** What each program reported while another held the lock, for each combination of lock modes. */
 type Findings = Map<string, string[]>;
 
 /**

@@ -13,9 +13,9 @@ import { isDeno, test } from "../support/test.ts";
 const library = new URL(isDeno ? "../../mod.ts" : "../../mod.js", import.meta.url).href;
 
 /**
- * Runs a program with this code; returns its output and exit code. In the code, `lock` is a held
- * lock on the directory `dir`, and `later` calls a function from a timer that does not keep the
- * process alive.
+ * Runs a program that contains `code`; returns its output and exit code. In `code`, `lock` is a
+ * held lock on the directory `dir`, and `later` calls a function from a timer that does not keep
+ * the process alive.
  */
 async function run(dir: string, code: string): Promise<[output: string, exitCode: number]> {
   const program = path.join(dir, "program.mjs");
@@ -120,7 +120,7 @@ test("DirLock.acquire() can repeatedly acquire a free lock when the program's ti
       globalThis.setTimeout = globalThis.setInterval = () => 0;
       let held = lock;
       for (let i = 0; i < 20; i++) {
-        // Hold the lock so long that the next call yields to other processes.
+        // Hold the lock long enough that the next call yields to other processes.
         for (const end = performance.now() + 25; performance.now() < end;);
         held.release();
         held = await DirLock.acquire(dir);

@@ -7,7 +7,7 @@ import { endWithTest, isDeno } from "./test.ts";
 
 /** How a {@linkcode Child} is started. */
 export interface ChildOptions {
-  /** Shell commands that run first; the runtime then replaces the shell in the same process. */
+  /** Shell commands to run first; the runtime then replaces the shell in the same process. */
   shell?: string;
   /** Additional arguments for the runtime. */
   runtimeArgs?: string[];
@@ -41,14 +41,14 @@ export class Child {
       env: { ...process.env, ...options.env },
     });
     endWithTest(this.process);
-    // Writing to a process that has ended must not fail the test; exit() reports how it ended.
+    // Writing to a process that has exited must not fail the test; exit() reports how it exited.
     this.process.stdin!.on("error", () => {});
     this.#exit = once(this.process, "close");
     this.#exit.catch(() => {}); // Reported by exit().
     this.#lines = createInterface({ input: this.process.stdout! })[Symbol.asyncIterator]();
   }
 
-  /** Returns the next line that the job prints; throws if the job ends instead. */
+  /** Returns the next line that the job prints; throws if the job exits instead. */
   async line(): Promise<string> {
     const { done, value } = await this.#lines.next();
     if (done) throw new Error(`The child ended with ${await this.exit()} instead of a line`);

@@ -11,8 +11,8 @@ export const noOtherCopy: string | false = !isDeno && !import.meta.url.includes(
   "the tests of the ES modules load both kinds";
 
 /**
- * Loads a second copy of the library into this process: on Node and Bun, the CommonJS build next to
- * the ES modules; on Deno, a copy of the sources in `dir`.
+ * Loads a second copy of the library into this process: on Node and Bun, the CommonJS build
+ * alongside the ES modules; on Deno, a copy of the sources that it creates in `dir`.
  */
 export function otherCopy(dir: string): Promise<Library> {
   if (!isDeno) {

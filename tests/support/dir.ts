@@ -41,8 +41,8 @@ export function text(file: string): string {
 
 /**
  * Returns how many descriptors this process has open inside `dir`, which defaults to the system's
- * directory for temporary files. The runtime may open other descriptors at any time, so they are
- * not counted. Outside Linux, the result is always 0.
+ * temporary directory. The runtime may open other descriptors at any time, so they are not counted.
+ * Outside Linux, the result is always 0.
  */
 export function openDescriptors(dir: string = fs.realpathSync(tmpdir())): number {
   if (process.platform !== "linux") return 0;

@@ -2,7 +2,7 @@ import { runtime, useRuntime } from "../../runtime/mod.ts";
 import type { FileInfo, LockFile, Runtime } from "../../runtime/types.ts";
 import { LOCK_FILE_NAME } from "../../mod.ts";
 
-/** Calls `fn` while some parts of the runtime are replaced. */
+/** Calls `fn` with parts of the runtime replaced. */
 export async function onPlatform<T>(
   differences: (real: Runtime) => Partial<Runtime>,
   fn: () => T | Promise<T>,
@@ -17,8 +17,8 @@ export async function onPlatform<T>(
 }
 
 /**
- * Locks that follow the rules of `LockFileEx`: a handle with an exclusive lock cannot get a second
- * lock, and waiting for one never ends.
+ * Locks that follow the rules of `LockFileEx`: a handle with an exclusive lock cannot acquire a
+ * second lock and would wait for one forever.
  */
 export function windowsLocks(real: Runtime): Partial<Runtime> {
   const openLock = (path: string, access: "read-write" | "read"): LockFile => {

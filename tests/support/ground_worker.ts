@@ -12,9 +12,9 @@ const { atomicUpdate, AtomicFile, atomicWrite, atomicWriteSync, DirLock, withDir
 /** Jobs that the proof runs in other processes; `Child` starts them. */
 const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   /**
-   * Writes versions of several files in every way until killed. Records each write that it begins
-   * or completes in `journal`, which is on a file system that loses nothing. `root` must contain
-   * the directories `{durability}-{name}` and `shared-{durability}`.
+   * Until killed, writes successive versions of several files in various ways. Records the start
+   * and end of each write in `journal`, which is on a file system that loses nothing. `root` must
+   * contain the directories `{durability}-{name}` and `shared-{durability}`.
    */
   async writeUntilCut(root, journal, durability, name, variant) {
     if (variant !== undefined) breakOnPurpose(variant);
@@ -287,10 +287,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Uses every feature of the library in `root`, with locks in `locks`, until the next line. In the
-   * meantime, the disk may fill up, descriptors may run out, and the clock may be set back. On the
-   * line "usage", pauses and prints the number of descriptors, threads, KiB of objects and MiB of
-   * memory. Reports failures in lines that start with "bad".
+   * Uses every feature of the library in `root`, with locks in `locks`, until it reads a line. In
+   * the meantime, the disk may fill up, descriptors may run out, and the clock may be set back. The
+   * line "usage" instead makes it pause and print the descriptor and thread counts, heap usage
+   * (KiB) and memory usage (MiB). Reports failures in lines that start with "bad".
    */
   async soak(root, journal, locks, name) {
     const note = noteIn(journal!);
@@ -509,7 +509,7 @@ function giveBack(): void {
   libc.close();
 }
 
-/** The error number of ESTALE, for which neither Node nor Deno has a name. */
+/** The errno of ESTALE, for which neither Node nor Deno has an error code. */
 const ESTALE = 116;
 
 /**

@@ -138,8 +138,8 @@ interface Done {
   settled: number;
   outcome: "ok" | "EEXIST" | "injected" | "pending" | string;
   /**
-   * For an update, the number that it read: 0 if a step had put the file there, null if there was
-   * no file.
+   * For an update, the number that it read: 0 if the file was put there by a step, null if there
+   * was no file.
    */
   read?: number | null;
 }
@@ -340,7 +340,7 @@ function check(done: readonly Done[], before: World, after: World, plainMode: nu
   }
   const inMemory = done.filter(({ step }) => step.do === "write" || step.do === "sync");
   const free = done.filter((call) => !inMemory.includes(call));
-  // Each row keeps its order; the rows interleave in any order that the recorded times allow.
+  // Each row keeps its order; the rows may interleave in any way that the recorded times allow.
   const rows: Moment[][] = [inMemory.map((call) => ({ call, reads: false }))];
   const updates: Moment[] = [];
   for (const call of free) {
@@ -379,7 +379,7 @@ function check(done: readonly Done[], before: World, after: World, plainMode: nu
   );
 }
 
-/** Whether a remaining moment can come next. */
+/** Whether this remaining moment can come next. */
 function isDue({ call, reads }: Moment, rows: Moment[][], at: number[]): boolean {
   // A call that failed may have failed as soon as it was made.
   const earliest = !reads && call.outcome === "ok" ? call.complete ?? call.called : call.called;
@@ -411,7 +411,7 @@ function effect(
   if (outcome === INJECTED) return createNew && entry !== undefined ? undefined : world;
   if (outcome === "EEXIST") return createNew && entry !== undefined ? world : undefined;
   if (createNew && entry !== undefined) return undefined;
-  // A failure may stay hidden only if the call was coalesced with a later equal call.
+  // A failure may stay hidden only if the call was coalesced with a later identical call.
   if (step.failure !== undefined && !isHidden(call, inMemory)) return undefined;
   const follows = entry === "link" && symlinks !== "replace";
   const found = follows ? target : entry === "link" ? undefined : entry;
@@ -457,7 +457,7 @@ export const library: Calls = {
   update: atomicUpdate,
 };
 
-/** Returns the first seed whose program has a result that the model does not allow. */
+/** Returns the first seed whose program produces a result that the model does not allow. */
 export async function findWrong(
   calls: Calls,
   seeds: Iterable<number>,

@@ -7,7 +7,7 @@ import { type Context, createContext, runInContext } from "node:vm";
 /** The directory of the library's CommonJS build; the relative path is the same in both builds. */
 const BUILT: string = fileURLToPath(new URL("../../../script/", import.meta.url));
 
-/** The host's globals that Jest and vitest pass to a context. */
+/** The host globals that Jest and vitest pass to a context. */
 const GIVEN = [
   "AbortController",
   "AbortSignal",

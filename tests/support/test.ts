@@ -30,13 +30,13 @@ export const isWindows: boolean = process.platform === "win32";
 /** Whether the tests run under Wine, as set by scripts/test_wine.ts. */
 export const isWine: boolean = process.env.APERTURE_WINE !== undefined;
 
-/** Whether the tests run as root, to which permission bits do not apply. */
+/** Whether the tests run as root, which bypasses permission bits. */
 export const isRoot: boolean = process.getuid?.() === 0;
 
 /** The default test timeout in milliseconds. */
 const DEFAULT_TIMEOUT_MS = 60_000;
 
-/** The factor by which timeouts are longer than on other systems. Wine is slow. */
+/** The factor by which timeouts are multiplied. Wine is slow. */
 const TIMEOUT_FACTOR = isWine ? 4 : 1;
 
 /**
@@ -64,7 +64,7 @@ export function test(
   if (isDeno) {
     // Deno 2.8 and later leave the sanitizers off by default, so turn them on. On Deno 2.7, turn
     // them off: they would report false leaks, because its node:child_process and streams leave
-    // reads pending. Deno 2.7 also has no setting for the sanitizers in deno.json.
+    // reads pending. In Deno 2.7, deno.json has no setting for the sanitizers.
     const sanitize = { sanitizeOps: !isDeno27, sanitizeResources: !isDeno27 };
     const definition = { name: title, ignore: skip !== false, fn: limited, ...sanitize };
     Deno.test({ ...definition, timeout: timeout + RUNNER_GRACE_MS });
@@ -124,12 +124,12 @@ function killTree(pid: number): void {
 /** Whether an abandoned test may still be waiting for something. */
 let givenUp = false;
 
-/** The number of tests that are defined and have not ended. */
+/** The number of tests defined but not yet finished. */
 let unfinished = 0;
 
 /**
  * Lets Node exit after the last test, even if an abandoned test is still waiting for something.
- * Node 20.0 would run a hook from `after()` only once nothing is waiting.
+ * Node 20.0 would run an `after()` hook only once nothing is waiting.
  */
 function exitIfLast(): void {
   unfinished--;

@@ -87,7 +87,7 @@ async function main(dir: string): Promise<void> {
   console.log(JSON.stringify(counted));
 }
 
-// When a test imports this file, it does nothing.
+// This file does nothing when a test imports it.
 if (process.argv[2] === "aperture-traced") {
   main(process.argv[3]!).catch((error) => {
     console.error(error);

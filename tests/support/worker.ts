@@ -32,7 +32,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     }
   },
 
-  /** For each line, which names a lock mode, prints whether the lock is free. */
+  /** For each line, which names a lock mode, prints whether the lock is free in that mode. */
   async try(dir) {
     for (let way; (way = await line()) !== undefined;) {
       const lock = await DirLock.tryAcquire(dir!, { shared: way === "shared" });
@@ -222,7 +222,10 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log("all served");
   },
 
-  /** Writes too many bytes in every way; prints each error's code and the directory's entries. */
+  /**
+   * Writes too many bytes in each of several ways; prints each error's code and the directory's
+   * entries.
+   */
   async fail(dir, size) {
     const file = path.join(dir!, "file");
     const bytes = content(2, Number(size));
@@ -268,8 +271,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Repeatedly acquires and releases the lock for `time` ms, in shared mode every `shared`th time,
-   * and logs each turn in `log`. Reports any other holder that the lock should have excluded.
+   * Repeatedly acquires and releases the lock for `time` ms, logging each turn in `log`; if
+   * `shared` is not 0, only every `shared`th lock is exclusive. Reports any other holder that the
+   * lock should have excluded.
    */
   async contend(dir, time, shared, name) {
     const [log, mark] = [path.join(dir!, "log"), path.join(dir!, `mark-${name}`)];
@@ -293,8 +297,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Locks and writes `count` times. Halfway through and at the end, prints the number of
-   * descriptors and threads, KiB of objects and MiB of memory.
+   * Locks and writes `count` times. Prints the descriptor and thread counts, heap usage (KiB) and
+   * memory usage (MiB), halfway through and at the end.
    */
   async wear(dir, count) {
     const usage = () => {
@@ -373,8 +377,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Holds the lock until its thread ends, and then records in `told` whether verify() still
-   * succeeds.
+   * Holds the lock until its thread exits, then records in `told` whether verify() still succeeds.
    */
   async useAtExit(dir) {
     const lock = await DirLock.acquire(dir!);
@@ -394,7 +397,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     process.exit(0);
   },
 
-  /** Runs a job in a thread and ends when the thread does. */
+  /** Runs a job in a thread and returns when the thread exits. */
   async inThread(job, dir) {
     const worker = new Worker(new URL(import.meta.url), { argv: ["aperture-worker", job!, dir!] });
     await new Promise((resolve, reject) => worker.once("error", reject).once("exit", resolve));
@@ -424,7 +427,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   /**
    * Starts two waits of each chosen kind, usually for a lock that this process itself holds. Each
    * kind has its own directory in `dir`, and the clock runs ten times as fast. Prints each warning
-   * with the time that this clock shows, and exits after 25 s by this clock.
+   * with this clock's time, and exits after 25 s on this clock.
    */
   async nest(dir, ...chosen) {
     hurryTime(10);
@@ -492,7 +495,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     console.log(`warnings: ${warnings}`);
   },
 
-  /** Replaces a link to an idle FIFO with an update; prints a line once the call has settled. */
+  /**
+   * Updates a link to an idle FIFO, replacing the link; prints a line once the call has settled.
+   */
   async updateFifo(file, form) {
     try {
       if (form === "sync") atomicUpdateSync(file!, () => "x", { symlinks: "replace" });
@@ -545,7 +550,7 @@ async function main(job: string, args: string[]): Promise<void> {
   await jobs[job]!(...args);
 }
 
-// Tests import this file only to have it compiled; it does nothing then.
+// Tests import this file only so that it gets compiled; the import itself does nothing.
 if (process.argv[2] === "aperture-worker") {
   main(process.argv[3]!, process.argv.slice(4)).catch((error) => {
     console.error(error);

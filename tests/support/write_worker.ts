@@ -108,9 +108,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
     finish(how as Ending);
   },
 
-  /** Prints how many exit listeners the first write and later writes have added. */
+  /** Prints how many exit listeners have been added after each of several writes. */
   async exitListeners(dir) {
-    // Node has an exit listener of its own while it loads the program.
+    // Node itself has an exit listener while it loads the program.
     await new Promise((resolve) => setImmediate(resolve));
     const counts = [process.listenerCount("exit")];
     for (let i = 0; i < 3; i++) {
@@ -121,8 +121,8 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 
   /**
-   * Passes a stream of a missing file to atomicWrite(); prints the error codes and whether each
-   * stream was destroyed.
+   * Passes a read stream for a missing file to atomicWrite(); prints the error codes and whether
+   * each stream was destroyed.
    */
   async readMissing(dir) {
     for (const name of ["file", "link0"]) {
@@ -164,7 +164,7 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
   },
 };
 
-// Tests import this file only to have it compiled; it does nothing then.
+// Tests import this file only so that it gets compiled; the import itself does nothing.
 if (process.argv[2] === "aperture-worker" && process.argv[1] === fileURLToPath(import.meta.url)) {
   jobs[process.argv[3]!]!(...process.argv.slice(4)).catch((error) => {
     console.error(error);

@@ -62,8 +62,8 @@ const settings: [string, AtomicWriteOptions][] = [
 
 /** Whether an operation may succeed although this call to the runtime failed. */
 function isTolerated({ name, form }: SeamCall, code: string): boolean {
-  // An operation tolerates a failure of the lock's release, of the clean-up, of a call that a file
-  // system may refuse, or of the check for other writers, which then reads the file again.
+  // An operation tolerates failures when it releases the lock, cleans up, makes a call that a file
+  // system may refuse, or checks for other writers (it then rereads the file).
   return name === "stat" || (name === "readFile" && form === "sync") || name === "lock.unlock" ||
     name === "lock.close" || name === "directory.close" || name === "remove" ||
     (["file.chown", "file.chmod"].includes(name) && code === "EPERM") ||
@@ -93,7 +93,7 @@ for (const [what, write] of Object.entries(writers)) {
           assert(calls.length > 2);
           const descriptors = openDescriptors();
           for (let at = 0; at < calls.length; at++) {
-            // `prove/faults.ts` makes the kernel return more kinds of errors.
+            // `prove/faults.ts` makes the kernel return a wider range of errors.
             for (const code of ["EIO", "EPERM"]) {
               reset();
               const injected = systemError(code);

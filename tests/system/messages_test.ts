@@ -44,7 +44,7 @@ const acquire: Untyped = DirLock.acquire;
 const sweep: Untyped = sweepTempFiles;
 
 /**
- * A mistake, a call that makes it, and what the error message must include. The call receives the
+ * A mistake, a call that makes it, and what the error message must contain. The call receives the
  * path of a missing file and that of its directory; in the message, "DIR" stands for the directory.
  */
 type Mistake = [what: string, call: (file: string, dir: string) => unknown, ...messages: string[]];

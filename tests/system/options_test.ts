@@ -89,7 +89,7 @@ const asyncOnlyData: Any[] = [new Blob(["x"]), new ReadableStream(), (async func
 /** A call with one invalid argument. */
 interface Case {
   readonly title: string;
-  /** Checks that the call fails with `failure` when it is passed `bad`. */
+  /** Checks that the call fails with `failure` when passed `bad`. */
   fails(bad: Any, good: string, failure: Failure): void | Promise<unknown>;
   readonly bad: [Any, Failure][];
 }

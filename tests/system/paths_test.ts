@@ -1,6 +1,5 @@
 /**
- * Paths as strings, as bytes, and as `file:` URLs, for which the rules of Node's fileURLToPath()
- * apply.
+ * Paths as strings, bytes and `file:` URLs. The URLs follow the rules of Node's fileURLToPath().
  */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";

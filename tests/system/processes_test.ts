@@ -47,11 +47,11 @@ test("atomicWrite() leaves one complete version when its process is killed", () 
       assertEquals((await sweepTempFiles(own, { olderThan: 0 })).length, left.length);
       assertEquals(list(own), names);
     };
-    // Repeat until at least one process has been killed while it wrote, which depends on chance.
+    // Repeat until at least one process happens to be killed while writing.
     for (let round = 0; round < KILLS || leftovers === 0 && round < 20 * KILLS; round += 4) {
       await Promise.all([0, 1, 2, 3].map((i) => kill(round + i)));
     }
-    // If no process was killed while it wrote, the kills did not happen at random moments.
+    // If no process was killed while writing, the kills did not happen at random moments.
     assert(leftovers > 0, "no process was killed while it wrote");
   }));
 
@@ -121,7 +121,7 @@ for (const how of ["timeout", "signal"]) {
     }));
 }
 
-test("DirLock makes 4 processes and 100 tasks of this process exclude each other", () =>
+test("DirLock provides mutual exclusion among 4 processes and 100 tasks in this process", () =>
   inTempDir(async (dir) => {
     const counter = path.join(dir, "counter");
     fs.writeFileSync(counter, "0");
@@ -205,12 +205,12 @@ test(
   { skip: !isLinux && "requires sleep(1)" },
 );
 
-test("DirLock.acquire() does not block file operations, with a thread pool size of 1", () =>
+test("DirLock.acquire() does not block file operations, even with a thread pool size of 1", () =>
   inTempDir(async (dir) => {
     const holder = new Child("holdMany", [dir, 8]);
     await holder.says("held");
     const child = new Child("waitAndWrite", [dir, 8], { env: { UV_THREADPOOL_SIZE: "1" } });
-    // If the waits blocked the thread pool, the writes could not finish before the locks are
+    // If the waits blocked the thread pool, the writes could not finish before the locks were
     // released.
     await child.says("written");
     await assertBlocks(child.says("all served"), () => holder.tell());

@@ -30,7 +30,7 @@ test("test() fails a test that hangs, kills its children and runs the next one",
     lock!.release();
   }));
 
-/** Returns the arguments with which this runtime runs a test file. */
+/** Returns the arguments that make this runtime run a test file. */
 function runner(): string[] {
   if (isBun) return ["test"];
   if (!isDeno) return ["--test"];

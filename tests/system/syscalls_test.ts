@@ -14,8 +14,8 @@ import { isBun, isDeno, isDeno27, test } from "../support/test.ts";
 import { beginning, END, operations } from "../support/traced.ts";
 
 /**
- * The expected calls on one runtime, with an asterisk for each call on another thread, and the
- * maximum number of thread hops.
+ * The expected calls on one runtime, with an asterisk after each call made on another thread, and
+ * the maximum number of thread hops.
  */
 type Expected = readonly [calls: string, hops: number];
 
@@ -91,8 +91,7 @@ const NAMES: Record<string, string> = {
 };
 
 /**
- * Returns the common name of the call in a line of strace's output from which the thread ID has
- * been removed.
+ * Returns the common name of the call in `line`, a line of strace's output without its thread ID.
  */
 function nameOf(line: string): string {
   const name = line.slice(0, line.indexOf("("));

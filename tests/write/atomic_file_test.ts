@@ -52,7 +52,7 @@ test("AtomicFile.writable discards the file when the piped stream fails", () =>
     assertStrictEquals(await assertRejects(() => file.commit()), reason);
   }));
 
-test("AtomicFile.discard() leaves the target unchanged when it is called repeatedly", () =>
+test("AtomicFile.discard() leaves the target unchanged when called repeatedly", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     await file.write("new");
@@ -119,7 +119,7 @@ test("AtomicFile.commit() rejects after a chunk of the wrong type", () =>
     await assertRejects(() => file.commit(), TypeError);
   }));
 
-test("AtomicFile.commit() rejects when it is called right after a chunk of the wrong type", () =>
+test("AtomicFile.commit() rejects when called right after a chunk of the wrong type", () =>
   unchanged(async (target) => {
     const file = await AtomicFile.open(target);
     // @ts-expect-error A number is not a valid chunk.
@@ -251,7 +251,7 @@ for (const [what, use] of unclosed) {
     }));
 }
 
-test("AtomicFile.commit() succeeds when it is called again after the writer is closed", () =>
+test("AtomicFile.commit() succeeds when called again after the writer is closed", () =>
   inTempDir(async (dir) => {
     await using file = await AtomicFile.open(path.join(dir, "file"));
     const writer = file.writable.getWriter();
@@ -278,7 +278,7 @@ test("AtomicFile cannot be constructed without open()", () => {
   assertThrows(() => new Constructor("file"), TypeError, "use await AtomicFile.open(path)");
 });
 
-test("AtomicFile.write() combines small chunks into few system calls", () =>
+test("AtomicFile.write() combines small chunks into a few system calls", () =>
   inTempDir(async (dir) => {
     const target = path.join(dir, "file");
     const calls = await recorded(async () => {
@@ -469,7 +469,7 @@ testWithLinks(
     }),
 );
 
-test("AtomicFile.commit() publishes only once when it is called twice while chunks are queued", () =>
+test("AtomicFile.commit() publishes only once when called twice while chunks are queued", () =>
   inTempDir(async (dir) => {
     await using file = await AtomicFile.open(path.join(dir, "file"));
     const writer = file.writable.getWriter();

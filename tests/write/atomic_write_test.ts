@@ -509,7 +509,7 @@ test("atomicWriteSync() throws a TypeError for a Blob", () =>
     assertEquals(list(dir), []);
   }));
 
-/** Returns the paths of all entries under a directory, with their modes and files' contents. */
+/** Returns the path, mode and content (of files) of each entry under a directory. */
 function snapshot(dir: string): string[] {
   return fs.readdirSync(dir).sort().flatMap((name) => {
     const file = path.join(dir, name);

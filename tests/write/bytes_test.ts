@@ -33,7 +33,7 @@ function resizable(length: number): ArrayBuffer & { resize(length: number): void
   return new Resizable(length, { maxByteLength: 2 * length });
 }
 
-/** Data, and a function that takes its bytes away after the call. */
+/** Data, and a function that detaches or resizes its buffer after the call. */
 const takings: [string, () => { data: ArrayBuffer | Uint8Array; take: () => void }][] = [
   ["a view whose buffer is transferred", () => {
     const data = content(2, 5_000);
@@ -251,7 +251,7 @@ test("atomicWrite() writes bytes from another realm", () =>
     }
   }));
 
-/** Synchronous iterables of "a𝄞b" in chunks. */
+/** Synchronous iterables that yield "a𝄞b" in chunks. */
 const iterables: [string, () => Iterable<AtomicChunk>][] = [
   ["an array", () => ["a", new TextEncoder().encode("𝄞").buffer, "", "b"]],
   ["an array that splits a surrogate pair", () => ["a\ud834", "\udd1eb"]],
@@ -376,7 +376,7 @@ for (const [what, make] of goners) {
     }));
 }
 
-/** A class whose constructor takes different arguments from those that `subarray` would pass. */
+/** A class whose constructor does not accept the arguments that `subarray` would pass. */
 class Text extends Uint8Array {
   constructor(text: string) {
     super(new TextEncoder().encode(String(text)));

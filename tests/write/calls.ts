@@ -4,7 +4,7 @@ import { content, numberOf } from "../support/content.ts";
 import { intercepted } from "../support/runtime.ts";
 
 /**
- * Content that takes so long to write that a later call would finish first if nothing kept the
+ * Content that takes so long to write that a later call would finish first if nothing enforced the
  * order.
  */
 export const slow = (number: number): Uint8Array => content(number, 3_000_000);

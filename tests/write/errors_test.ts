@@ -1,4 +1,4 @@
-/** Errors of failed writes: the step, the target, whether it was replaced, and what to do. */
+/** Errors from failed writes: the step, the target, whether it was replaced, and what to do. */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";

@@ -180,7 +180,7 @@ for (const how of ["commit", "discard"] as const) {
         fs.unlinkSync(link!);
         fs.symlinkSync("two", link!);
         await file[how]();
-        // A call's path is looked up when the call takes effect.
+        // Links in a call's path are followed when the call takes effect.
         assertEquals([list(one!), list(two!)], [[], how === "commit" ? ["file"] : []]);
       }),
   );

@@ -31,7 +31,7 @@ async function closed(stream: Readable): Promise<void> {
   if (!stream.closed) await new Promise((resolve) => stream.once("close", resolve));
 }
 
-/** Returns a stream that has one chunk and does not end. */
+/** Returns a stream that yields one chunk and never ends. */
 function stalled(): PassThrough {
   const stream = new PassThrough();
   stream.write("half");

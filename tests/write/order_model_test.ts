@@ -1,6 +1,6 @@
 /**
- * The order of calls, compared with a model. Each random program must have a result that sequential
- * calls could also produce. With APERTURE_SEED, only the program for that seed runs.
+ * The order of calls, compared with a model. Each random program must produce a result that
+ * sequential calls could also produce. With APERTURE_SEED, only the program for that seed runs.
  */
 import { assert, assertEquals } from "@std/assert";
 import * as fs from "node:fs";

@@ -63,7 +63,7 @@ for (const [what, wait] of waits) {
 
 type Begin = (file: string, signal: AbortSignal) => Promise<() => Promise<unknown>>;
 
-/** Calls that are prepared first, and then made while an earlier write waits for a descriptor. */
+/** Calls that are prepared in advance and made while an earlier write waits for a descriptor. */
 const followers: [string, Begin][] = [
   [
     "a write that waits for an earlier write",

@@ -23,7 +23,7 @@ const forms: [string, Sweep][] = [
 const TEMP = ".a.0123456789abcdef.tmp";
 const HOUR_MS = 3_600_000;
 
-/** Creates a file that was modified `ageMs` ago, and creates its directory if necessary. */
+/** Creates a file last modified `ageMs` milliseconds ago, and its directory if necessary. */
 function make(dir: string, name: string, ageMs = 2 * HOUR_MS): string {
   const file = path.join(dir, name);
   fs.mkdirSync(path.dirname(file), { recursive: true });
