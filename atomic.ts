@@ -510,6 +510,9 @@ export function sweepTempFilesSync(
   dir: string | URL | Uint8Array,
   options?: SweepOptions,
 ): string[] {
-  const removed = atCallerSync(sweepTempFilesSync, () => runSync(sweep(dir, options)));
+  let removed: string[] = [];
+  atCallerSync(sweepTempFilesSync, () => {
+    removed = runSync(sweep(dir, options));
+  });
   return removed;
 }

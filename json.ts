@@ -185,8 +185,9 @@ export function readJsonSync<T = unknown>(
 ): T | undefined {
   const { check } = readOptions<ReadJsonOptions<T>>(options, READ_OPTIONS);
   const absolute = absolutePath(path);
-  const value = atCallerSync(readJsonSync, () => {
-    return valueOf(absolute, runSync(readInTurn({ path: absolute })).bytes, check);
+  let value: T | undefined;
+  atCallerSync(readJsonSync, () => {
+    value = valueOf(absolute, runSync(readInTurn({ path: absolute })).bytes, check);
   });
   return value;
 }

@@ -179,7 +179,7 @@ await steps.run("a lock when koffi lacks its addon", async () => {
 });
 await steps.run("a lock when koffi is not installed", async () => {
   fs.rmSync(`${project.dir}/node_modules/koffi`, { recursive: true });
-  await failsWith(/^ERR_MODULE_NOT_FOUND .*not installed: npm install koffi$/);
+  await failsWith(/^ERR_MODULE_NOT_FOUND .*not installed: run npm install koffi$/);
 });
 await steps.run(
   "use on Deno, which has locks of its own, without koffi",

@@ -16,7 +16,7 @@ interface Clock {
  * cannot stall a wait for another process. Our own tests replace these functions.
  */
 export const clock: Clock = {
-  now: performance.now.bind(performance),
+  now: () => performance.now(),
   setTimeout,
   clearTimeout,
   setInterval,

@@ -86,8 +86,9 @@ export async function atCaller<T>(work: () => T | Promise<T>): Promise<T> {
 }
 
 /**
- * Like {@linkcode atCaller}, but for the synchronous function `call`. `call` must not call this
- * function in tail position: Bun would drop its frame, and could then not find it in the stack.
+ * Like {@linkcode atCaller}, but for the synchronous function `call`. `call` must not return this
+ * function's result, not even from a constant, which Bun's transpiler inlines: Bun would drop the
+ * frame of `call` and then not find it in the stack.
  */
 export function atCallerSync<T>(call: unknown, work: () => T): T {
   try {

@@ -49,7 +49,7 @@ export const denoRuntime: Runtime = {
   kernelWaits: 4,
   cwd: () => Deno.cwd(),
   realPath: (path) => Deno.realPathSync(path),
-  randomUUID: crypto.randomUUID.bind(crypto),
+  randomUUID: () => crypto.randomUUID(),
   writableStream: (sink, strategy) => new WritableStream(sink, strategy),
   sleep: sleepSync,
   // Deno.open() always follows links.

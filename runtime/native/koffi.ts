@@ -62,6 +62,6 @@ function notLoaded(cause: unknown, file: string | undefined): Error {
   }
   return Object.assign(
     new Error(`Locking requires the package koffi, ${why}`, { cause }),
-    { code: isMissing(cause) ? "ERR_MODULE_NOT_FOUND" : "ERR_DLOPEN_FAILED" },
+    { code: isMissing(cause) ? "ERR_MODULE_NOT_FOUND" : code ?? "ERR_DLOPEN_FAILED" },
   );
 }

@@ -57,7 +57,7 @@ export const nodeRuntime: Runtime = {
   // Node and Bun cache process.cwd(), so it is wrong once another program renames the directory.
   cwd: () => isWindows || isRestricted() ? process.cwd() : fs.realpathSync.native("."),
   realPath: (path) => fs.realpathSync.native(path),
-  randomUUID: () => (crypto ??= builtin<Crypto>("node:crypto")).randomUUID(),
+  randomUUID: () => (crypto ??= builtin<Crypto>("node:crypto")).webcrypto.randomUUID(),
   writableStream: (sink, strategy) => {
     return new (builtin<Streams>("node:stream/web").WritableStream)(sink, strategy);
   },

@@ -134,7 +134,7 @@ const options: Mistake[] = [
   [
     "encoding",
     (file) => write(file, "x", { encoding: "utf8" }),
-    `Unknown option 'encoding': valid options are ${WRITE_OPTIONS}`,
+    `Unknown option 'encoding': valid options: ${WRITE_OPTIONS}`,
   ],
   ["flag", (file) => write(file, "x", { flag: "wx" }), "Unknown option 'flag': valid options are"],
   [
@@ -168,7 +168,7 @@ const options: Mistake[] = [
   [
     "a signal, synchronously",
     (file) => writeSync(file, "x", { signal: AbortSignal.abort() }),
-    "Unknown option 'signal': valid options are durability",
+    "Unknown option 'signal': valid options: durability",
   ],
   [
     "fallback with createNew",
@@ -249,7 +249,7 @@ const sweeps: Mistake[] = [
   }, "Cannot sweep 'DIR/file'"],
   ["a missing directory", (_, dir) => sweep(path.join(dir, "no")), "Cannot sweep 'DIR/no'"],
   ["a number", (_, dir) => sweep(dir, 1_000), "such as { olderThan: … }: received a number"],
-  ["maxAge", (_, dir) => sweep(dir, { maxAge: 1 }), "valid options are olderThan, recursive"],
+  ["maxAge", (_, dir) => sweep(dir, { maxAge: 1 }), "valid options: olderThan, recursive"],
   ["a time as text", (_, dir) => sweep(dir, { olderThan: "1h" }), "a number of milliseconds"],
   [
     "a time in the future, synchronously",
@@ -283,7 +283,7 @@ const locks: Mistake[] = [
   }, "'lockFileName' must be a file name without a directory: received \"a/b\""],
   ["tryAcquire() with timeout", (_, dir) => {
     return (DirLock.tryAcquire as Untyped)(dir, { timeout: 1 });
-  }, "Unknown option 'timeout': valid options are shared, lockFileName"],
+  }, "Unknown option 'timeout': valid options: shared, lockFileName"],
   ["withDirLock() without a function", (_, dir) => {
     return (withDirLock as Untyped)(dir);
   }, "'fn' must be a function: received undefined"],
@@ -292,7 +292,7 @@ const locks: Mistake[] = [
   }, "'fn' must be a function: received an object"],
   ["lockHolders() with shared", (_, dir) => {
     return lockHolders(dir, { shared: true } as Untyped);
-  }, "Unknown option 'shared': valid options are lockFileName"],
+  }, "Unknown option 'shared': valid options: lockFileName"],
   [
     "acquireSync() for a lock that is already held",
     async (_, dir) => {

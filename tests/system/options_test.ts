@@ -237,7 +237,7 @@ test("the error for an unknown option lists the known options", () => {
   assertThrows(
     () => DirLock.tryAcquireSync("missing", { retries: 5 } as Any),
     TypeError,
-    "Unknown option 'retries': valid options are shared, lockFileName",
+    "Unknown option 'retries': valid options: shared, lockFileName",
   );
 });
 
