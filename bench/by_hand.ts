@@ -44,8 +44,8 @@ export interface ByHand {
 }
 
 /**
- * Whether the library refreshes this directory after acquiring a lock in it, by opening and closing
- * it.
+ * Whether the library refreshes this directory (by opening and closing it) after acquiring a lock
+ * in it.
  */
 function isRefreshed(directory: string): boolean {
   const device = fs.statSync(directory, { bigint: true }).dev;

@@ -13,7 +13,7 @@ export interface Measure {
   readonly samples: number;
 }
 
-/** The limits of a contest, which ends when either of them is reached. */
+/** The limits of a contest, which ends when either is reached. */
 export interface Length {
   readonly rounds: number;
   readonly seconds: number;

@@ -351,7 +351,7 @@ async function json1KB(scene: Scene): Promise<Record<string, Measure>> {
   ], length(scene, 4_000));
 }
 
-/** An update of a 46 MB file that changes nothing. */
+/** A no-op update of a 46 MB file. */
 async function jsonUnchanged(scene: Scene): Promise<Record<string, Measure>> {
   const { updateJson } = await jsonOf(scene.url);
   const file = path.join(scene.dir, "file");

@@ -33,7 +33,7 @@ export const measurements: Record<string, (subject: Subject) => Promise<unknown>
   "update-together": (subject) => updateTogether(subject as Subject & { file: string }),
 };
 
-/** The duration of each update that one process made, in milliseconds. */
+/** The durations of one process's updates, in milliseconds. */
 export type Latencies = number[];
 
 /**
@@ -61,8 +61,8 @@ interface Counter {
 }
 
 /**
- * Returns a function that makes one update, either with our library or with the peers:
- * write-file-atomic, and proper-lockfile with suitable retry options.
+ * Returns a function that performs one update, using either our library or the peers
+ * (write-file-atomic, and proper-lockfile with suitable retry options).
  */
 async function updaterOf(subject: Subject & { file: string }): Promise<() => Promise<unknown>> {
   const file = path.join(subject.dir, subject.file);
@@ -96,7 +96,7 @@ function load({ url }: Subject): Promise<typeof Library> {
   return import(url);
 }
 
-/** Returns how many milliseconds pass until all of `count` waiters for one lock have held it. */
+/** Returns the time until all of `count` waiters for one lock have held it, in milliseconds. */
 async function drain(subject: Subject): Promise<number> {
   const { DirLock } = await load(subject);
   const held = await DirLock.acquire(subject.dir);
@@ -110,7 +110,7 @@ async function drain(subject: Subject): Promise<number> {
   return performance.now() - started;
 }
 
-/** Returns how many milliseconds it takes to write `count` files of 100 bytes concurrently. */
+/** Returns the time it takes to write `count` files of 100 bytes concurrently, in milliseconds. */
 async function parallel(subject: Subject): Promise<number> {
   const { atomicWrite } = await load(subject);
   const bytes = new Uint8Array(100);
@@ -125,7 +125,7 @@ async function parallel(subject: Subject): Promise<number> {
   return performance.now() - started;
 }
 
-/** Returns how many milliseconds an import takes in a fresh process. */
+/** Returns the duration of an import in a fresh process, in milliseconds. */
 async function importTime(subject: Subject): Promise<number> {
   const { url, of } = subject;
   const target = of === undefined ? url : urlOf(of);
@@ -134,7 +134,7 @@ async function importTime(subject: Subject): Promise<number> {
   return performance.now() - started;
 }
 
-/** Returns how many files an import loads on Node. */
+/** Returns the number of files that an import loads on Node. */
 async function filesLoaded(subject: Subject): Promise<number> {
   const hooks = `
     let port;
@@ -157,7 +157,7 @@ async function filesLoaded(subject: Subject): Promise<number> {
   return files.size;
 }
 
-/** Returns by how many MiB the process grows while it streams `count` MiB in 64 KiB chunks. */
+/** Returns the growth in process memory, in MiB, while streaming `count` MiB in 64 KiB chunks. */
 async function streamMemory(subject: Subject): Promise<number> {
   const { atomicWrite } = await load(subject);
   const file = path.join(subject.dir, "file");
@@ -177,7 +177,7 @@ async function streamMemory(subject: Subject): Promise<number> {
   return (Math.max(most, process.memoryUsage().rss) - before) / 2 ** 20;
 }
 
-/** Returns how many KiB of memory each of `count` waiters for a lock uses. */
+/** Returns the memory that each of `count` waiters for a lock uses, in KiB. */
 async function waiterMemory(subject: Subject): Promise<number> {
   const { DirLock } = await load(subject);
   const used = () => {

@@ -7,10 +7,10 @@
  * ```
  *
  * The contenders take turns in one process, so that all of them run under the same conditions. The
- * ratios of the medians matter, not the absolute times. By default, each turn consists of 100 calls.
- * With `--calls 1`, each call is made while the processor's caches hold the other contenders' data.
- * The goals apply to turns of 100 calls on an in-memory file system, which is the default for DIR.
- * The environment variable `APERTURE_NODE` selects another Node.js.
+ * ratios of the medians matter, not the absolute times. By default, each turn consists of 100
+ * calls. With `--calls 1`, each call runs while the processor's caches hold the other contenders'
+ * data. The goals apply to turns of 100 calls on an in-memory file system, which is the default for
+ * DIR. The environment variable `APERTURE_NODE` selects another Node.js.
  *
  * @module
  */

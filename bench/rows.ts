@@ -276,7 +276,7 @@ export function crowds(
   if (known !== undefined) return known;
   const measured = (async () => {
     const found: Crowds = { [OURS]: [], ...runtime.id === "node" && { [PEERS_TOGETHER]: [] } };
-    // A round of 64 processes has 1,280 updates and takes a minute.
+    // A round with 64 processes performs 1,280 updates and takes a minute.
     const rounds = bench.quick || count === 64 ? 1 : 3;
     for (let round = 0; round < rounds; round++) {
       for (const name of Object.keys(found)) {

@@ -9,10 +9,7 @@ import { filesOf } from "../scripts/lib/trees.ts";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(here);
-/**
- * The peers' package.json. The file is not next to the sources, because Deno would apply it to
- * them.
- */
+/** The peers' package.json, kept away from the sources so that Deno does not apply it to them. */
 const tools = path.join(here, "tools");
 /** The compiled files, for Node and Bun. */
 const build = path.join(tools, "node_modules", ".build");
@@ -44,7 +41,7 @@ export function installPeers(): void {
   fs.writeFileSync(stamp, wanted);
 }
 
-/** Returns those of the requested runtimes that are installed. */
+/** Returns the requested runtimes that are installed. */
 export async function runtimes(wanted: readonly string[]): Promise<Runtime[]> {
   const found: Runtime[] = [];
   if (wanted.includes("deno")) {

@@ -79,16 +79,19 @@ export function crowd(
 /** The result of concurrent updates by several processes. */
 export interface Together {
   readonly updatesPerSecond: number;
-  /** The 99th percentile of the duration of an update, in milliseconds. */
+  /** The 99th-percentile update duration, in milliseconds. */
   readonly p99: number;
 }
 
-/** How many updates each process makes. With 64 processes, the peers need minutes for 50. */
+/**
+ * The number of updates per process. With 64 processes, the peers would take minutes for 50
+ * updates.
+ */
 export function updatesEach(count: number): number {
   return count < 64 ? 50 : 20;
 }
 
-/** Lets `count` processes make updates, either to one shared JSON file or to a file of their own. */
+/** Runs `count` processes that update either one shared JSON file or one file each. */
 export function updates(
   bench: Pick<Bench, "dir">,
   runtime: Runtime,
@@ -116,7 +119,7 @@ export function updates(
   });
 }
 
-/** Starts processes, has them all begin at the same moment, and collects their results. */
+/** Starts processes, lets them all begin simultaneously, and collects their results. */
 async function together<T>(
   count: number,
   begin: (i: number) => ChildProcess,

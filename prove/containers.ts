@@ -8,8 +8,8 @@ import { apart, groundRuntimes, type ProveApart, roomFor, say, sh, sleep } from 
 import { type Part, type Row, type Runtime, same, Tally } from "./part.ts";
 
 /**
- * Tests the environments in which programs run today: image layers, namespaces, files that are
- * mount points, and little memory.
+ * Tests common deployment environments: image layers, namespaces, files that are mount points, and
+ * tight memory limits.
  */
 export const proveContainers: Part = apart("containers", "Containers", {
   commands: { unshare: "util-linux", setpriv: "util-linux", "mkfs.xfs": "xfsprogs" },

@@ -71,7 +71,7 @@ export const proveCrashes: Part = async ({ short, runtimes }) => {
     fs.rmSync(dir, { recursive: true });
   });
   fs.rmSync(base, { recursive: true });
-  // In a short run, it can happen by chance that no temporary file is left over.
+  // A short run may happen to leave no temporary file behind.
   if (leftovers === 0 && !short) whole.failures.push("no process was killed while it wrote");
   return [
     whole.row(

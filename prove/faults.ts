@@ -6,7 +6,7 @@ import { numberOf } from "../tests/support/content.ts";
 import { inParallel, type Part, same, Tally } from "./part.ts";
 import { canTrace, TEMP_NAME, traced, type Write } from "./strace.ts";
 
-/** A system call that fails, and how the write must end. */
+/** A system call that fails, and the required outcome of the write. */
 interface Fault {
   readonly call: string;
   readonly error: string;
@@ -61,7 +61,7 @@ const CALLS: Record<string, string> = {
 
 /**
  * Makes real system calls fail. The file must be complete, with either the old or the new content.
- * No temporary file may be left over, and the error must be correct.
+ * No temporary file may be left behind, and the error must be correct.
  */
 export const proveFaults: Part = async ({ short, runtimes }) => {
   const files = new Tally();

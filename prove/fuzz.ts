@@ -52,7 +52,7 @@ const data = fc.oneof(
 );
 
 /**
- * With any arguments, a call either does what the documentation says or throws a TypeError or
+ * Whatever its arguments, a call either does what the documentation says or throws a TypeError or
  * RangeError before it touches the disk.
  */
 export const proveFuzz: Part = async ({ short }) => {

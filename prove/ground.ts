@@ -17,8 +17,8 @@ export interface Needs {
 }
 
 /**
- * Makes a part that runs in its own mount, network and PID namespaces, so that no mounts or
- * processes outlive the part, however it ends. `module` exports the part's code as `prove`.
+ * Defines a part that runs in its own mount, network and PID namespaces, so that no mounts or
+ * processes outlive it, however it exits. `module` exports the part's code as `prove`.
  */
 export function apart(module: string, guarantee: string, needs: Needs): Part {
   return async ({ short, soak }) => {
@@ -34,7 +34,7 @@ export function apart(module: string, guarantee: string, needs: Needs): Part {
         ...[Deno.execPath(), "run", "-A", "--no-check", ...imports, `${root}prove/apart.ts`],
         ...[module, JSON.stringify({ short, soak })],
       ],
-      // The child exits when its input closes, and therefore when this process ends.
+      // The child exits when its input closes, and therefore when this process exits.
       stdin: "piped",
       stdout: "piped",
     }).spawn();
@@ -117,9 +117,7 @@ export async function compileForNode(module: string): Promise<void> {
   fs.writeFileSync(file, outputText);
 }
 
-/**
- * Returns the highest version of each file in those lines of the journal that start with `what`.
- */
+/** Returns each file's highest version in the journal lines that start with `what`. */
 export function lastOf(notes: Uint8Array, what: "begun" | "done"): Map<string, number> {
   const last = new Map<string, number>();
   for (const line of new TextDecoder().decode(notes).split("\n")) {

@@ -1,5 +1,5 @@
-// Tests the library's guarantees at length, and prints a table and a summary at the end. `network`
-// and `arm64` run only if --only names them, because they build guest systems from Debian packages.
+// Tests the library's guarantees extensively, then prints a table and a summary. `network` and
+// `arm64` run only if --only names them, because they build guest systems from Debian packages.
 //   deno task prove [--short] [--only PART,...] [--soak [MINUTES]]
 
 import { existsSync } from "node:fs";

@@ -23,8 +23,8 @@ const GROUND_WORKER = "tests/support/ground_worker";
 const RUNTIMES: readonly GuestRuntime[] = ["node", "deno", "bun"];
 
 /**
- * For each share, the features that it lacks. Checks of these features are skipped. Only SMB mounts
- * on Linux lack any.
+ * The features that each share lacks. Checks of these features are skipped. Only SMB mounts on
+ * Linux lack any.
  */
 const LACKS: Readonly<Record<Share, string>> = {
   nfs42: "none",
@@ -35,14 +35,14 @@ const LACKS: Readonly<Record<Share, string>> = {
 const SHARES = Object.keys(LACKS) as Share[];
 
 /**
- * The names of the checks to run, as in the table, separated by commas. If it is not set, all checks run, or with
- * `--short`, those that take a few seconds.
+ * The names of the checks to run, as in the table, separated by commas. If unset, all checks run
+ * or, with `--short`, only those that take a few seconds.
  */
 const CHECKS = Deno.env.get("APERTURE_CHECKS")?.split(",");
 
 /**
- * How long a command may take, in milliseconds. A reader finishes its last read and answers. Calls
- * on SMB mounts have been observed to hang forever.
+ * How long a command may take, in milliseconds. A reader finishes its last read before it replies.
+ * Calls on SMB mounts have been observed to hang forever.
  */
 const ANSWER_TIMEOUT_MS = { writer: 900_000, reader: 180_000 };
 
@@ -53,7 +53,7 @@ const LEASE_MS = 90_000;
 interface Result {
   readonly tally: Tally;
   readonly method: string;
-  /** The check was not completed, because calls hang in the kernel of a client. */
+  /** Whether the check is incomplete because calls hang in a client's kernel. */
   readonly hangs?: boolean;
 }
 
@@ -185,7 +185,7 @@ class Proof {
     for (const failure of row.failures) say(`  ${failure}`);
   }
 
-  /** Runs a check, and records any error that it throws in a tally. */
+  /** Runs a check, recording any error that it throws in a tally. */
   async #result(check: () => Promise<Result>): Promise<Result> {
     const tally = new Tally();
     let result: Result = { tally, method: "" };
@@ -292,9 +292,9 @@ class Proof {
   }
 
   /**
-   * Checks that a client does not mistake the file that it has cached for the current one. Without
-   * the library's precautions, that would happen as long as a hard link or an open descriptor keeps
-   * the old file on the server.
+   * Checks that a client does not mistake its cached file for the current file. Without the
+   * library's precautions, that would happen as long as a hard link or an open descriptor keeps the
+   * old file on the server.
    */
   async #hardLinks(): Promise<Result> {
     const tally = new Tally();
@@ -374,7 +374,7 @@ class Proof {
         try {
           seen = await peer.ask("stopReading");
         } catch (error) {
-          // The library cannot prevent this, but the check is not completed.
+          // The library cannot prevent this hang, which leaves the check incomplete.
           const stacks = this.#machines.run(client, `cat /proc/${pid}/task/*/stack`);
           if (this.#share !== "smb" || !stacks.includes("[cifs]")) throw error;
           tally.trials--;
@@ -433,7 +433,7 @@ class Proof {
         await this.#machines.restart("a");
         this.#machines.mount("a", this.#share);
       }
-      // NFS 3 cannot free the lock: the machine has forgotten to which servers it must report.
+      // NFS 3 cannot free the lock, because the machine no longer knows which servers to notify.
       if (this.#share !== "nfs3") same(await this.#peer("a", "node").ask("try", dir), "free");
     });
     return { tally, method };
@@ -459,7 +459,7 @@ class Proof {
         return result;
       });
       say(`${fix.name}: ${method}: ${tally.trials} trials, ${tally.failures.length} failures`);
-      // It is a matter of chance whether a reader encounters a replacement.
+      // Whether a reader encounters a replacement is a matter of chance.
       const places = fix.check === "reads" ? ["a reader"] : RUNTIMES;
       for (const place of places) {
         await caught.try(`${fix.name}: ${place}`, () => {

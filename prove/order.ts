@@ -106,7 +106,7 @@ export const proveOrder: Part = async ({ short, runtimes }: Scale): Promise<Row[
       calls = parse(outcome.trace, dir);
       const merged = calls.map(({ name }) => name)
         .filter((name, i, all) => name !== "write" || all[i - 1] !== "write");
-      // By the time the first attempt discovers the different owner, it has already written.
+      // By the time the first attempt notices the different owner, it has already written data.
       const tries = merged.lastIndexOf("create");
       same(merged.slice(tries), expected(write));
       if (tries > 0) {

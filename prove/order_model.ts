@@ -2,8 +2,8 @@ import { findWrong, library } from "../tests/support/order_model.ts";
 import { type Part, Tally } from "./part.ts";
 
 /**
- * Checks that random programs that make concurrent calls for the same path get the same result as
- * with sequential calls.
+ * Checks, with random programs, that concurrent calls for the same path have the same effect as
+ * sequential calls.
  */
 export const proveOrderModel: Part = async ({ short }) => {
   const tally = new Tally();

@@ -80,7 +80,7 @@ export function same(actual: unknown, expected: unknown): void {
   if (a !== e) throw new Error(`expected ${e}, got ${a}`);
 }
 
-/** Processes all items, `count` of them concurrently. */
+/** Processes all items, at most `count` at a time. */
 export async function inParallel<T>(
   items: readonly T[],
   count: number,

@@ -20,8 +20,7 @@ import { type Part, type Row, type Runtime, Tally } from "./part.ts";
 const { atomicWriteSync, DirLock, isTempName, LOCK_FILE_NAME, sweepTempFiles } = library;
 
 /**
- * Tests real power cuts by mounting copies of a file system's disk that were taken at random
- * moments.
+ * Simulates power cuts on real file systems by mounting copies of the disk taken at random moments.
  */
 export const provePowerCuts: Part = apart("power_cuts", "A power cut leaves the promised content", {
   commands: {
@@ -38,7 +37,7 @@ interface Ground {
   readonly name: string;
   readonly make: string;
   readonly options: string;
-  /** Whether the file system gives no guarantees, no matter what is synced. */
+  /** Whether the file system offers no guarantees, no matter what is synced. */
   readonly lawless?: boolean;
 }
 
@@ -173,7 +172,7 @@ async function cutAll(base: string, runtimes: Runtime[], short: boolean): Promis
   return rows;
 }
 
-/** Breaks each guarantee on purpose, and checks that the power cuts reveal it. */
+/** Breaks each guarantee on purpose, and checks that the power cuts reveal the fault. */
 async function breakAll(base: string, short: boolean): Promise<Row> {
   const [deno] = await groundRuntimes();
   const tally = new Tally();

@@ -15,7 +15,7 @@ import {
 } from "./ground.ts";
 import { type Part, root, type Row, same, Tally } from "./part.ts";
 
-/** Exercises all features concurrently, for minutes, on a disk that is sometimes full. */
+/** Exercises all features concurrently for several minutes on a disk that is sometimes full. */
 export const proveSoak: Part = apart("soak", "A soak of everything", {
   commands: { "mkfs.ext4": "e2fsprogs" },
   devices: ["/dev/loop-control"],

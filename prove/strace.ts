@@ -46,7 +46,7 @@ export interface Write {
 export interface Outcome {
   /** "written", or the error's code and `replaced`. */
   readonly told: string;
-  /** How many descriptors for files in the directory stayed open. */
+  /** The number of descriptors left open for files in the directory. */
   readonly open: number;
   /** The calls, one per line. */
   readonly trace: readonly string[];
@@ -61,8 +61,8 @@ const OLD = content(1, 5_000);
 const OWNER = 12345;
 
 /**
- * Writes in a process that runs under strace, which reports all calls that touch `paths`. `inject`
- * makes calls fail, in the syntax of strace's option.
+ * Performs a write in a process under strace, which reports all calls that touch `paths`. `inject`
+ * specifies the calls that fail, in the syntax of strace's `inject` option.
  */
 export async function traced(
   write: Write,

@@ -253,15 +253,15 @@ const commands: Record<string, (...args: string[]) => unknown> = {
     }
   },
 
-  /** Adds one to the number in a JSON file `times` times. */
+  /** Increments the number in a JSON file, `times` times. */
   async addMany(file, times) {
     for (let i = 0; i < Number(times); i++) await commands.add!(file!, "async");
   },
 
   /**
-   * Replaces the file with the numbers from 1 to `times`, and returns how often the system refused.
-   * With `vanish`, every other old file is open and removed first, so that its name is missing
-   * for 20 ms. An NFS client does the same when it replaces an open file, but faster.
+   * Replaces the file with each number from 1 to `times`; returns how often the system refused.
+   * With `vanish`, every other old file is opened and then removed, so that its name is missing for
+   * 20 ms. An NFS client does the same when it replaces an open file, but faster.
    */
   async replace(file, times, vanish) {
     let refused = 0;
