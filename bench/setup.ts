@@ -85,7 +85,7 @@ export async function runtimes(wanted: readonly string[]): Promise<Runtime[]> {
   return found;
 }
 
-/** The toolchain's Bun, or the one on PATH. */
+/** The toolchain's Bun, or else Bun from PATH. */
 function bun(): string {
   const own = path.join(
     root,

@@ -9,8 +9,8 @@ import { numberOf } from "../tests/support/content.ts";
 import { type Part, same, Tally } from "./part.ts";
 
 /**
- * Tests unusual conditions: removed directories, threads, containers, few descriptors, and long
- * runs.
+ * Tests unusual conditions: removed directories, threads, containers, descriptor shortages, and
+ * long runs.
  */
 export const proveRaces: Part = async ({ short, runtimes }) => {
   const base = fs.mkdtempSync(path.join(os.tmpdir(), "prove-races-"));

@@ -238,8 +238,7 @@ const commands: Record<string, (...args: string[]) => unknown> = {
   read: (file) => text(file!).trim(),
 
   /**
-   * Adds one to the number in a JSON file, using `updateJson`, `updateJsonSync` or handwritten
-   * code.
+   * Increments the number in a JSON file, using `updateJson`, `updateJsonSync` or handwritten code.
    */
   async add(file, how) {
     const add = (n: unknown) => Number(n ?? 0) + 1;
