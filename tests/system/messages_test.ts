@@ -136,7 +136,7 @@ const options: Mistake[] = [
     (file) => write(file, "x", { encoding: "utf8" }),
     `Unknown option 'encoding': valid options: ${WRITE_OPTIONS}`,
   ],
-  ["flag", (file) => write(file, "x", { flag: "wx" }), "Unknown option 'flag': valid options are"],
+  ["flag", (file) => write(file, "x", { flag: "wx" }), "Unknown option 'flag': valid options: "],
   [
     "fsync",
     (file) => write(file, "x", { durability: "fsync" }),
@@ -268,12 +268,12 @@ const locks: Mistake[] = [
   [
     "retries",
     (_, dir) => acquire(dir, { retries: 5 }),
-    "Unknown option 'retries': valid options are",
+    "Unknown option 'retries': valid options: ",
   ],
   [
     "stale",
     (_, dir) => acquire(dir, { stale: 5_000 }),
-    "Unknown option 'stale': valid options are",
+    "Unknown option 'stale': valid options: ",
   ],
   ["timeout as text", (_, dir) => acquire(dir, { timeout: "1s" }), "a number of milliseconds"],
   ["timeout: -1", (_, dir) => acquire(dir, { timeout: -1 }), "0 milliseconds or more: received -1"],
