@@ -19,7 +19,7 @@ export async function addJob(dir: string, name: string, job: unknown): Promise<v
   await writeJson(`${dir}/${name}.json`, job, { createNew: true, durability: "durable" });
 }
 
-/** Runs the next job that no other worker is running, and returns whether there was one. */
+/** Runs the next job that no other worker is running; returns whether there was one. */
 export async function doNextJob(
   dir: string,
   work: (job: unknown) => void | Promise<void>,
@@ -35,8 +35,7 @@ export async function doNextJob(
       await rm(`${dir}/${name}`);
       return true;
     } finally {
-      // If another worker has opened the lock file in the meantime, it notices that the file is
-      // gone.
+      // A worker that has already opened the lock file notices that it was removed.
       await rm(`${dir}/${name}${LOCK}`).catch(() => {});
       lock.release();
     }

@@ -1,14 +1,14 @@
 /**
- * Eight processes share one cache directory. The processes request the digest and compressed size
- * of every file under a directory, many times and concurrently. Each result is computed only once,
- * while holding the lock for its part of the cache. Results are stored atomically, and read without
- * a lock even while other processes write.
+ * Eight processes share one cache directory. They repeatedly and concurrently request the digest
+ * and compressed size of every file under a directory. Each result is computed only once, under the
+ * lock for its part of the cache. Results are written atomically, so they can be read without a
+ * lock even while other processes write.
  *
  * ```sh
  * npm run demo # or: npm run demo -- DIR
  * ```
  *
- * The demo exits with 1 if anything was computed twice, or if a torn file was read.
+ * The demo exits with 1 if a result was computed twice, a torn file was read or an update was lost.
  *
  * @module
  */
@@ -169,7 +169,7 @@ async function countUses(): Promise<number> {
   return total;
 }
 
-/** Returns the command that runs one of this repository's files in the working directory. */
+/** Returns the command line that runs a file in this repository from the working directory. */
 function runOf(file: string): string {
   const words = [process.execPath, "run", "-A", ...denoArgs, here(`../${file}`)];
   return words.map((word) => word.replace(`${process.cwd()}/`, "")).join(" ");

@@ -1,7 +1,7 @@
 /**
  * A download that is published in full or not at all. If the download fails or is interrupted,
- * readers never see part of it, and the previous download is kept. The whole download is never held
- * in memory.
+ * readers never see part of it, and the previous download is kept. The download is never held in
+ * memory in full.
  *
  * Usage: whole_download.ts URL FILE
  *
@@ -21,9 +21,7 @@ export async function download(url: string | URL, path: string): Promise<void> {
   await atomicWrite(path, whole(response), { durability: "durable" });
 }
 
-/**
- * Yields the body's chunks. At the end, throws if the body's length differs from `content-length`.
- */
+/** Yields the body's chunks, then throws if the body's length differs from `content-length`. */
 async function* whole({ body, headers }: Response): AsyncGenerator<Uint8Array> {
   let length = 0;
   for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {

@@ -39,7 +39,7 @@ async function complete(outDir: string): Promise<void> {
   await joinModules(outDir);
   for (const file of filesOf(outDir).filter((name) => name.endsWith(".d.ts"))) {
     const text = fs.readFileSync(`${outDir}/${file}`, "utf8");
-    // This directive is not in the sources, because JSR rejects such directives.
+    // The sources omit this directive, because JSR rejects it.
     if (/\bSymbol\.(d|asyncD)ispose\b/.test(text)) {
       fs.writeFileSync(`${outDir}/${file}`, `/// <reference lib="esnext.disposable" />\n${text}`);
     }

@@ -36,8 +36,7 @@ await steps.run("deno check of the JavaScript in pages", async () => {
     imports: { ...denoJson.imports, ...ownImports(pathToFileURL(root).href) },
   });
   Deno.writeTextFileSync(`${dir}/imports.json`, importMap);
-  // This is TypeScript's strict mode, but allows parameters without types, since JavaScript has
-  // none.
+  // TypeScript's strict mode, except that parameters need no types, since JavaScript has none.
   const compilerOptions = { strict: true, checkJs: true, noImplicitAny: false };
   Deno.writeTextFileSync(`${dir}/deno.json`, JSON.stringify({ compilerOptions }));
   const args = imports.length > 0 ? imports : ["--import-map", `${dir}/imports.json`];

@@ -31,7 +31,7 @@ const isPart = positionals.length > 0;
 const imports = await importArgs();
 const suites: Suite[] = [];
 
-// Build the npm package first, because some of the tests on Deno start Node and Bun.
+// Build the npm package first, because some tests on Deno start Node and Bun.
 const [built] = await Promise.all([
   build(imports, "--tests"),
   on.includes("package") && build(imports, ...imports.length === 0 ? ["--compare"] : []),

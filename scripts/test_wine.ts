@@ -16,7 +16,7 @@ import { nodeModules, root } from "./lib/setup.mjs";
 import { counts, testFiles } from "./lib/suites.ts";
 import { type Ended, Wine } from "./lib/wine.ts";
 
-/** How long a test file may take, in seconds. Under Wine, starting a process takes seconds. */
+/** The timeout for a test file, in seconds. Under Wine, starting a process alone takes seconds. */
 const FILE_TIMEOUT_S = 600;
 
 /**
@@ -33,8 +33,8 @@ const DENO_ONLY = /^(platform\/(permissions|copies)|system\/(docs|examples)|lock
 const NOT_ON_BUN = /^(cli\/|platform\/console)/;
 
 /**
- * Messages from Wine 10 bugs, each of which affects about one file in 100. An affected file is run
- * again.
+ * Messages that indicate Wine 10 bugs, each of which affects about one file in 100. Affected files
+ * are rerun.
  */
 const WINE_FAULTS = /wineserver crashed|named_pipe\.rs:/;
 
@@ -83,7 +83,7 @@ try {
 }
 process.exit(failed === 0 ? 0 : 1);
 
-/** Puts runtimes, sources, compiled tests and native programs where Wine can find them. */
+/** Makes runtimes, sources, compiled tests and native programs available to Wine. */
 function prepare(): void {
   const { work } = wine;
   const version = (name: string) =>
@@ -159,8 +159,8 @@ function install(dir: string, packages: readonly string[]): void {
 }
 
 /**
- * Runs the files on all runtimes. Prints a line for each file and a table of the runtimes, and
- * returns how many tests failed.
+ * Runs the files on all runtimes. Prints a line for each file and a table of the runtimes; returns
+ * how many tests failed.
  */
 function testAll(): number {
   const table = [

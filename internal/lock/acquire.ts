@@ -27,8 +27,8 @@ const MAX_MEAN_MS = 40;
 
 /**
  * Waits for the lock. Asynchronous calls join this thread's queue before their first pause, so that
- * they are served in order. A synchronous call blocks the thread and goes ahead of the queue, since
- * queued calls cannot continue in the meantime.
+ * they are served in order. A synchronous call skips the queue: it blocks the thread, so queued
+ * calls cannot run in the meantime.
  */
 export function* acquire(request: LockRequest): Steps<Hold> {
   throwIfAborted(request.signal);
@@ -47,9 +47,7 @@ export function* tryAcquire(request: LockRequest): Steps<Hold | undefined> {
 
 type Attempt<T> = (request: LockRequest, candidate: LockCandidate) => Steps<T | "replaced">;
 
-/**
- * Makes an attempt, and repeats it if the lock file at the path was replaced during the attempt.
- */
+/** Makes an attempt, and retries if the lock file was replaced in the meantime. */
 function* untilCurrent<T>(request: LockRequest, attempt: Attempt<T>): Steps<T> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const candidate = yield* LockCandidate.find(request, tries === 0);
@@ -85,7 +83,7 @@ function* takeTurn(request: LockRequest, candidate: LockCandidate): Steps<Hold |
   }
 }
 
-/** Competes with other processes for the lock. If no queue is given, the call blocks the thread. */
+/** Competes with other processes for the lock. Without a queue, the call blocks the thread. */
 function* compete(
   request: LockRequest,
   candidate: LockCandidate,
@@ -121,10 +119,10 @@ async function waitInKernel(candidate: LockCandidate, queue: Queue) {
 }
 
 /**
- * Returns 1 ms while the wait is short, then a random interval around 5 ms, or around a thirtieth
- * of the time waited so far if that is longer. If 60 processes polled more often, they would take
- * CPU time from the lock's holder. If the interval grew faster, long waiters would starve while
- * newcomers poll often.
+ * Returns 1 ms at first, then a random interval with a mean of 5 ms or a thirtieth of the time
+ * waited so far, whichever is longer. If 60 processes polled more often, they would take CPU time
+ * from the lock's holder. If the interval grew faster, newcomers, which poll more often, would
+ * starve long waiters.
  */
 function pollInterval(started: number): number {
   const waited = clock.now() - started;
@@ -151,7 +149,7 @@ function* pauseFor(request: LockRequest, milliseconds: number): Steps<void> {
   throwIfAborted(request.signal);
 }
 
-/** Whether the wait can end only when the lock is acquired, since there is no timeout or signal. */
+/** Whether the wait has no timeout or signal, so that only acquiring the lock can end it. */
 function isPatient({ deadline, signal }: LockRequest): boolean {
   return deadline === Infinity && signal === undefined;
 }

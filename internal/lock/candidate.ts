@@ -7,14 +7,12 @@ import { identity, lockFailure, lockFileId, pathStillIs, tryLock } from "./file.
 import { type Hold, hold, isIdle } from "./queue.ts";
 import type { LockRequest } from "./request.ts";
 
-/** Error codes that mean that another user's lock file cannot be opened for writing. */
+/** Error codes when another user's lock file cannot be opened for writing. */
 const NOT_WRITABLE = new Set(["EACCES", "EPERM", "EROFS"]);
 
-/**
- * A call's lock file, from its inspection until the call has locked it or abandoned the attempt.
- */
+/** A call's lock file, from inspection until the call locks it or abandons the attempt. */
 export class LockCandidate {
-  /** The identity of the lock file, which is the key to this thread's queue. */
+  /** The lock file's identity, which is also the key of this thread's queue for it. */
   readonly id: string;
   readonly #request: LockRequest;
   #file: LockFile | undefined;
@@ -26,12 +24,12 @@ export class LockCandidate {
   }
 
   /**
-   * Finds the lock file, and creates it if it is missing.
+   * Finds the lock file, creating it if necessary.
    *
-   * @param open Whether the file may be opened without being inspected first. This is done only if
+   * @param open Whether the file may be opened without inspecting it first. This is done only if
    * this thread neither holds a lock nor waits for one. Otherwise, the call may have to wait in the
-   * queue, and must not keep a descriptor open there. Once the lock is taken, the path is checked
-   * in any case.
+   * queue, where it must not keep a descriptor open. Either way, the path is checked once the lock
+   * is taken.
    */
   static *find(request: LockRequest, open: boolean): Steps<LockCandidate> {
     const { path } = request;
@@ -69,11 +67,11 @@ export class LockCandidate {
       if (codeOf(error) === "EINTR") return "busy";
       throw lockFailure(error, path);
     }
-    // The lock is already taken. Do not try to take it again: on Windows, that would fail.
+    // The lock is now held. Do not call tryTake(): on Windows, locking the file again would fail.
     return this.#take();
   }
 
-  /** Closes the lock file, unless the lock was taken. */
+  /** Closes the lock file unless the lock was taken. */
   close(): void {
     this.#file?.close();
     this.#file = undefined;
@@ -81,8 +79,8 @@ export class LockCandidate {
 
   *#open(): Steps<"opened" | "busy" | "replaced"> {
     const { path } = this.#request;
-    // Try to open it for writing first, which flock(2) requires on NFS. Elsewhere, read access is
-    // enough.
+    // First try to open the file for writing, because flock(2) requires write access on NFS.
+    // Elsewhere, read access is enough.
     for (const access of ["read-write", "read"] as const) {
       try {
         this.#file = yield* opened(this.#request, () => runtime.openLock(path, access));
@@ -98,8 +96,8 @@ export class LockCandidate {
   }
 
   /**
-   * Keeps the lock only if the path still leads to the locked file. If another file has replaced
-   * it, other programs lock that file instead.
+   * Keeps the lock only if the path still refers to the locked file. If that file was replaced,
+   * other programs lock the new one instead.
    */
   #take(): Hold | "replaced" {
     runtime.refreshDir(this.#request.dir, this.id);

@@ -9,8 +9,8 @@ export const DEADLOCK_WARNING_MS = 10_000;
 const warned = sharedState("warned/3", () => new Set<string>());
 
 /**
- * Keeps the process alive until the returned function is called. Every 10 seconds, calls `warning`,
- * and prints what it returns, but only once for each path.
+ * Keeps the process alive until the returned function is called. Calls `warning` every 10 seconds
+ * and prints any message it returns, at most once per path.
  */
 export function watchWait(path: string, warning: () => string | undefined): () => void {
   const timer = clock.setInterval(() => {

@@ -26,7 +26,7 @@ export class LockTimeoutError extends Error {
   readonly path: string;
   /** How long the call waited for the lock, in milliseconds. */
   readonly timeout: number;
-  /** The ids of the processes that hold the lock, as {@linkcode lockHolders} reports them. */
+  /** The IDs of the processes that hold the lock, as reported by {@linkcode lockHolders}. */
   readonly holders: number[] | null;
 
   /**
@@ -34,7 +34,7 @@ export class LockTimeoutError extends Error {
    *
    * @param path The lock file.
    * @param timeout How long the call waited, in milliseconds.
-   * @param holders The ids of the processes that hold the lock, or null if unknown.
+   * @param holders The IDs of the processes that hold the lock, or null if unknown.
    */
   constructor(path: string, timeout: number, holders: number[] | null = null) {
     const names = holders?.map((pid) => pid === process.pid ? `${pid} (this process)` : pid);
@@ -95,8 +95,8 @@ export class DeadlockError extends Error {
 }
 
 /**
- * Thrown if a lock is no longer held. Either it was released, or the lock file was removed or
- * replaced, so that other programs can lock the new file.
+ * Thrown if a lock is no longer held. Either it was released, or its lock file was removed or
+ * replaced, so other programs can lock the new file.
  *
  * @example Usage
  * ```ts

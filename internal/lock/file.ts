@@ -6,9 +6,7 @@ import { opened } from "../base/opened.ts";
 import { runSync, type Steps } from "../base/steps.ts";
 import type { LockRequest } from "./request.ts";
 
-/**
- * How many attempts a call makes if the lock file keeps being replaced before the call can lock it.
- */
+/** The maximum number of attempts if the lock file keeps being replaced before it can be locked. */
 export const MAX_TRIES: number = 100;
 
 /** Error codes of flock(2) on a file system that does not support locks. */
@@ -18,9 +16,7 @@ const NO_LOCKS = new Set(["ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
 const SMB = ". The directory appears to be on an SMB mount, where Linux cannot lock files " +
   "reliably: use a local disk or NFS";
 
-/**
- * Returns the identity of the lock file, creating the file and its directory if they are missing.
- */
+/** Returns the identity of the lock file, creating the file and its directory if necessary. */
 export function* lockFileId(request: LockRequest): Steps<string> {
   const { path } = request;
   for (let tries = 0; tries < MAX_TRIES; tries++) {
@@ -36,7 +32,7 @@ export function* lockFileId(request: LockRequest): Steps<string> {
   throw replacedTooOften(path);
 }
 
-/** Whether `path` still leads to the lock file that `id` identifies. */
+/** Whether `path` still refers to the lock file identified by `id`. */
 export function pathStillIs(path: string, id: string): boolean {
   const info = lookup(path);
   return info?.kind === "file" && identity(path, info) === id;
@@ -61,7 +57,7 @@ export function tryLock(path: string, file: LockFile, shared: boolean): boolean 
     } catch (error) {
       const code = codeOf(error);
       if (code === "EINTR" && tries < MAX_TRIES) continue;
-      // On an SMB share, Linux reports a busy lock this way, and loses locks that were granted.
+      // On an SMB share, Linux reports a busy lock as EACCES, and can lose locks it has granted.
       if (code === "EACCES" && !runtime.windows) {
         throw withContext(error, `Cannot lock '${path}'`, {}, SMB);
       }
@@ -74,14 +70,14 @@ export function tryLock(path: string, file: LockFile, shared: boolean): boolean 
  * Unlocks and closes the file. Never throws, so that it cannot mask an error in a `using` scope.
  */
 export function freeLockFile(file: LockFile): void {
-  // On Windows, closing the file without unlocking it releases the lock late. On Unix, closing does
-  // not release the lock while a child that is being spawned has a copy of the descriptor. If
-  // close(2) fails, the descriptor is closed anyway.
+  // On Windows, closing the file without unlocking it first delays the release. On Unix, closing
+  // does not release the lock while a child process being spawned has a copy of the descriptor.
+  // close(2) closes the descriptor even if it fails.
   bestEffort(() => file.unlock());
   bestEffort(() => file.close());
 }
 
-/** Adds to an error that the lock file could not be locked, and a hint if there is one. */
+/** Adds context to an error: which lock file could not be locked, and a hint if there is one. */
 export function lockFailure(error: unknown, path: string): unknown {
   const hint = failedWith(error, NO_LOCKS)
     ? ". The file system does not support locks: use a local disk or NFS"
@@ -126,15 +122,15 @@ function* create(request: LockRequest): Steps<void> {
     const code = codeOf(error);
     if (code === "EEXIST") return;
     if (code !== "ENOENT") throw error;
-    // Create them synchronously, so that the call joins its queue before it returns.
+    // Create the directories synchronously, so that the call joins its queue before it returns.
     runSync(makeDirectories(dir, true));
   }
 }
 
 /**
- * Gives a new lock file the directory's read and write bits, its group and, when running as root,
- * its owner. Otherwise, a strict umask or sudo would lock out the directory's other users. This is
- * best effort: it fails on file systems without owners, and for groups that the user is not in.
+ * Gives a new lock file the directory's read and write bits, group and, when running as root,
+ * owner. Otherwise, a strict umask or sudo would lock out the directory's other users. This is best
+ * effort: it fails on file systems without owners, and for groups that the user does not belong to.
  */
 function inheritAccess(dir: string, file: OpenFile): void {
   if (runtime.windows) return;

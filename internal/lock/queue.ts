@@ -19,16 +19,14 @@ export interface Hold {
   released: boolean;
   /** When the thread's current streak of holding the lock began. */
   readonly since: number;
-  /** A unique key for the queues of the updates that were passed this lock. */
+  /** A unique prefix for the queue keys of updates under this lock. */
   readonly key: string;
 }
 
 /** A call that waits for a lock. */
 export interface Waiter {
   readonly shared: boolean;
-  /**
-   * Whether the wait can end only when the lock is acquired, since there is no timeout or signal.
-   */
+  /** Whether the wait has no timeout or signal, so that only acquiring the lock can end it. */
   readonly patient: boolean;
   /** Wakes the waiter from its pause. */
   wake: () => void;
@@ -40,50 +38,46 @@ interface Held {
   shared: number;
 }
 
-/**
- * One lock file's holders in this thread, and the calls that are waiting for the lock, in order.
- */
+/** A lock file's holders in this thread, and the calls waiting for the lock, in order. */
 export interface Queue extends Held {
   readonly id: string;
   readonly waiters: LinkedList<Waiter>;
-  /** How many of the waiters are waiting in the kernel. */
+  /** How many of the waiters are blocked in the kernel. */
   inKernel: number;
   /** When the lock was last released. */
   released: number;
-  /** Ends what {@linkcode watch} started. */
+  /** Stops the timer that {@linkcode watch} started. */
   stopWatching?: (() => void) | undefined;
 }
 
 interface Shared {
   readonly queues: Map<string, Queue>;
-  /** The holds of public lock objects, including those from other copies of this module. */
+  /** Maps public lock objects, including those from other copies of this module, to their holds. */
   readonly holds: WeakMap<object, Hold>;
 }
 
 /**
- * Shared by all copies. Otherwise, acquireSync() could block on a lock that its thread holds
- * through another copy.
+ * Shared by all copies of the module. Otherwise, acquireSync() could block on a lock that its
+ * thread holds through another copy.
  */
 const shared = sharedState<Shared>("locks/5", () => ({ queues: new Map(), holds: new WeakMap() }));
 
 /**
- * The locks that this thread holds through any version of the library, by lock file. Through this
- * map, versions that do not share queues can still detect a call that would wait for a lock held by
- * its own thread. This state's shape must never change.
+ * The locks that this thread holds through any version of the library, by lock file. With this map,
+ * versions that do not share queues can still detect a call that would block on a lock held by the
+ * same thread. This state's shape must never change.
  */
 const heldByThread = sharedState("held/1", () => new Map<string, Held>());
 
-/** Whether blocking this thread for the lock would prevent the lock from being released. */
+/** Whether blocking this thread until it gets the lock would prevent the lock's release. */
 export function wouldDeadlock(id: string, shared: boolean): boolean {
   const held = heldByThread().get(id);
-  // A waiter in the kernel may get the lock first, and could not release it while the thread is
+  // A waiter in the kernel might get the lock first, but could not release it while the thread is
   // blocked.
   return held !== undefined && !hasRoomFor(held, shared) || (findQueue(id)?.inKernel ?? 0) > 0;
 }
 
-/**
- * Whether no call in this thread is waiting for the lock, and none holds it in a conflicting mode.
- */
+/** Whether no call in this thread is waiting for the lock or holds it in a conflicting mode. */
 export function isUnclaimed(id: string, shared: boolean): boolean {
   const queue = findQueue(id);
   return queue === undefined || queue.waiters.first === undefined && hasRoomFor(queue, shared);
@@ -178,7 +172,7 @@ export function release(hold: Hold): void {
   advance(queue);
 }
 
-/** Wakes the head of the queue, if the holders are compatible with it. */
+/** Wakes the head of the queue if it is compatible with the current holders. */
 function advance(queue: Queue): void {
   const head = queue.waiters.first?.value;
   if (head === undefined) {
@@ -188,7 +182,7 @@ function advance(queue: Queue): void {
   } else if (hasRoomFor(queue, head.shared)) head.wake();
 }
 
-/** Whether a lock is still held, and its path still leads to the locked file. */
+/** Whether a lock is still held and its path still refers to the locked file. */
 export function isHeld(hold: Hold): boolean {
   return !hold.released && !hold.file.closed && pathStillIs(hold.path, hold.id);
 }
@@ -198,7 +192,7 @@ export function setHold(lock: object, hold: Hold): void {
   shared().holds.set(lock, hold);
 }
 
-/** The hold of a lock created by this or another copy of the module; undefined for other values. */
+/** Returns the hold of a lock created by any copy of the module; undefined for other values. */
 export function holdOf(lock: unknown): Hold | undefined {
   const hold = shared().holds.get(Object(lock));
   if (hold === undefined && typeof (lock as { release?: unknown } | null)?.release === "function") {
@@ -212,7 +206,7 @@ export function holdOf(lock: unknown): Hold | undefined {
 
 /**
  * Keeps the process alive while calls wait in the queue, even if only this thread can end the wait.
- * Warns, once for each lock, about a wait that may never end.
+ * Warns once per lock about a wait that may never end.
  */
 export function watch(queue: Queue, path: string): void {
   queue.stopWatching ??= watchWait(path, () => {

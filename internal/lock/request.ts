@@ -10,20 +10,20 @@ import {
 } from "../base/options.ts";
 import { absolutePath, joinPath, type PathArgument } from "../base/paths.ts";
 
-/** The name of the file that holds a directory's lock. */
+/** The default name of a directory's lock file. */
 export const LOCK_FILE_NAME = ".aperture.lock";
 
 /** Options for {@linkcode DirLock.tryAcquire} and {@linkcode DirLock.tryAcquireSync}. */
 export interface TryAcquireOptions {
   /**
-   * Whether to take a shared lock, as readers do. There can be any number of shared holders, but no
-   * exclusive holder at the same time.
+   * Whether to take a shared lock, as readers do. A lock can have any number of shared holders or a
+   * single exclusive holder.
    *
    * @default {false}
    */
   shared?: boolean;
   /**
-   * The name of the lock file, a single path component. Programs exclude each other only if they
+   * The name of the lock file: a single path component. Programs exclude each other only if they
    * use the same name.
    *
    * @default {".aperture.lock"}
@@ -41,7 +41,7 @@ export interface AcquireSyncOptions extends TryAcquireOptions {
    */
   timeout?: number;
   /**
-   * Called once if the lock is not immediately free, for example to print that the program is
+   * Called once if the lock is not immediately available, for example to print that the program is
    * waiting.
    */
   onWait?: () => void;
@@ -81,13 +81,13 @@ export interface LockRequest extends Opener {
   readonly deadline: number;
   readonly signal: AbortSignal | undefined;
   /**
-   * Notifies the caller, once, that it has to wait. The callback may release or acquire locks, or
-   * throw.
+   * Notifies the caller, at most once, that it has to wait. The callback may release or acquire
+   * locks, or throw.
    */
   onWait(): void;
 }
 
-/** Creates a lock request from options that were already checked. */
+/** Creates a lock request from validated options. */
 export function lockRequest(dir: PathArgument, options: AcquireOptions): LockRequest {
   const { shared = false, lockFileName = LOCK_FILE_NAME, timeout = Infinity, signal } = options;
   let { onWait } = options;

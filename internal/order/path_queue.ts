@@ -10,22 +10,22 @@ import { call, run, runSync, type Steps } from "../base/steps.ts";
  */
 export interface Turn<T> {
   /**
-   * The work to do, synchronously or asynchronously. A synchronous call for the path may request
-   * new steps while earlier ones are still running asynchronously; from then on, the earlier steps
-   * must not change the file.
+   * The work to do, synchronously or asynchronously. A synchronous call for the path may start new
+   * steps while earlier ones are still running asynchronously; from then on, the earlier steps must
+   * not change the file.
    */
   steps(): Steps<T>;
-  /** If consecutive waiting turns have the same value, only the newest is executed. */
+  /** Of consecutive waiting turns with the same value, only the newest runs. */
   readonly merge?: string | undefined;
   /** Cancels the turn while it is waiting. Once the turn runs, its steps observe the signal. */
   readonly signal?: AbortSignal | undefined;
-  /** Throws if a synchronous call cannot execute the turn now. */
+  /** Throws if a synchronous call cannot take over the turn now. */
   takeOver?(): void;
-  /** Work that is done once for all merged turns, without holding up the next turn. */
+  /** Work done once for all merged turns, without holding up the next turn. */
   finish?(): Steps<void>;
 }
 
-/** A turn, and how to settle the promise of the call that it belongs to. */
+/** A turn and the functions that settle its call's promise. */
 interface Call {
   readonly turn: Turn<unknown>;
   readonly resolve: (value: unknown) => void;
@@ -37,10 +37,10 @@ interface Call {
   stopListening: () => void;
 }
 
-/** Calls that are completed together by running the last call's turn. */
+/** Calls that all complete when the last call's turn has run. */
 interface Group {
   readonly calls: Call[];
-  /** Settles when the asynchronous steps have ended. */
+  /** Settles when the asynchronous steps have finished. */
   running: Promise<unknown> | undefined;
 }
 
@@ -53,16 +53,16 @@ interface Queue {
 const queues = sharedState("turns/4", () => new Map<string, Queue>());
 
 /**
- * The key of a call's queue, derived from the path that the caller passed, which may be a link to
- * `path`.
+ * Returns the key of a call's queue. The key is derived from the path that the caller passed, which
+ * may be a link to `path`.
  */
 export function queueKey({ path, calledAs = path }: { path: string; calledAs?: string }): string {
   return pathKey(calledAs);
 }
 
 /**
- * Joins the queue of a path. Turns run one after another, in the order in which this function was
- * called; the first turn starts before this function returns.
+ * Joins a path's queue. Turns run one at a time, in call order; the first one starts before this
+ * function returns.
  */
 export function takeTurn<T>(key: string, turn: Turn<T>): Promise<T> {
   return new Promise<unknown>((resolve, reject) => {
@@ -86,13 +86,14 @@ export function takeTurn<T>(key: string, turn: Turn<T>): Promise<T> {
 
 /**
  * Takes a turn synchronously, after completing all running and waiting turns for the path. If one
- * of those turns cannot be executed synchronously, it throws and changes nothing.
+ * of those turns cannot run synchronously, throws without changing anything.
  */
 export function takeTurnSync<T>(key: string, turn: Turn<T>): T {
   finishTurnsSync(key);
   const done = () => {};
   const calls = [{ turn, resolve: done, reject: done, stopListening: done }];
-  // An update's function may make further calls for the path: they wait, or throw if synchronous.
+  // An update's function may make further calls for the path: asynchronous ones wait, and
+  // synchronous ones throw.
   const queue: Queue = { waiting: new LinkedList(), current: { calls, running: undefined } };
   queues().set(key, queue);
   try {
@@ -117,9 +118,9 @@ function finishTurnsSync(key: string): void {
   const { current, waiting } = queue;
   for (const { turn } of [...current?.calls ?? [], ...waiting]) turn.takeOver?.();
   queues().delete(key);
-  queue.current = undefined; // The asynchronous driver stops when it notices this.
-  // Calls settle once the interrupted steps have removed their temporary file. `running` is not set
-  // yet if this function is called within their first step.
+  queue.current = undefined; // This stops the asynchronous driver.
+  // Calls settle only after the interrupted steps have removed their temporary file. `running` is
+  // not yet set if this function is called during their first step.
   const ended = Promise.resolve().then(() => current?.running).catch(() => {});
   for (
     let calls = current?.calls ?? [];
@@ -138,7 +139,7 @@ function finishTurnsSync(key: string): void {
   }
 }
 
-/** Runs the turns of a path until none is waiting or a synchronous call has taken over. */
+/** Runs a path's turns until none are waiting or a synchronous call takes over. */
 async function drive(key: string, queue: Queue): Promise<void> {
   while (queue.waiting.first !== undefined) {
     const calls = nextGroup(queue.waiting);
@@ -150,7 +151,7 @@ async function drive(key: string, queue: Queue): Promise<void> {
         const value = await (group.running = run(call.turn.steps()));
         if (queue.current === group) settle(calls.splice(0), call.turn, value);
       } catch (error) {
-        // Only this call fails: the next newest turn is executed for the others.
+        // Only this call fails; the newest remaining turn then runs for the others.
         if (queue.current === group) calls.pop()!.reject(error);
       }
       if (queue.current !== group) return;
@@ -159,7 +160,7 @@ async function drive(key: string, queue: Queue): Promise<void> {
   queues().delete(key);
 }
 
-/** Resolves calls once the rest of their turn's work is done. */
+/** Settles calls once the rest of their turn's work is done. */
 async function settle(calls: Call[], turn: Turn<unknown>, value: unknown): Promise<void> {
   try {
     if (turn.finish !== undefined) await run(turn.finish());

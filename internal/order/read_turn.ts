@@ -10,17 +10,17 @@ import { call, pause, type Steps } from "../base/steps.ts";
 import { inTurn, queueKey } from "./path_queue.ts";
 
 /**
- * A file modified more recently than this may change again without getting a new modification time,
- * because file times are as coarse as the kernel's clock tick, and Deno reports whole milliseconds.
+ * A file modified more recently than this may change again without its modification time changing:
+ * file times advance only with the kernel's clock tick, and Deno reports whole milliseconds.
  */
 const MTIME_GRANULARITY_MS = 20;
 
-/** How many times to try to read a file that NFS shows in the middle of a replacement. */
+/** The maximum number of attempts to read a file that NFS shows in the middle of a replacement. */
 const MAX_NFS_TRIES = 10;
-/** In total, the pauses outlast 166 ms, the longest time for which a name was missing in tests. */
+/** The pauses add up to more than 166 ms, the longest time that a name was missing in tests. */
 const NFS_PAUSE_MS = 20;
 
-/** The file to read, and the path whose earlier calls have to finish first. */
+/** The file to read, and the path whose earlier calls must finish first. */
 interface ReadRequest {
   readonly path: string;
   readonly calledAs?: string;
@@ -59,7 +59,7 @@ export function isCurrent({ info, copy }: FileVersion, path: string): boolean {
   }
 }
 
-/** Reads a file, and retries if NFS shows it in the middle of a replacement. */
+/** Reads a file, retrying if NFS shows it in the middle of a replacement. */
 function* read({ path, signal }: ReadRequest): Steps<FileVersion> {
   const opener = { signal, descriptors: { waitedMs: 0 } };
   for (let tries = 1;; tries++) {
@@ -78,8 +78,8 @@ function* read({ path, signal }: ReadRequest): Steps<FileVersion> {
 }
 
 /**
- * Reads a file, which must be a regular one: reading a FIFO would block until something writes to
- * it.
+ * Reads a regular file. Rejects other kinds of file: reading a FIFO would block until something
+ * writes to it.
  */
 function* readOnce(path: string, opener: Opener): Steps<FileVersion> {
   // Inspect the file before reading it, so that a change in between is detected.

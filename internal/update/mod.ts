@@ -66,7 +66,7 @@ export function updateSync(
   runSync(underLock(writeRequest(path, options), fn, lock));
 }
 
-/** Updates the file under a lock that is held, or one that is acquired with the given options. */
+/** Updates the file under `lock`, which is a held lock or options for acquiring one. */
 function* underLock(
   request: WriteRequest,
   fn: Change,
@@ -84,7 +84,7 @@ function* underLock(
     try {
       yield* waitForTurn(request.path, signal);
       const target = targetOf(request);
-      // If the directory has changed, a link now points to a different one, which has its own lock.
+      // If the directory has changed, a link now leads to a different one, with a different lock.
       if (dirname(target) === dir) return yield* change(request, target, hold, fn);
     } finally {
       release(hold);
@@ -92,7 +92,7 @@ function* underLock(
   }
 }
 
-/** Runs an update after earlier updates to the same file that were passed the same lock. */
+/** Runs an update after all earlier updates to the same file under the same lock. */
 function* underHeldLock(request: WriteRequest, fn: Change, hold: Hold): Steps<void> {
   const { path, signal } = request;
   for (let done = false; !done;) {
@@ -107,7 +107,7 @@ function* underHeldLock(request: WriteRequest, fn: Change, hold: Hold): Steps<vo
           stopWatching();
           yield* waitForTurn(path, signal);
           const target = lockedTarget(request, hold);
-          // If the key differs, a link now leads to another file, which has another queue.
+          // If the key differs, a link now leads to another file, with a different queue.
           const isSame = updateKey(target, hold) === key;
           if (isSame) yield* change(request, target, hold, fn);
           return isSame;
@@ -130,13 +130,17 @@ function mayNeverEnd(path: string): string {
 }
 
 /**
- * The key of a file's updates under a lock, regardless of which path leads to the lock's directory.
+ * The queue key for a file's updates under a lock. It is the same for all paths to the lock's
+ * directory.
  */
 function updateKey(target: string, { key }: Hold): string {
   return `${key}/${pathKey(basename(target))}`;
 }
 
-/** Calls `fn`, and calls it again if the file changed between being read and being replaced. */
+/**
+ * Reads the file, calls `fn` and writes the result. Starts over if the file changed in the
+ * meantime.
+ */
 function* change(
   request: WriteRequest,
   target: string,
@@ -148,7 +152,7 @@ function* change(
   for (let tries = 1;; tries++) {
     const version = yield* readInTurn(read);
     const data = yield* call(() => fn(version.bytes));
-    // If this is a promise, updateSync() throws, and nothing else handles the promise's rejection.
+    // If this is a promise, updateSync() throws, and nothing else would handle its rejection.
     ignoreFailure(data);
     if (data === null) return;
     if (data === undefined) {
@@ -208,7 +212,7 @@ function mustBeApart(target: string, lockPath: string): void {
   );
 }
 
-/** Returns the file to update. Throws unless the held lock is the one on the file's directory. */
+/** Returns the file to update. Throws unless the held lock is on the file's directory. */
 function lockedTarget(request: WriteRequest, hold: Hold): string {
   if (!isHeld(hold)) throw new LockLostError(hold.path);
   const target = targetOf(request);

@@ -4,14 +4,14 @@ import { ACQUIRE_SYNC_OPTIONS } from "../lock/request.ts";
 import { type AtomicWriteOptions, WRITE_SYNC_OPTIONS } from "../write/request.ts";
 
 /**
- * The options of an update, as the caller passes them. `lock` is a held lock, or options for
+ * The options of an update, as passed by the caller. `lock` is a held lock, or options for
  * acquiring one.
  */
 export interface UpdateOptions extends AtomicWriteOptions {
   lock?: object;
 }
 
-/** Checks that a value is an exclusive lock that is held, or options for acquiring one. */
+/** Checks that a value is a held exclusive lock, or options for acquiring one. */
 const isLock: Check = (value, name) => {
   const hold = holdOf(value);
   if (hold?.released) {

@@ -3,9 +3,7 @@ import { failedWith } from "../base/errors.ts";
 import { failure } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 
-/**
- * Error codes for changes that fail on file systems without owners or permissions, or in sandboxes.
- */
+/** Error codes when the file system has no owners or permissions, or a sandbox forbids changes. */
 const ATTRIBUTE_REFUSALS = new Set([
   "EPERM",
   "EACCES",
@@ -25,7 +23,7 @@ interface Owner {
 export interface Attributes {
   /** Permission bits; undefined to keep those that open(2) assigns. */
   readonly mode: number | undefined;
-  /** Owner and group of the file that is being replaced. */
+  /** The owner and group of the file being replaced. */
   readonly owner: Owner | undefined;
 }
 
@@ -38,7 +36,7 @@ export function firstMode({ mode, owner }: Attributes): number | undefined {
   if (mode === undefined) return undefined;
   const both = (mode >> 3) & mode & 0o007;
   const others = owner === undefined ? mode & 0o077 : (both << 3) | both;
-  // The owner can always read it, because Deno has to reopen the file to change its mode.
+  // Always let the owner read the file, because Deno has to reopen it to change its mode.
   return 0o600 | (mode & 0o700) | others;
 }
 
@@ -63,7 +61,7 @@ export function setAttributes(
   if (now.mode !== wanted) isAllowed(request, "chmod", () => file.chmod(wanted));
 }
 
-/** Whether a file with attributes `a` already has attributes `b`. */
+/** Whether two sets of attributes are equal. */
 export function areSame(a: Attributes | undefined, b: Attributes): boolean {
   return a?.mode === b.mode && a?.owner?.uid === b.owner?.uid && a?.owner?.gid === b.owner?.gid;
 }
@@ -81,16 +79,17 @@ function statOf(request: WriteRequest, file: OpenFile): FileInfo {
   }
 }
 
-/** Removes the rights that were meant for an owner or group that the file does not have. */
+/** Removes rights intended for an owner or group that the file does not have. */
 function withoutOthersRights(mode: number, now: Owner, owner: Owner): number {
   if (now.uid !== owner.uid) mode &= ~0o4000;
   if (now.gid === owner.gid) return mode;
-  // Members of the old group now count as others, as members of the new group did before.
+  // Members of the target's group count as others on this file, and vice versa, so both get only
+  // the rights that the target grants to both.
   const both = (mode >> 3) & mode & 0o007;
   return (mode & ~0o2077) | (both << 3) | both;
 }
 
-/** Makes a change; returns false if the system refused it. */
+/** Makes a change; returns false if the system refuses it. */
 function isAllowed(request: WriteRequest, step: string, change: () => void): boolean {
   try {
     change();

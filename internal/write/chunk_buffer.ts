@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 
 /**
- * Small chunks are gathered up to this size. Without a buffer, writing a million 1-byte chunks took
+ * Small chunks are buffered up to this size. Without a buffer, writing a million 1-byte chunks took
  * 36 s.
  */
 const CHUNK_BUFFER_BYTES = 64 * 1024;
@@ -30,7 +30,7 @@ export class ChunkBuffer {
       : Buffer.concat([this.endText(), chunk]);
   }
 
-  /** The bytes for an unpaired first half; empty if there is none. */
+  /** The bytes for an unpaired first half of a surrogate pair; empty if there is none. */
   endText(): Uint8Array {
     const bytes = this.#encoder.encode(this.#high); // Becomes U+FFFD.
     this.#high = "";
@@ -46,7 +46,7 @@ export class ChunkBuffer {
     return true;
   }
 
-  /** The gathered bytes, which must be written before more are added. */
+  /** Returns the buffered bytes, which must be written before more are added. */
   flush(): Uint8Array {
     const bytes = this.#gathered?.subarray(0, this.#used) ?? new Uint8Array();
     this.#used = 0;

@@ -5,9 +5,9 @@ import { kindOf } from "../base/options.ts";
 import type { Steps } from "../base/steps.ts";
 import { ChunkBuffer } from "./chunk_buffer.ts";
 
-/** The maximum number of bytes per call, so that a write can be aborted between two calls. */
+/** The maximum number of bytes per call, so that a write can be aborted between calls. */
 const SLICE_BYTES = 16 * 1024 * 1024;
-/** A larger Blob is streamed, so that it is never held in memory in full. */
+/** Larger Blobs are streamed, so that they are never held in memory in full. */
 const MAX_BLOB_BYTES = 2 ** 31 - 1;
 
 /** Content in memory, as it was when the write function was called. */
@@ -28,8 +28,9 @@ export function contentOf(data: unknown): Content | undefined {
 }
 
 /**
- * The content of a synchronous iterable of chunks, which is consumed. Undefined for other data, and
- * for objects that are also async iterables, which may not have all their chunks yet.
+ * Consumes a synchronous iterable of chunks and returns its content. Returns undefined for other
+ * data, and for objects that are also async iterables, because not all their chunks may be
+ * available yet.
  */
 export function contentOfChunks(data: unknown): Content | undefined {
   if (typeof data !== "object" || data === null) return undefined;
@@ -53,7 +54,8 @@ export function contentOfChunks(data: unknown): Content | undefined {
 }
 
 /**
- * Whether data is a Blob, judging by its members: `instanceof` fails for a Blob from another realm.
+ * Whether data is a Blob, judging by its members: `instanceof` is false for Blobs from other
+ * realms.
  */
 export function isBlob(data: unknown): data is Blob {
   const { arrayBuffer, size } = Object(data) as Partial<Blob>;
@@ -61,14 +63,14 @@ export function isBlob(data: unknown): data is Blob {
 }
 
 /**
- * Whether a Blob can be read in one go. In Bun, the size of a pipe is Infinity and that of an S3
- * file is NaN.
+ * Whether a Blob can be read in a single call. In Bun, the size of a pipe is Infinity and that of
+ * an S3 file is NaN.
  */
 export function isReadable({ size }: Blob): boolean {
   return size >= 0 && size <= MAX_BLOB_BYTES;
 }
 
-/** Reads a Blob. This may stall, since the Blob may be backed by a file. */
+/** Reads a Blob. This may stall, because a Blob can be backed by a file. */
 export function* readBlob(opener: Opener, blob: Blob): Steps<Content> {
   const read = async () => new Uint8Array(await blob.arrayBuffer());
   const bytes = yield* opened(opener, () => untilAborted(read(), opener.signal));
@@ -106,7 +108,7 @@ export function bytesContent(bytes: Uint8Array): Content {
   };
 }
 
-/** Encoded lazily, because most of the versions queued for a path are never written. */
+/** Encoded lazily, because most versions queued for a path are never written. */
 function textContent(text: string): Content {
   let bytes: Uint8Array | undefined;
   const encoded = () => bytes ??= new TextEncoder().encode(text);

@@ -5,7 +5,7 @@ import { codeOf, own, withContext } from "../base/errors.ts";
 import type { Steps } from "../base/steps.ts";
 import type { WriteRequest } from "./request.ts";
 
-/** Makes a file-system call; if it fails, the request fails. */
+/** Makes a file-system call; if it fails, throws the request's error for this step. */
 export function* step<T>(
   request: WriteRequest,
   name: string,
@@ -45,7 +45,7 @@ export function failure(
 /** The steps that change the directory. */
 const DIRECTORY_STEPS = new Set(["open", "mkdir", "link", "rename"]);
 
-/** What to do about a failure; empty if there is nothing to add. */
+/** A hint on how to fix a failure; empty if there is none. */
 function hintFor(code: string | undefined, request: WriteRequest, step: string): string {
   if (!DIRECTORY_STEPS.has(step) || runtime.windows && code !== "ENOENT") return "";
   switch (code) {

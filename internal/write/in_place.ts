@@ -39,7 +39,8 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     const to = yield* opened(request, (fs) => fs.openExisting(target.path, "write"));
     open.push(to);
     const { id, mode } = to.stat();
-    // If a link has replaced the target since the inspection, it would lead to another file.
+    // If the target has been replaced since its inspection, for example by a link, this is a
+    // different file.
     if (id !== target.info?.id) {
       throw runtime.error("ESTALE", "The file was replaced by another one", target.path);
     }
@@ -48,9 +49,9 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     step = "fsync";
     if (!temp.isSynced) yield () => from.sync();
     request.verify?.(target.path);
-    // This is the last step before the copy, so that an earlier failure does not leave a kept file.
-    // A process that is killed before this step leaves the old content and a temporary file to
-    // sweep.
+    // This is the last step before the copy, so that an earlier failure leaves no kept file. A
+    // process killed before this step leaves the old content and a temporary file that can be
+    // swept.
     step = "rename";
     yield* temp.publish(kept);
     step = "copy";
@@ -91,6 +92,6 @@ function* copy(from: OpenFile, to: OpenFile, path: string): Steps<void> {
     }
     length += read;
   }
-  // Truncate last: until then, a reader may find the file too long, but never empty.
+  // Truncate last: until then, a reader may see a file that is too long, but never an empty one.
   yield () => to.truncate(length);
 }

@@ -4,8 +4,8 @@ import type { WriteRequest } from "./request.ts";
 import { replaceFrom, sourceOf, wrongData } from "./source.ts";
 
 /**
- * Starts a write. It joins the queue immediately if its data is in memory, and otherwise when the
- * source has ended.
+ * Starts a write, which joins the queue immediately if its data is in memory, or else when its
+ * source ends.
  */
 export function write(request: WriteRequest, data: unknown): Promise<void> {
   const content = contentOf(data) ?? contentOfChunks(data);

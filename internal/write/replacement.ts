@@ -27,11 +27,11 @@ const LINK_REFUSALS = new Set(["EPERM", "EISDIR", "ENOSYS", "EOPNOTSUPP"]);
 interface Data {
   readonly content?: Content;
   readonly blob?: Blob;
-  /** A temporary file that was written before its turn came. */
+  /** A temporary file that was written before the turn started. */
   readonly draft?: TempFile;
 }
 
-/** One execution of a turn's steps. A synchronous call for the path may start another execution. */
+/** One execution of a turn's steps. A synchronous call for the path may start another one. */
 interface Attempt {
   state: "writing" | "publishing" | "copying" | "published";
   /** Why the attempt failed, if it is still cleaning up. */
@@ -99,8 +99,8 @@ class Replacement implements Turn<void> {
   }
 
   /**
-   * Syncs the rename and the directories that were created for it. If the path is a link, the
-   * directory of the link's target is synced, not that of the link.
+   * Syncs the rename and the directories that were created for it. If the path is a link, syncs the
+   * directory that contains the link's target, not the one that contains the link.
    */
   *finish(): Steps<void> {
     const request = this.#request;
@@ -162,7 +162,8 @@ class Replacement implements Turn<void> {
   }
 
   /**
-   * Renames or links the file into place. Nothing may happen between the lock check and that call.
+   * Renames or links the file into place. Nothing may happen between the lock check and the rename
+   * or link.
    */
   *#move(attempt: Attempt, temp: TempFile, { path, info }: Target): Steps<void> {
     const request = this.#request;
@@ -190,9 +191,9 @@ class Replacement implements Turn<void> {
   }
 
   /**
-   * Completes an attempt whose rename or link is in flight and may already have taken effect: the
-   * call is repeated, and if the second call fails, the state of the file shows whether the first
-   * one took effect.
+   * Completes an attempt whose rename or link is in flight and may already have taken effect.
+   * Repeats the call; if that fails, inspects the file to determine whether the first call took
+   * effect.
    */
   *#complete(attempt: Attempt): Steps<void> {
     const { temp, target } = attempt as Required<Attempt>;

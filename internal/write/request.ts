@@ -8,15 +8,15 @@ export type Durability = "none" | "consistent" | "durable";
 /** Options for {@linkcode atomicWriteSync}. */
 export interface AtomicWriteSyncOptions {
   /**
-   * What the new content survives once the write is complete.
+   * What the new content is guaranteed to survive once the write is complete.
    *
-   * - `"none"`: a crash of the process. After a power cut, the file may have the old or the new
+   * - `"none"`: a crash of the process. After a power cut, the file may hold the old or the new
    *   content, or be empty or torn.
-   * - `"consistent"`: also a power cut, after which the file has either the complete old content or
-   *   the complete new content. The new content is synced (`fsync(2)`) before the rename. Bun on
+   * - `"consistent"`: also a power cut, after which the file holds either the complete old content
+   *   or the complete new content. The new content is synced (`fsync(2)`) before the rename. Bun on
    *   macOS is an exception: its fsync leaves data in the drive's cache.
-   * - `"durable"`: like `"consistent"`, but the file has the new content after a power cut. The
-   *   directory is also synced after the rename, if the file system supports it.
+   * - `"durable"`: like `"consistent"`, but after a power cut, the file always holds the new
+   *   content. The directory is also synced after the rename, if the file system supports it.
    *
    * @default {"consistent"}
    */
@@ -26,17 +26,18 @@ export interface AtomicWriteSyncOptions {
    * ignored.
    *
    * Code that used `fs.writeFile(path, data, { mode: 0o644 })` and relied on a umask of 077 must
-   * pass `0o600`. By default, a file that is replaced keeps its permission bits, and a new one gets
-   * `0o666` minus the umask. On Windows, `mode` is ignored.
+   * pass `0o600`. By default, a replaced file keeps its permission bits, and a new one gets `0o666`
+   * minus the umask. On Windows, `mode` is ignored.
    *
-   * In either case, the new file gets the old file's owner and group if the process is allowed to
-   * set them. Otherwise, the group gets no more rights than others have, and set-ID bits are
-   * cleared.
+   * With or without `mode`, the new file gets the old file's owner and group if the process is
+   * allowed to set them. Otherwise, the group gets no more rights than others have, and set-ID bits
+   * are cleared.
    */
   mode?: number;
   /**
-   * Fail with `EEXIST` if anything exists at the path, even a dangling link. Requires a file system
-   * with hard links; on other file systems, such as FAT and exFAT, the write fails with `ENOTSUP`.
+   * Whether to fail with `EEXIST` if anything exists at the path, even a dangling link. Requires a
+   * file system with hard links; on other file systems, such as FAT and exFAT, the write fails with
+   * `ENOTSUP`.
    *
    * @default {false}
    */
@@ -49,8 +50,8 @@ export interface AtomicWriteSyncOptions {
    */
   symlinks?: "follow" | "replace";
   /**
-   * Create the file's directory and its parents if they are missing. On Deno, this requires
-   * `--allow-read` for the innermost existing directory.
+   * Whether to create the file's directory and its parents if they are missing. On Deno, this
+   * requires `--allow-read` for the innermost existing directory.
    *
    * @default {false}
    */
@@ -99,7 +100,7 @@ export interface WriteRequest extends Opener {
   readonly path: string;
   readonly durability: Durability;
   readonly mode?: number;
-  /** What to do if something is at the path: follow a link, replace a link, or always fail. */
+  /** What to do if something exists at the path: follow a link, replace a link, or always fail. */
   readonly existing: "follow" | "replace" | "refuse";
   readonly parents: boolean;
   readonly fallback?: "in-place";
@@ -112,7 +113,7 @@ export interface WriteRequest extends Opener {
   readonly calledAs?: string;
 }
 
-/** Creates a write request from options that were already checked. */
+/** Creates a write request from validated options. */
 export function writeRequest(path: PathArgument, options: AtomicWriteOptions): WriteRequest {
   const { createNew = false, symlinks = "follow", ...others } = options;
   if (createNew && options.fallback !== undefined) {

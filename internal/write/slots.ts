@@ -4,8 +4,8 @@ import { sharedState } from "../base/shared_state.ts";
 import type { Steps } from "../base/steps.ts";
 
 /**
- * Running more writes concurrently would not be faster, since Node has 4 threads for file calls and
- * Deno has 32, but it would use up file descriptors.
+ * More concurrent writes would use up file descriptors without being faster: Node has 4 threads for
+ * file calls, and Deno has 32.
  */
 const MAX_CONCURRENT_WRITES = 64;
 
@@ -38,7 +38,7 @@ function enter(signal: AbortSignal | undefined): Promise<void> | undefined {
   });
 }
 
-/** Passes the slot on to the write that has waited longest. */
+/** Passes the slot on to the write that has waited the longest. */
 function leave(): void {
   const next = slots().waiting.shift();
   if (next === undefined) slots().used--;

@@ -9,7 +9,7 @@ export interface Source {
   next(): Promise<IteratorResult<unknown, unknown>>;
   /** The source's own error, if that is why {@linkcode Source.next} failed. */
   failure?(): unknown;
-  /** Asks the source to stop, but does not wait until it has stopped. */
+  /** Asks the source to stop, but does not wait for it. */
   stop(reason: unknown): void;
 }
 
@@ -37,7 +37,7 @@ export function sourceOf(data: unknown): Source {
   throw wrongData(data, "a string, bytes, a Blob, a stream or an iterable of strings and bytes");
 }
 
-/** The error for data that is not `expected`, with a hint about what the caller probably meant. */
+/** The error for data other than `expected`, with a hint about what the caller probably meant. */
 export function wrongData(data: unknown, expected: string): TypeError {
   return new TypeError(`Data must be ${expected}: received ${kindOf(data)}${hintFor(data)}`);
 }
@@ -98,8 +98,8 @@ function iteratorSource(iterator: AsyncIterator<unknown>): Source {
 }
 
 /**
- * The parts of a `node:stream` stream that are used. Other implementations lack the optional
- * members.
+ * The parts of a `node:stream` stream that are used here. Other stream implementations may lack the
+ * optional members.
  */
 interface NodeStream {
   on(event: "error" | "data", listener: (value: unknown) => void): unknown;
@@ -116,14 +116,14 @@ interface NodeStream {
 function nodeSource(stream: AsyncIterable<unknown> & NodeStream): Source {
   if (isAlreadyRead(stream)) throw alreadyRead(stream);
   const failures: unknown[] = [];
-  // Listen in the same tick: without a listener, an 'error' event, for example for ENOENT, would
+  // Listen in the same tick: an 'error' event without a listener, such as one for ENOENT, would
   // crash the process.
   stream.on("error", (error) => failures.push(error));
   // 'data' is emitted for each chunk, no matter what reads it.
   let [emitted, received] = [0, 0];
   if (stream.readableFlowing !== undefined) stream.on("data", () => emitted++);
   const iterator = stream[Symbol.asyncIterator]();
-  // Start reading in this tick, too: if the caller has a 'data' listener, the stream starts to flow
+  // Also start reading in this tick: if the caller has a 'data' listener, the stream starts to flow
   // in the next tick unless something is already reading it.
   let first: Promise<IteratorResult<unknown>> | undefined = iterator.next();
   first.catch(() => {});

@@ -37,7 +37,7 @@ export class StreamWriter {
     this.#stopListening = onAbort(signal, () => void this.fail(signal!.reason));
   }
 
-  /** Inspects the target, and creates the temporary file. */
+  /** Inspects the target and creates the temporary file. */
   static async open(request: WriteRequest): Promise<StreamWriter> {
     throwIfAborted(request.signal);
     const target = await run(prepareTarget(request));
@@ -58,8 +58,8 @@ export class StreamWriter {
   }
 
   /**
-   * Appends a chunk. A small chunk is copied, and undefined is returned; if the copy cannot be
-   * written later, a later call fails.
+   * Appends a chunk. Copies a small chunk to a buffer and returns undefined; if the buffer cannot
+   * be written, a later call fails.
    */
   write(chunk: unknown): Promise<void> | undefined {
     this.#mustBeOpen("write to");
@@ -121,7 +121,7 @@ export class StreamWriter {
     return this.#next(() => this.#discard(undefined));
   }
 
-  /** Removes what was written, and makes later calls fail with `error`. */
+  /** Removes what was written and makes later calls fail with `error`. */
   fail(error: unknown): Promise<void> {
     // Set immediately, so that the next write() or commit() fails.
     if (this.#state === "open") this.#failure ??= { error };

@@ -27,7 +27,7 @@ export interface SweepOptions {
    */
   olderThan?: number;
   /**
-   * Whether to sweep subdirectories too, at any depth. Links to directories are not followed.
+   * Whether to include subdirectories at any depth. Links to directories are not followed.
    *
    * @default {false}
    */

@@ -8,9 +8,9 @@ import { failure } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 import type { Steps } from "../base/steps.ts";
 
-/** The same limit as in Linux, see path_resolution(7). */
+/** The same limit as on Linux; see path_resolution(7). */
 const MAX_LINKS = 40;
-/** How many times to try to follow links that keep changing. */
+/** The maximum number of attempts to follow links that keep changing. */
 const MAX_TRIES = 10;
 
 /** What is at a path, after following links. */
@@ -25,7 +25,7 @@ export interface Target extends Found {
   readonly attributes: Attributes;
 }
 
-/** Inspects the target, and creates its directory if requested. */
+/** Inspects the target and creates its directory if requested. */
 export function* prepareTarget(request: WriteRequest): Steps<Target> {
   let found: Found;
   try {
@@ -48,9 +48,9 @@ export function* prepareTarget(request: WriteRequest): Steps<Target> {
 }
 
 /**
- * Finds the regular file that a path refers to or will refer to. Throws if anything else is there
- * or, with `"refuse"`, if anything is there at all. The calls are synchronous, since the kernel
- * answers them from memory.
+ * Finds the regular file that a path refers to, even if it does not exist yet. Throws if anything
+ * else exists there or, with `"refuse"`, if anything exists there at all. The calls are
+ * synchronous, since the kernel answers them from memory.
  */
 export function findTarget(path: string, existing: WriteRequest["existing"]): Found {
   for (let tries = 1; tries <= MAX_TRIES; tries++) {
@@ -79,7 +79,7 @@ export function findTarget(path: string, existing: WriteRequest["existing"]): Fo
 function follow(path: string): Found {
   for (let links = 0;; links++) {
     const info = runtime.sync.lstat(path);
-    // After too many links, this lookup differs from the kernel's, so both are repeated.
+    // After too many links, this result differs from the kernel's, so both lookups are repeated.
     if (info?.kind !== "symlink" || links === MAX_LINKS) return { path, info };
     path = resolveFrom(dirname(path), runtime.sync.readLink(path));
   }

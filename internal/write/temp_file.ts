@@ -12,21 +12,21 @@ import type { WriteRequest } from "./request.ts";
 import type { Target } from "./target.ts";
 import { tempPath } from "./temp_name.ts";
 
-/** With 62 random bits in each name, more collisions than this are not a coincidence. */
+/** With 62 random bits in each name, more collisions than this cannot be a coincidence. */
 const MAX_NAMES = 16;
 
 /** The paths of existing temporary files, shared by all copies of the library. */
 const unfinished = sharedState("unfinished/3", () => {
   const paths = new Set<string>();
   runtime.onExit(() => {
-    // Those that remain are left for sweepTempFiles().
+    // Any that cannot be removed are left for sweepTempFiles().
     for (const path of paths) bestEffort(() => runtime.sync.remove(path));
   });
   return paths;
 });
 
 /**
- * A temporary file next to its target. It is removed when the program ends, unless it has already
+ * A temporary file next to its target. It is removed when the program exits, unless it has already
  * been published or discarded.
  */
 export class TempFile {
@@ -105,13 +105,13 @@ export class TempFile {
       }
       offset += written;
     }
-    // A buffer that was detached during the last call may not have been written.
+    // If the buffer was detached during the last call, it may not have been written.
     content.slice(content.length);
   }
 
   /**
-   * Sets the owner and mode, syncs as durability requires, and closes the file. Steps that are
-   * already done are not repeated, so a second call costs nothing if the target has not changed.
+   * Sets the owner and mode, syncs if `durability` requires it, and closes the file. Skips steps
+   * that are already done, so a second call costs nothing if the target has not changed.
    */
   *finish(attributes: Attributes, check: () => void = () => {}): Steps<void> {
     const request = this.#request;
@@ -123,8 +123,8 @@ export class TempFile {
     const file = this.#file ?? (yield* this.#reopen());
     try {
       check();
-      // Set attributes before the sync, which also writes them to disk. Deno reopens the file to
-      // set them.
+      // Set the attributes before the sync, so that they are also written to disk. Deno reopens the
+      // file to set them.
       if (isChanged) yield* opened(request, () => setAttributes(request, file, attributes));
       this.#attributes = attributes;
       // Never retry: after a failed fsync, the kernel may drop the data that it could not write,
@@ -163,12 +163,12 @@ export class TempFile {
     try {
       yield* this.#reach((path) => retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path)));
     } catch {
-      // It was never created, or is left for sweepTempFiles().
+      // The file was never created, or is left for sweepTempFiles().
     }
     this.#forget();
   }
 
-  /** Reopens a finished file, because its target has changed. */
+  /** Reopens a finished file whose target has changed. */
   *#reopen(): Steps<OpenFile> {
     const request = this.#request;
     const open = (access: "read" | "write") => {
@@ -178,7 +178,7 @@ export class TempFile {
     try {
       file = yield* open("read");
     } catch (error) {
-      // The file's mode may forbid its owner from reading it, but not from writing to it.
+      // The file's mode may let its owner write to it but not read it.
       if (codeOf(error) !== "EACCES") throw failure(error, request, "open");
       file = yield* open("write");
     }
@@ -188,7 +188,10 @@ export class TempFile {
     throw failure(error, request, "open");
   }
 
-  /** Makes a call on the file, using its real path if a link to its directory has changed. */
+  /**
+   * Makes a call with the file's path, or with its real path if a link to its directory has
+   * changed.
+   */
   *#reach<T>(make: (path: string) => Steps<T>): Steps<T> {
     try {
       return yield* make(this.#path);
@@ -206,7 +209,7 @@ export class TempFile {
   }
 }
 
-/** Closes a file when failure does not matter: the descriptor is freed anyway, see close(2). */
+/** Closes a file, ignoring failures: the descriptor is freed anyway (see close(2)). */
 export function* closeQuietly(file: Pick<OpenFile, "close">): Steps<void> {
   try {
     yield () => file.close();

@@ -2,8 +2,8 @@ import { basename } from "@std/path/basename";
 import { runtime } from "../../runtime/mod.ts";
 
 /**
- * How many bytes of the target's name a temporary name can contain. eCryptfs limits names to 143
- * bytes.
+ * The maximum number of bytes of the target's name in a temporary name. eCryptfs limits names to
+ * 143 bytes.
  */
 const STEM_BYTES = 120;
 

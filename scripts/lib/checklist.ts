@@ -25,7 +25,7 @@ export class Checklist {
 
   /**
    * Turns each test named in `names` into a step. `report` is a test runner's report in Jest's JSON
-   * format; a test that is missing from it fails.
+   * format; a test missing from it fails.
    */
   async reported(of: string, report: string, names: readonly string[]): Promise<void> {
     const read = () => JSON.parse(fs.readFileSync(report, "utf8")) as JestReport;
@@ -48,7 +48,7 @@ export class Checklist {
   }
 }
 
-/** Throws unless both values have the same JSON text. */
+/** Throws unless both values serialize to the same JSON. */
 export function expect(actual: unknown, expected: unknown): void {
   const [a, e] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (a !== e) throw new Error(`Expected ${e}: got ${a}`);

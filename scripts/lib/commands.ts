@@ -5,7 +5,7 @@ import { nodeModules, root, setUp } from "./setup.mjs";
  */
 export const bun: string = `${nodeModules}/.bin/bun`;
 
-/** Runs a command with `--version`, and returns whether that succeeded. */
+/** Runs a command with `--version` and returns whether that succeeded. */
 export async function isThere(command: string): Promise<boolean> {
   try {
     return (await new Deno.Command(command, { args: ["--version"] }).output()).success;
@@ -48,7 +48,7 @@ export async function build(imports: readonly string[], ...args: string[]): Prom
   if (!await isThere("node") || !await isThere("npm")) return false;
   setUp();
   Deno.env.set("APERTURE_BUN", bun);
-  // Without this flag, Deno 2.7 mistakes rollup's CommonJS for an ES module.
+  // Without this flag, Deno 2.7 mistakes rollup's CommonJS build for an ES module.
   const flags = ["-A", "--unstable-detect-cjs", ...imports];
   await must(Deno.execPath(), ["run", ...flags, `${root}/scripts/build_npm.ts`, ...args]);
   return true;

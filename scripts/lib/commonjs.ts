@@ -1,7 +1,7 @@
 /**
- * The test files that `npm test` does not also run as CommonJS, and why. ES modules and CommonJS
- * are compiled from the same sources and differ only in how modules are loaded, locate themselves
- * and share state. `npm test -- --on cjs` and the matrix run all test files as CommonJS.
+ * The test files that `npm test` runs only as ES modules, and why. ES modules and CommonJS are
+ * compiled from the same sources and differ only in how modules are loaded, locate themselves and
+ * share state. `npm test -- --on cjs` and the matrix run all test files as CommonJS.
  */
 const ESM_ONLY: readonly [files: RegExp, reason: string][] = [
   [/^cli\//, "the command is an ES module"],

@@ -6,11 +6,11 @@ import { LIBS, stdMappings, TARGET } from "./transpile.ts";
 
 /** Writes the library as ES modules and as CommonJS, with declarations, and checks their types. */
 export async function buildWithDnt(outDir: string): Promise<void> {
-  // The specifier is not a literal, because types are also checked where JSR is unreachable and
-  // this module cannot be resolved.
+  // The specifier is not a literal, because types are also checked when JSR is unreachable and this
+  // module cannot be resolved.
   const { build } = await import("@deno/dnt" as string);
-  // Replace imports from the standard library, so that the package does not contain a copy of it.
-  // Use an import map for this, because dnt before 0.43 does not support `jsr:` specifiers as keys
+  // Replace imports from the standard library to keep a copy of it out of the package. Use an
+  // import map for this, because dnt versions before 0.43 do not support `jsr:` specifiers as keys
   // of `mappings`. The URL of Node's module is only a name and is never fetched.
   const nodePath = "https://nodejs.org/api/path.html";
   const imports = Object.fromEntries(
@@ -33,7 +33,7 @@ export async function buildWithDnt(outDir: string): Promise<void> {
     shims: {},
     importMap,
     ...Object.values(imports).includes(nodePath) && { mappings: { [nodePath]: "node:path" } },
-    // Tests are built separately, so that none end up in the package.
+    // Tests are built separately to keep them out of the package.
     test: false,
     typeCheck: "both",
     declarationMap: false,

@@ -4,15 +4,15 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { root } from "./setup.mjs";
 import { filesOf } from "./trees.ts";
 
-/** The environment variable that passes these arguments to child processes, as JSON. */
+/** The environment variable that passes these arguments to child processes as JSON. */
 const ARGS = "APERTURE_DENO_ARGS";
 
-/** The import map used when JSR is unreachable; {@linkcode importArgs} writes it. */
+/** The import map used when JSR is unreachable, written by {@linkcode importArgs}. */
 const NPM_IMPORTS = `${root}/scripts/npm_imports.json`;
 
 /**
  * Returns the arguments for `deno check`, `run` and `test` that make imports work: none if JSR is
- * reachable, otherwise an import map that takes everything from npm. JSR is contacted only once.
+ * reachable, or else an import map that takes everything from npm. Contacts JSR only once.
  */
 export async function importArgs(): Promise<string[]> {
   const known = Deno.env.get(ARGS);
@@ -50,7 +50,7 @@ function writeNpmImports(): void {
   fs.renameSync(temp, NPM_IMPORTS);
 }
 
-/** Returns an import map for the sources in `base` that takes the standard library from `std`. */
+/** Returns an import map for the sources in `base` that resolves the standard library to `std`. */
 export function npmImports(base = "..", std = "npm:deno-std@^1"): Record<string, string> {
   const imports = ownImports(base);
   for (const [name, target] of Object.entries(denoJson.imports)) {
@@ -87,9 +87,9 @@ function stdSpecifiers(): Set<string> {
 }
 
 /**
- * Returns the file in the npm package `deno-std` that provides a standard library module.
- * `deno-std` lacks `@std/fs/ensure-dir`; for that module, returns the path of a replacement,
- * relative to the repository's root.
+ * Returns the file in the npm package `deno-std` that provides a standard library module. For
+ * `@std/fs/ensure-dir`, which `deno-std` lacks, returns the path of a replacement, relative to the
+ * repository's root.
  */
 export function stdFile(specifier: string): string {
   if (specifier === "@std/fs/ensure-dir") return "scripts/lib/ensure_dir.ts";

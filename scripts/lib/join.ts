@@ -25,8 +25,8 @@ interface Chunk {
 }
 
 /**
- * The names of the files that several entry points share. Each key is one of the modules in the
- * file.
+ * The names of the files shared by several entry points. Each key is a module that the named file
+ * contains.
  */
 const SHARED: Readonly<Record<string, string>> = {
   "runtime/mod.js": "common",
@@ -38,7 +38,7 @@ const SHARED: Readonly<Record<string, string>> = {
 /**
  * Bundles the compiled modules into one file per entry point, plus a file for each set of modules
  * that the same entry points share. Fewer files load faster, because opening a file takes about as
- * long as loading its content. The ES modules and the CommonJS modules are both built from the
+ * long as loading its content. Both the ES modules and the CommonJS modules are built from the
  * compiled ES modules; the declarations are left unchanged.
  */
 export async function joinModules(outDir: string): Promise<void> {
@@ -65,7 +65,7 @@ export async function joinModules(outDir: string): Promise<void> {
       entryFileNames: "[name].js",
       chunkFileNames: "[name].js",
       manualChunks: (id: string) => names.get(id),
-      // Otherwise, esbuild warns about side-effect imports of a package that is marked as free of
+      // Otherwise, esbuild warns that a package marked as free of side effects is imported for its
       // side effects.
       hoistTransitiveImports: false,
       minifyInternalExports: false,

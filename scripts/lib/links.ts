@@ -19,7 +19,7 @@ export function markdownFiles(root: string): string[] {
     .filter((name) => name.endsWith(".md"));
 }
 
-/** Removes code from the text, because code may look like a link. */
+/** Removes code from the text, because code can look like a link. */
 function prose(markdown: string): string {
   return markdown.replace(/^( *)(```+|~~~+)[\s\S]*?^ *\2 *$/gm, "").replace(/`[^`\n]*`/g, "``");
 }

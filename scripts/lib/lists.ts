@@ -3,8 +3,7 @@ import * as path from "node:path";
 import { filesOf } from "./trees.ts";
 
 /**
- * The maximum number of files in a folder; with more files, it is hard to see which ones belong
- * together.
+ * The maximum number of files in a folder; with more, it is hard to see which ones belong together.
  */
 const MAX_FILES = 24;
 

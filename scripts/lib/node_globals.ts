@@ -13,7 +13,7 @@ const NODE_GLOBALS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * Returns a module's text with imports added before its first line of code, one for each of these
+ * Returns a module's text with an import added before its first line of code for each of these
  * globals that the module uses.
  */
 export function importNodeGlobals(fileName: string, text: string): string {
@@ -36,7 +36,7 @@ export function importNodeGlobals(fileName: string, text: string): string {
   return text.slice(0, start) + imports.map((line) => `${line}\n`).join("") + text.slice(start);
 }
 
-/** Whether an identifier refers to a variable instead of naming a member. */
+/** Whether an identifier refers to a variable rather than naming a member. */
 function isReference(node: ts.Identifier): boolean {
   const { parent } = node;
   if (ts.isPropertyAccessExpression(parent)) return parent.name !== node;

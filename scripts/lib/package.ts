@@ -24,8 +24,8 @@ export const extraFiles: readonly string[] = ["CHANGELOG.md", "LICENSE", "README
 
 /** The contents of package.json in the directory of each module kind. */
 export const nestedPackageJson = {
-  // Bundlers read only the nearest package.json, so they would not see `sideEffects` in the
-  // package's main one.
+  // Bundlers read only the nearest package.json, so they would miss `sideEffects` in the top-level
+  // package.json.
   esm: { type: "module", sideEffects: false },
   script: { type: "commonjs", sideEffects: false },
 } as const;

@@ -3,7 +3,7 @@ import { output } from "./commands.ts";
 import { packageJson } from "./package.ts";
 import { nodeModules, root } from "./setup.mjs";
 
-/** A user's project in which the package from npm/ is installed from its tarball. */
+/** A user's project, with the package in npm/ installed from its tarball. */
 export class Project {
   readonly dir: string;
   /** The packed package. */
@@ -22,7 +22,7 @@ export class Project {
     const dir = fs.realpathSync(Deno.makeTempDirSync({ prefix: "aperture-project-" }));
     const args = ["pack", "--json", "--pack-destination", dir];
     const said = JSON.parse(await output("npm", args, `${root}/npm`));
-    // Up to npm 11, this is an array; in later versions, it is an object keyed by package name.
+    // Up to npm 11, this is an array; in later versions, an object keyed by package name.
     const { filename, files } = (Array.isArray(said) ? said[0] : said[packageJson.name]) as {
       filename: string;
       files: { path: string }[];

@@ -3,7 +3,7 @@ import * as path from "node:path";
 import ts from "typescript";
 import { filesOf } from "./trees.ts";
 
-/** A phrase that reads like a translation, and what to write instead. */
+/** A phrase that reads like a translation, and its replacement. */
 interface Pattern {
   readonly phrase: RegExp;
   readonly instead: string;
@@ -72,7 +72,7 @@ export function proseFindings(root: string): Finding[] {
   });
 }
 
-/** Phrases that match a pattern but cannot be worded better. */
+/** Phrases that match a pattern but have no better wording. */
 const ALLOWED: readonly [file: string, phrase: RegExp][] = [];
 
 /** Finds the phrases in one file's prose. */
@@ -110,7 +110,7 @@ function proseFiles(root: string): string[] {
   const files = folders.flatMap((dir) => filesOf(path.join(root, dir)).map((f) => `${dir}/${f}`));
   return [...top.filter((entry) => entry.isFile()).map(({ name }) => name), ...files]
     .filter((file) => /\.(?:md|ts|mjs|js|sh|ya?ml)$|^\.ci\/run$/.test(file))
-    // These files are generated, and listed in .gitignore.
+    // These files are generated and listed in .gitignore.
     .filter((file) => !/^scripts\/site\/(?:api|\.vitepress\/(?:cache|dist|\.temp))\//.test(file))
     // These quote the patterns.
     .filter((file) => !/^scripts\/lib\/prose(?:_test)?\.ts$/.test(file))
@@ -129,7 +129,7 @@ export function countByFolder(findings: readonly Finding[]): string {
     .map(({ folder, count }) => `${folder} ${count}`).join(", ");
 }
 
-/** Replaces text with spaces, so that the positions of the following text do not change. */
+/** Replaces text with spaces, so that the positions of any text after it do not change. */
 function blanked(text: string): string {
   return text.replace(/[^\n]/g, " ");
 }

@@ -9,7 +9,7 @@ const matrix = `${root}/scripts/tools/matrix`;
 /** The directory into which {@linkcode setUpMatrix} installs these tools. */
 export const matrixModules: string = `${matrix}/node_modules`;
 
-/** The runtime versions that are tested in addition to those in the toolchain. */
+/** The runtime versions tested in addition to those in the toolchain. */
 export const versions: { readonly node: readonly string[]; readonly deno: readonly string[] } =
   pinned.runtimes;
 

@@ -23,15 +23,15 @@ interface Part {
 }
 
 /**
- * The parts that take longest. They start first, so that no part runs alone at the end. A script
- * precedes all folders, because it cannot be divided.
+ * The parts that take the longest. They start first, so that no part runs alone at the end. Scripts
+ * come before all folders, because they cannot be divided.
  */
 const LONGEST_FIRST = ["", "system", "JSDoc", "cli", "lock", "write"];
 
 /**
- * What Node before 20.4 needs in the tests and in the processes that they start: the symbols for
- * `using`, and a flag that disables Sparkplug, whose compiler thread can deadlock with the main
- * thread: https://github.com/nodejs/node/issues/54918
+ * What Node versions before 20.4 need in the tests and in the processes that they start: the
+ * symbols for `using`, and a flag that disables Sparkplug, whose compiler thread can deadlock with
+ * the main thread: https://github.com/nodejs/node/issues/54918
  */
 const OLD_NODE = "data:text/javascript," + encodeURIComponent(
   'import v8 from "node:v8"; v8.setFlagsFromString("--no-sparkplug"); ' +
@@ -130,8 +130,8 @@ function byFolder(files: readonly string[]): [folder: string, files: string[]][]
 }
 
 /**
- * Writes a module that imports a folder's test files, and returns its path. Node starts a process
- * for each file on its command line, which takes about half a second of CPU time.
+ * Writes a module that imports a folder's test files; returns the module's path. Node starts a
+ * process for each file on its command line, which takes about half a second of CPU time.
  */
 function joined(dir: string, folder: string, files: readonly string[]): string {
   const entry = `${dir}/${folder}.js`;
@@ -158,7 +158,8 @@ export function packageSuite(imports: readonly string[]): Suite {
 }
 
 /**
- * Returns the suite that runs a script, which must print its totals as {@linkcode Checklist} does.
+ * Returns the suite that runs a script. The script must print its totals as {@linkcode Checklist}
+ * does.
  */
 export function scriptSuite(
   name: string,
@@ -202,7 +203,7 @@ export async function runSuites(suites: readonly Suite[]): Promise<number> {
 }
 
 /**
- * Describes how many tests there are and where they ran, so that readers do not add up the
+ * Summarizes how many tests there are and where they ran, so that readers need not add up the
  * runtimes' counts.
  */
 function summary(suites: readonly Suite[], results: readonly Result[]): string {

@@ -35,7 +35,7 @@ function stdMapping(specifier: string): string | undefined {
   return undefined;
 }
 
-/** Like dnt, writes the library as ES modules and as CommonJS, with declarations. */
+/** Writes the library as ES modules and as CommonJS, with declarations, as dnt does. */
 export function transpilePackage(outDir: string): void {
   setUp();
   compile(outDir, packageFiles(), true);
@@ -91,8 +91,8 @@ function compile(outDir: string, files: string[], isPackage: boolean): void {
 }
 
 /**
- * Returns the text of the files and of everything they import, by path. Import specifiers are
- * adapted to the output.
+ * Returns the text of the files and everything they import, by path. Rewrites import specifiers to
+ * match the output.
  */
 function reach(files: string[], isPackage: boolean): Map<string, string> {
   const sources = new Map<string, string>();
@@ -114,8 +114,8 @@ function reach(files: string[], isPackage: boolean): Map<string, string> {
 }
 
 /**
- * Features for which dnt inserts polyfills and shims. The polyfills differ between dnt versions,
- * and the one for `import.meta` fails in `node -e` and in bundles.
+ * Features for which dnt would insert polyfills and shims. The polyfills differ between dnt
+ * versions, and the one for `import.meta` fails in `node -e` and in bundles.
  */
 const POLYFILLED =
   /\bimport\.meta\b|\bglobalThis\b|\bObject\.hasOwn\b|\bPromise\.withResolvers\b|\bArray\.fromAsync\b/;
@@ -156,8 +156,9 @@ function relative(from: string, to: string): string {
 }
 
 /**
- * Returns the text of a file for the build with tests. Library files import globals from Node's
- * modules, as in joinModules(). In CommonJS, `import.meta.url` is replaced in the other files.
+ * Returns the text of a file for the build with tests. Adds imports of globals from Node's modules
+ * to library files, as joinModules() does. For CommonJS, replaces `import.meta.url` in the other
+ * files.
  */
 function testText(file: string, text: string, isCommonJs: boolean): string {
   const isLibrary = !/^(tests|deps)[\\/]/.test(target(file));
@@ -176,7 +177,7 @@ function emit(
   const isCommonJs = module === ts.ModuleKind.CommonJS;
   const options: ts.CompilerOptions = {
     target: ts.ScriptTarget[TARGET],
-    // Only declarations depend on other files.
+    // Only declarations depend on the types in other files.
     ...declaration ? { lib: LIBS.map((name) => `lib.${name.toLowerCase()}.d.ts`) } : {
       noLib: true,
       noResolve: true,
@@ -192,7 +193,7 @@ function emit(
     allowJs: true,
     types: [],
     declaration,
-    // The types have already been checked in the sources.
+    // The sources have already been type-checked.
     noCheck: true,
     rootDir: "/src",
     outDir,

@@ -12,7 +12,7 @@ export interface Ended {
 }
 
 /**
- * Wine 10 from Debian 13, run in a chroot because Debian 12's Wine 8 cannot start Deno or Bun.
+ * Wine 10 from Debian 13, run in a chroot because Wine 8 from Debian 12 cannot start Deno or Bun.
  * Requires root and debootstrap.
  */
 export class Wine {
@@ -112,8 +112,8 @@ export class Wine {
   }
 
   /**
-   * Starts a shell that waits for input. Without such a shell, Wine's services would exit after
-   * each program, and restarting them takes seconds.
+   * Starts a shell that waits for input. Otherwise, Wine's services would exit after each program,
+   * and restarting them takes seconds.
    */
   #keepRunning(): void {
     spawn("chroot", this.#command(["wine", "cmd"]), { stdio: ["pipe", "ignore", "ignore"] });
@@ -149,7 +149,7 @@ export class Wine {
   }
 }
 
-/** Returns the Debian mirror that this machine is configured to use, if any. */
+/** Returns the Debian mirror configured on this machine, if any. */
 function mirror(): string[] {
   const files = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"];
   const texts = files.filter((file) => fs.existsSync(file)).map((file) =>

@@ -1,6 +1,6 @@
 /**
  * Cases for test runners that run the library in a separate realm, where `instanceof` does not
- * recognize errors, buffers and signals, and some globals are missing. Each case is the body of a
+ * recognize errors, buffers or signals, and some globals are missing. Each case is the body of a
  * function with the parameters `lib`, `fs`, `os`, `stream`, `equal` and `dir`. `dir` is an empty
  * directory.
  */

@@ -20,7 +20,7 @@ for (const version of ["15.5.29", "16.4.6"]) {
   output: "standalone",
   outputFileTracingRoot: import.meta.dirname,
   serverExternalPackages: ["${packageJson.name}"],
-  // Next.js's tracing cannot detect that locks load koffi.
+  // Next.js's file tracing cannot detect that locks load koffi.
   outputFileTracingIncludes: {
     "/**": ["./node_modules/koffi/**", "./node_modules/@koromix/**"],
   },

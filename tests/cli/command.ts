@@ -13,7 +13,7 @@ export const withTerminal: TestOptions = {
     "needs util-linux's script(1) to create a terminal",
 };
 
-/** The path of the module that is the entry point of `aperture-atomic`. */
+/** The path of the entry-point module of `aperture-atomic`. */
 export const cli: string = fileURLToPath(
   new URL(`../../cli.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url),
 );
@@ -114,7 +114,7 @@ export function start(cwd: string, ...args: string[]): Run {
 }
 
 /**
- * Starts `aperture-atomic` on a new terminal, through which the test sends input and reads output.
+ * Starts `aperture-atomic` in a new terminal, through which the test sends input and reads output.
  */
 export function startOnTerminal(cwd: string, ...args: string[]): Run {
   const shell = `exec ${[...command(), ...args].map(quoted).join(" ")}`;

@@ -32,7 +32,7 @@ const UNTIL_LINE = ["sh", "-c", "echo ready; read line; echo ended"];
 const UNTIL_SIGNAL = ["sh", "-c", "echo ready; while :; do sleep 0.02; done"];
 /**
  * The end of a message that names this process as the lock's holder. Outside Linux, and on Deno
- * without --allow-all, the holder cannot be identified, and messages end without this part.
+ * without --allow-all, the holder cannot be identified, so messages omit this part.
  */
 const BY_THIS_PROCESS = process.platform !== "linux" || isDeno
   ? ""
@@ -51,7 +51,7 @@ test(
 );
 
 test(
-  "`lock` exits with 127 and frees the lock when the command is not found",
+  "`lock` exits with 127 and releases the lock when the command is not found",
   () =>
     inTempDir(async (dir) => {
       const err = "aperture-atomic: Cannot run 'missing': not found\n";
@@ -226,7 +226,7 @@ test(
 );
 
 test(
-  "`lock` frees the lock when it is killed, even if the command keeps running",
+  "`lock` releases the lock when killed, even if the command keeps running",
   () =>
     inTempDir(async (dir) => {
       const running = start(dir, "lock", ".", ...UNTIL_LINE);

@@ -17,8 +17,7 @@ for (const { read, write, update, readName, writeName, updateName } of forms) {
       assertStrictEquals(await read(file, { check }), undefined);
       fs.writeFileSync(file, '"2026-01-02T00:00:00.000Z"');
       assertEquals((await read(file, { check }))!.getUTCFullYear(), 2026);
-      // The check receives the value in the form in which it will be read back: a string, not a
-      // Date.
+      // The check receives the value as it will be read back: a string, not a Date.
       await update(file, (date) => new Date(date!.getTime() + 86_400_000), { check });
       assertEquals(text(file), '"2026-01-03T00:00:00.000Z"');
     }));

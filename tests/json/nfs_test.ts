@@ -9,7 +9,7 @@ import { intercepted, systemError } from "../support/runtime.ts";
 import { isDeno, isWindows, test } from "../support/test.ts";
 import { runtime } from "../../runtime/mod.ts";
 
-/** Returns an ESTALE error in the form in which the runtime reports it on Linux. */
+/** Returns an ESTALE error as the runtime reports it on Linux. */
 function stale(): Error {
   if (!isDeno || process.platform !== "linux") return systemError("ESTALE");
   const message = "Stale file handle (os error 116)";
@@ -17,7 +17,7 @@ function stale(): Error {
 }
 
 for (const { read, readName } of forms) {
-  test(`${readName} reads again when another machine replaces the file on NFS`, () =>
+  test(`${readName} rereads the file when another machine replaces it on NFS`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       fs.writeFileSync(file, "1");
@@ -60,7 +60,8 @@ for (const { read, readName } of forms) {
 test(
   "runtime.mayReappear() is true when the name exists again",
   () => {
-    // The directory contains no `.nfs…` file, as after a client has closed the replaced file.
+    // The directory contains no `.nfs…` file, as is the case once a client has closed the replaced
+    // file.
     const dir = fs.mkdtempSync("/dev/shm/aperture-");
     try {
       fs.writeFileSync(path.join(dir, "file"), "");

@@ -61,8 +61,8 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
   test(`${updateName} does not treat a long run of white space as indentation`, () =>
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
-      // If this white space were used as the indentation, each number would take a line of 1 MB:
-      // 100 GB in total.
+      // If this white space were used as indentation, each number would take up a line of 1 MB, 100
+      // GB in total.
       fs.writeFileSync(file, `[\n${" ".repeat(1_000_000)}${"1,".repeat(100_000)}1]`);
       await update<number[]>(file, (value) => value!.with(0, 2));
       assertStrictEquals(text(file), `[\n  2,\n${"  1,\n".repeat(99_999)}  1\n]`);
@@ -141,7 +141,7 @@ for (const { suffix, read, write, update, readName, updateName } of forms) {
         at: "1970-01-01T00:00:00.000Z",
       });
       assertEquals(await update<object>(file, (value) => value!), await read(file));
-      // The result is never an object to which other code may hold a reference.
+      // The result is never an object that other code may also reference.
       const same = await read<object>(file);
       assert(await update<object>(file, () => same!) !== same);
       const withDate = (value?: { at: unknown }) => Object.assign(value!, { at: new Date(0) });

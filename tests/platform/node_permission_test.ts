@@ -14,14 +14,16 @@ import { isBun, isDeno, test } from "../support/test.ts";
 
 const skip = (isDeno || isBun) && "only Node has --permission";
 /**
- * Why tests that need addons to be forbidden are skipped; Node before 20.12 does not forbid addons.
+ * The reason for skipping tests that rely on addons being forbidden: before 20.12, Node allows
+ * them.
  */
 const skipAddons = skip ||
   (!process.allowedNodeEnvironmentFlags.has("--allow-addons") && "this Node has no --allow-addons");
 const library = fileURLToPath(new URL("../../mod.js", import.meta.url));
 
 /**
- * Runs a program that may read all files and write in a subdirectory of `dir`; returns its output.
+ * Runs a program that may read all files but write only in a subdirectory of `dir`; returns its
+ * output.
  */
 function output(dir: string, flags: string[], program: string): string {
   const file = path.join(dir, "program.mjs");
@@ -39,7 +41,7 @@ function output(dir: string, flags: string[], program: string): string {
   return (stdout + stderr).trim();
 }
 
-/** Returns a program that writes in every way and prints each unexpected result. */
+/** Returns a program that tries every kind of write and prints each unexpected result. */
 const writes = (durabilities: string[], failed: string) => `
   import * as fs from "node:fs";
   const dir = process.argv[2];

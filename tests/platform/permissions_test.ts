@@ -89,7 +89,7 @@ interface Outcome {
   readonly left: string[];
 }
 
-/** Makes each call in its own directory, all in one process with these permissions. */
+/** Makes all calls in one process with these permissions, each in its own directory. */
 function outcomes(permissions: string[]): Promise<Outcome[]> {
   return inTempDir(async (dir) => {
     const program = CALLS.map((call, i) => {

@@ -1,7 +1,7 @@
 /**
  * The library in a node:vm context, which is how test runners load it. In such a context, errors,
- * signals and bytes belong to a different realm from those of Node's modules. Other tests use the
- * library outside such a context, with values from another realm.
+ * signals and bytes belong to a different realm from Node's modules. Other tests use the library
+ * outside such a context, with values from another realm.
  */
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";

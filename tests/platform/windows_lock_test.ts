@@ -12,7 +12,7 @@ import { systemError } from "../support/runtime.ts";
 import { test, testWithLinks } from "../support/test.ts";
 
 /**
- * Calls `fn` on a simulated Windows, where the first `opens` attempts to open a lock file fail
+ * Calls `fn` on simulated Windows, where the first `opens` attempts to open a lock file fail
  * because a scanner has it open.
  */
 async function whileScanned(opens: number, fn: () => unknown): Promise<void> {

@@ -11,7 +11,7 @@ import { systemError } from "../support/runtime.ts";
 import { test } from "../support/test.ts";
 
 /**
- * Calls `fn` on a simulated Windows that refuses renames while `isOpen` returns true; returns the
+ * Calls `fn` on simulated Windows, which refuses renames while `isOpen` returns true; returns the
  * number of attempts.
  */
 async function whileOpen(
@@ -101,9 +101,7 @@ test("atomicWrite() does not retry its rename on Windows when the target is read
     assertEquals([tries, text(file), list(dir)], [1, "old", ["file"]]);
   }));
 
-/**
- * Simulates a Windows on which every rename fails and the first `refusals` removals are refused.
- */
+/** Simulates Windows, refusing every rename and the first `refusals` removals. */
 function removeRefused(real: Runtime, refusals: number): Partial<Runtime> {
   const rename = () => {
     throw systemError("EIO");

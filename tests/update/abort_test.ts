@@ -48,7 +48,7 @@ test("atomicUpdate() does not write when aborted while its function runs", () =>
       return "x";
     }, { signal });
     await assertRejects(() => update, Error, "enough");
-    // The call has rejected, but it may not have released the lock yet.
+    // The call has been rejected, but may not have released the lock yet.
     (await DirLock.acquire(dir)).release();
     assertEquals(list(dir), []);
   }));
@@ -100,7 +100,7 @@ test("atomicUpdate() stops waiting for a file descriptor when aborted", () =>
     }, async () => {
       const controller = new AbortController();
       const update = atomicUpdate(file, () => "new", { signal: controller.signal });
-      // A reason with a code, like a system error's, must not be given context.
+      // Context must not be added to a reason that has a code like a system error's.
       const reason = Object.freeze(Object.assign(new Error("enough"), { code: "SHUTDOWN" }));
       const rejected = assertRejects(() => update);
       await within(assertBlocks(rejected, () => controller.abort(reason)));

@@ -91,7 +91,7 @@ test("atomicUpdateSync() throws a DeadlockError inside an update of the same fil
     const inner = () => atomicUpdateSync(file, () => "inner", { lock });
     assertThrows(() => atomicUpdateSync(file, () => (inner(), "outer"), { lock }), DeadlockError);
     assertEquals(list(dir), []);
-    // An asynchronous update that the function starts runs after the synchronous one.
+    // An asynchronous update started by the function runs after the synchronous one.
     let after!: Promise<void>;
     atomicUpdateSync(file, () => {
       after = atomicUpdate(file, increment, { lock });

@@ -32,7 +32,7 @@ const FORMS: {
 
 /**
  * What another writer does while the update's function runs, and the file's content afterwards. The
- * file contains "old" unless `before` says otherwise.
+ * file initially contains "old" unless `before` says otherwise.
  */
 const CHANGES: {
   what: string;

@@ -142,7 +142,7 @@ for (const { form, update } of FORMS) {
     inTempDir(async (dir) => {
       const file = path.join(dir, "file");
       DirLock.acquireSync(dir).release();
-      // Hold the lock through a descriptor that is unknown to the queues, as if another process
+      // Hold the lock through a descriptor that the queues do not know about, as if another process
       // held it.
       const held = runtime.openLock(path.join(dir, LOCK_FILE_NAME), "read-write");
       assert(held.tryLock(true));
