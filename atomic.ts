@@ -3,7 +3,7 @@
  *
  * {@linkcode atomicWrite} writes to a temporary file next to the target and renames it over the
  * target. Programs that open the target get either the old content or the new content, even if the
- * disk fills up, a step fails, the process is killed or, with durability `"consistent"` or
+ * disk fills up, a system call fails, the process is killed or, with durability `"consistent"` or
  * `"durable"`, the power fails.
  *
  * ```ts
@@ -39,7 +39,7 @@ export { isTempName } from "./internal/write/temp_name.ts";
 export type { AtomicWriteOptions, AtomicWriteSyncOptions, Durability, SweepOptions };
 
 /**
- * One piece of content. Strings are written as UTF-8. For a view, only the bytes that it covers are
+ * One piece of content. Strings are written as UTF-8. For a view, only the bytes it covers are
  * written.
  */
 export type AtomicChunk = string | ArrayBuffer | ArrayBufferView;
@@ -49,16 +49,16 @@ export type AtomicChunk = string | ArrayBuffer | ArrayBufferView;
  * a generator.
  *
  * The iterable is consumed during the call. Its strings are encoded as one continuous text, so a
- * surrogate pair may be split between two of them.
+ * surrogate pair may be split across two chunks.
  */
 export type AtomicDataSync = AtomicChunk | Iterable<AtomicChunk>;
 
 /**
- * Content for a file: data in memory, a Blob, or a stream or async iterable, which is read chunk by
- * chunk and never buffered in full.
+ * Content for a file: data in memory, a Blob, a stream or an async iterable. Streams and async
+ * iterables are read chunk by chunk and never buffered in full.
  *
- * A `node:stream` stream is an `AsyncIterable`. Pass it as soon as you have it: if any of its
- * content was read before the call, the call throws a `TypeError`. During the call, other code can
+ * A `node:stream` stream is an `AsyncIterable`. Pass the stream as soon as you have it: if any of
+ * its content has already been read, the call throws a `TypeError`. During the call, other code can
  * also read the stream via `on("data")` or `pipe()`.
  */
 export type AtomicData =
@@ -71,11 +71,11 @@ export type AtomicData =
  * The error thrown when a system call fails during a write. It has the class and `code` of the
  * system call's error, such as `Deno.errors.NotFound` and `ENOENT`.
  *
- * Other errors do not have these properties. Examples are an error thrown by a source, the reason
- * of an aborted signal, and a permission error from Deno.
+ * Other errors, such as one thrown by a source, the reason of an aborted signal, or a permission
+ * error from Deno, do not have these properties.
  */
 export interface AtomicWriteError extends Error {
-  /** The system's name for the failure, such as `"ENOSPC"`. */
+  /** The system's error code, such as `"ENOSPC"`. */
   code: string;
   /** The step that failed: `"inspect"`, `"open"`, `"write"`, `"fsync"`, `"rename"` and so on. */
   step: string;
@@ -130,18 +130,18 @@ export function isAtomicWriteError(error: unknown): error is AtomicWriteError {
  * If the write fails, the target keeps the old content and the temporary file is removed.
  *
  * Within one thread, calls for the same path take effect in call order, except that a stream takes
- * effect when it ends. If consecutive calls with the same options are waiting, they are coalesced:
- * only the newest content is written, and the older calls resolve when that write completes. If the
- * newest write fails, the next newest is attempted instead. A Blob smaller than 2 GiB is read into
- * memory when its turn comes; a larger one is treated as a stream.
+ * effect when it ends. Consecutive waiting calls with the same options are coalesced: only the
+ * newest content is written, and the older calls resolve when that write completes. If the newest
+ * write fails, the next newest is attempted instead. A Blob smaller than 2 GiB is read into memory
+ * when its turn comes; a larger one is treated as a stream.
  *
  * The directory must exist unless `parents` is true. Do not modify a buffer until the promise has
  * settled; if the buffer is transferred, detached or resized, the write fails. Hard links to the
  * old file keep the old content; extended attributes and access control lists are lost.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
- * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
- * itself.
+ * a symbolic link, both permissions are required for the target's directory, plus `--allow-read`
+ * for the link itself.
  *
  * @see {@link https://man7.org/linux/man-pages/man2/rename.2.html} for the atomicity of a rename
  *
@@ -149,12 +149,12 @@ export function isAtomicWriteError(error: unknown): error is AtomicWriteError {
  * resolved when the function is called.
  * @param data The content.
  * @param options Durability, mode, and what to do with an existing file.
- * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
+ * @throws {TypeError} If an argument has the wrong type or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
  * @throws {AtomicWriteError} If a system call fails. The error has the runtime's own class and
  * `code`: `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device,
- * `ELOOP` if symbolic links form a cycle, or `EEXIST` if something already exists and `createNew`
- * is true.
+ * `ELOOP` if symbolic links form a cycle, or `EEXIST` if `createNew` is true and the path already
+ * exists.
  * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
  * @returns A promise that resolves when the file has the new content with the requested durability.
  *
@@ -196,23 +196,23 @@ export function atomicWrite(
  * {@linkcode atomicWrite}.
  *
  * It first completes any pending {@linkcode atomicWrite} calls for the path synchronously, so it
- * takes effect after them. It throws `EBUSY` and changes nothing if a pending write has a Blob as
- * its data, because Blobs cannot be read synchronously, or if a pending write is copying over the
- * file in place (see the `fallback` option). In either case, await that write first.
+ * takes effect after them. It throws `EBUSY` and changes nothing if a pending write is copying over
+ * the file in place (see the `fallback` option), or has a Blob as its data, because Blobs cannot be
+ * read synchronously. In either case, await that write first.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
- * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
- * itself.
+ * a symbolic link, both permissions are required for the target's directory, plus `--allow-read`
+ * for the link itself.
  *
  * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param data The content.
  * @param options Durability, mode, and what to do with an existing file.
- * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
+ * @throws {TypeError} If an argument has the wrong type or an option is unknown.
  * @throws {RangeError} If an option's value is out of range.
  * @throws {AtomicWriteError} If a system call fails. The error has the runtime's own class and
  * `code`: `EISDIR` if the target is a directory, `ENOTSUP` if it is a FIFO, a socket or a device,
- * `ELOOP` if symbolic links form a cycle, or `EEXIST` if something already exists and `createNew`
- * is true.
+ * `ELOOP` if symbolic links form a cycle, or `EEXIST` if `createNew` is true and the path already
+ * exists.
  *
  * @example Usage
  * ```ts
@@ -239,7 +239,7 @@ export function atomicWriteSync(
  * A replacement for a file, written in several calls and published atomically by
  * {@linkcode AtomicFile.commit}.
  *
- * The replacement is discarded and the file stays unchanged if {@linkcode AtomicFile.discard} is
+ * The replacement is discarded and the file is left unchanged if {@linkcode AtomicFile.discard} is
  * called, an `await using` variable goes out of scope before the commit, a write fails, or the
  * signal is aborted.
  *
@@ -271,21 +271,21 @@ export class AtomicFile implements AsyncDisposable {
   }
 
   /**
-   * Starts replacing a file by creating a temporary file in its directory.
+   * Starts replacing a file by creating a temporary file in the same directory.
    *
    * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path
-   * is a symbolic link, both are required for the target's directory, plus `--allow-read` for the
-   * link itself.
+   * is a symbolic link, both permissions are required for the target's directory, plus
+   * `--allow-read` for the link itself.
    *
    * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
    * @param options Durability, mode, and what to do with an existing file. If `signal` is aborted,
    * the replacement is discarded.
-   * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
+   * @throws {TypeError} If an argument has the wrong type or an option is unknown.
    * @throws {RangeError} If an option's value is out of range.
    * @throws {AtomicWriteError} If a system call fails. The error has the runtime's own class and
    * `code`, as with {@linkcode atomicWrite}.
    * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
-   * @returns The replacement, to be written to and committed.
+   * @returns The replacement, ready for writing.
    *
    * @example Usage
    * ```ts
@@ -343,9 +343,9 @@ export class AtomicFile implements AsyncDisposable {
    * await one before starting the other.
    *
    * Small chunks are copied into a buffer, and the promise resolves immediately; if the buffer
-   * cannot be written to disk later, a later call fails. After a failure, the replacement is
+   * cannot be written to disk later, a subsequent call fails. After a failure, the replacement is
    * discarded, so an incomplete file can never be committed. Strings are encoded as one continuous
-   * text, so a surrogate pair may be split between two chunks.
+   * text, so a surrogate pair may be split across two chunks.
    *
    * @param chunk The content to append. Do not modify it until the promise has settled.
    * @throws {TypeError} If the chunk has the wrong type, or the file has already been committed or
@@ -374,15 +374,16 @@ export class AtomicFile implements AsyncDisposable {
    * Publishes the replacement by renaming the temporary file over the target.
    *
    * If {@linkcode AtomicFile.writable} is being closed, the commit waits until it is closed. If the
-   * stream has been written to, or is locked by a pipe or a writer, but has not been closed, the
-   * commit throws a `TypeError` and the replacement stays open.
+   * stream is not closed but has been written to, or is locked by a pipe or a writer, the commit
+   * throws a `TypeError` and the replacement stays open.
    *
    * @throws {TypeError} If the file has already been committed or discarded, or its `writable` has
    * not been closed.
-   * @throws {AtomicWriteError} If a system call fails or has failed during an earlier write. In
-   * both cases, the replacement is discarded.
+   * @throws {AtomicWriteError} If a system call fails, or failed during an earlier write. In either
+   * case, the replacement is discarded.
    * @throws {DOMException} If `signal` is aborted. The error is the signal's `reason`.
-   * @returns A promise that resolves when the file has been replaced with the requested durability.
+   * @returns A promise that resolves when the replacement is in place with the requested
+   * durability.
    *
    * @example Usage
    * ```ts
@@ -455,8 +456,8 @@ export class AtomicFile implements AsyncDisposable {
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
  * @param dir The directory, as a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param options How old a file must be, and whether to sweep subdirectories.
- * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
+ * @param options The minimum age of the files to remove, and whether to sweep subdirectories.
+ * @throws {TypeError} If an argument has the wrong type or an option is unknown.
  * @throws {RangeError} If `olderThan` is negative.
  * @throws {Error} If the directory cannot be read. The error has the runtime's own class and
  * `code`.
@@ -489,8 +490,8 @@ export function sweepTempFiles(
  * Requires `--allow-read` and `--allow-write` permissions for the directory.
  *
  * @param dir The directory, as a path, a `file:` URL or the UTF-8 bytes of a path.
- * @param options How old a file must be, and whether to sweep subdirectories.
- * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
+ * @param options The minimum age of the files to remove, and whether to sweep subdirectories.
+ * @throws {TypeError} If an argument has the wrong type or an option is unknown.
  * @throws {RangeError} If `olderThan` is negative.
  * @throws {Error} If the directory cannot be read. The error has the runtime's own class and
  * `code`.

@@ -198,14 +198,14 @@ export function readJsonSync<T = unknown>(
  * The text is indented by two spaces by default and ends with a line break. The existing file is
  * not read; to change part of it, use {@linkcode updateJson}.
  *
- * Undefined properties are omitted, as with `JSON.stringify()`. Values that `JSON.stringify()`
- * would silently replace are rejected: NaN, Infinity, invalid Dates, functions, undefined in
+ * Undefined properties are omitted, as with `JSON.stringify()`. The call rejects values that
+ * `JSON.stringify()` would silently replace: NaN, Infinity, invalid Dates, functions, undefined in
  * arrays, and class instances without properties or `toJSON()`, such as a Map or a promise that was
  * not awaited.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
- * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
- * itself.
+ * a symbolic link, both permissions are required for the target's directory, plus `--allow-read`
+ * for the link itself.
  *
  * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param value The value.
@@ -249,8 +249,8 @@ export function writeJson(
  * The synchronous form of {@linkcode writeJson}.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
- * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
- * itself.
+ * a symbolic link, both permissions are required for the target's directory, plus `--allow-read`
+ * for the link itself.
  *
  * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param value The value.
@@ -291,27 +291,27 @@ export function writeJsonSync(
  * and atomically writes what it returns, all while holding the lock on the file's directory. `fn`
  * may run more than once.
  *
- * Programs that update the file this way take turns, so no update is lost. {@linkcode atomicUpdate}
- * explains the lock, how links and missing directories are handled, and how changes by writers that
- * do not take the lock are detected. If the file is empty or corrupt, or if anything throws, the
- * file is left unchanged. The file's indentation, line breaks and byte order mark are preserved. If
- * `fn` returns an equal value, nothing is written, unless `mode` or the durability `"durable"` is
- * requested.
+ * Programs that update the file this way take turns, so no update is lost. See
+ * {@linkcode atomicUpdate} for the lock, the handling of links and missing directories, and the
+ * detection of changes by writers that do not take the lock. If the file is empty or corrupt, or if
+ * anything throws, the file is left unchanged. The file's indentation, line breaks and byte order
+ * mark are preserved. If `fn` returns an equal value, nothing is written, unless `mode` or the
+ * durability `"durable"` is requested.
  *
  * Like {@linkcode writeJson}, it rejects values that JSON cannot represent. Integers beyond 2^53
  * are rounded when read. Numbers beyond 1.8e308 are read as Infinity, which cannot be written back,
  * so `fn` must replace them.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
- * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
- * itself.
+ * a symbolic link, both permissions are required for the target's directory, plus `--allow-read`
+ * for the link itself.
  *
  * @typeParam T The type of the value. Without `check`, the file's value is assumed to have this
  * type.
  *
  * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn Receives the value, or undefined if the file does not exist, and returns the new value.
- * It can return the value that it received, modified or not.
+ * It can return the value it received, modified or not.
  * @param options The options of {@linkcode atomicUpdate}, plus how to check and indent the value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
  * represent what `fn` returns, for example undefined because of a missing `return`.
@@ -382,15 +382,15 @@ export function updateJson<T = unknown>(
  * synchronous form of {@linkcode updateJson}.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
- * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
- * itself.
+ * a symbolic link, both permissions are required for the target's directory, plus `--allow-read`
+ * for the link itself.
  *
  * @typeParam T The type of the value. Without `check`, the file's value is assumed to have this
  * type.
  *
  * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn Receives the value, or undefined if the file does not exist, and returns the new value.
- * It can return the value that it received, modified or not. It must not return a promise.
+ * It can return the value it received, modified or not. It must not return a promise.
  * @param options The options of {@linkcode atomicUpdateSync}, plus how to check and indent the
  * value.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or JSON cannot
@@ -446,7 +446,9 @@ const WRITE_JSON_SYNC_OPTIONS = { ...WRITE_SYNC_OPTIONS, ...FORMAT_OPTIONS };
 const UPDATE_JSON_OPTIONS = { ...UPDATE_OPTIONS, ...FORMAT_OPTIONS };
 const UPDATE_JSON_SYNC_OPTIONS = { ...UPDATE_SYNC_OPTIONS, ...FORMAT_OPTIONS };
 
-/** Whether an update must write even an unchanged value, to give the file what an option demands. */
+/**
+ * Whether an update must write even an unchanged value, to apply the requested mode or durability.
+ */
 function mustWrite({ mode, durability }: AtomicWriteSyncOptions): boolean {
   return mode !== undefined || durability === "durable";
 }

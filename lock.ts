@@ -3,16 +3,19 @@
  *
  * The lock is advisory. It is a lock on the file `.aperture.lock` in the directory, taken with
  * `flock(2)` on Unix and `LockFileEx` on Windows. It excludes every program that takes the same
- * kind of lock on that file: other programs that use this module, `flock(1)`, Python's
- * `fcntl.flock`, Rust's fs2. There are no leases that could expire and no stale locks to break.
+ * kind of lock on that file, such as other programs that use this module, `flock(1)`, Python's
+ * `fcntl.flock` and Rust's fs2. There are no leases to expire and no stale locks to break.
  *
  * ```ts
  * import { DirLock } from "@aperture/atomic/lock";
  * import { mkdtemp } from "node:fs/promises";
  * import { tmpdir } from "node:os";
  *
- * const dir = await mkdtemp(`${tmpdir()}/example-`); const lock = await DirLock.acquire(dir); try {
- * console.log(`no other program holds the lock on ${lock.dir} now`); } finally {
+ * const dir = await mkdtemp(`${tmpdir()}/example-`);
+ * const lock = await DirLock.acquire(dir);
+ * try {
+ *   console.log(`no other program holds the lock on ${lock.dir} now`);
+ * } finally {
  *   lock.release();
  * }
  * ```
@@ -47,8 +50,8 @@ export type { AcquireOptions, AcquireSyncOptions, TryAcquireOptions };
  * A directory's lock, held until it is released.
  *
  * It is released by {@linkcode DirLock.release}, or when a `using` variable goes out of scope. The
- * kernel also releases it when the process ends for any reason. Garbage collection does not release
- * it, and child processes do not inherit it.
+ * kernel also releases it when the process exits for any reason. Garbage collection does not
+ * release it, and child processes do not inherit it.
  *
  * The lock is not re-entrant: a program that tries to acquire a lock it already holds waits for
  * itself. The library prints a warning after 10 seconds.
@@ -125,7 +128,7 @@ export class DirLock implements Disposable, AsyncDisposable {
   static acquire(dir: string | URL | Uint8Array, options?: AcquireOptions): Promise<DirLock> {
     return atCaller(() => {
       const request = lockRequest(dir, readOptions(options, ACQUIRE_OPTIONS));
-      // Not another async function, since each waiting call would have one more in memory.
+      // Don't use another async function: each waiting call would keep one more in memory.
       return run(acquire(request)).then((hold) => new DirLock(hold));
     });
   }
@@ -151,8 +154,10 @@ export class DirLock implements Disposable, AsyncDisposable {
    * import { mkdtemp } from "node:fs/promises";
    * import { tmpdir } from "node:os";
    *
-   * const dir = await mkdtemp(`${tmpdir()}/example-`); const lock = await DirLock.tryAcquire(dir);
-   * if (lock === null) console.log("another program holds the lock"); lock?.release();
+   * const dir = await mkdtemp(`${tmpdir()}/example-`);
+   * const lock = await DirLock.tryAcquire(dir);
+   * if (lock === null) console.log("another program holds the lock");
+   * lock?.release();
    * ```
    */
   static tryAcquire(
@@ -182,7 +187,7 @@ export class DirLock implements Disposable, AsyncDisposable {
    * @throws {LockTimeoutError} If the lock cannot be acquired within `timeout`.
    * @throws {DeadlockError} If this thread already holds the lock, because a blocked thread cannot
    * release it. On Deno, also thrown if another call in this thread is waiting for the lock,
-   * because that call could get it first.
+   * because that call could acquire it first.
    * @throws {Error} If the lock file cannot be created, opened or locked. The error has the
    * runtime's own class and `code`, such as `ENOTSUP` or `ENOLCK` if the file system does not
    * support locks.
@@ -226,8 +231,10 @@ export class DirLock implements Disposable, AsyncDisposable {
    * import { mkdtempSync } from "node:fs";
    * import { tmpdir } from "node:os";
    *
-   * const dir = mkdtempSync(`${tmpdir()}/example-`); const lock = DirLock.tryAcquireSync(dir); if
-   * (lock === null) console.log("another program holds the lock"); lock?.release();
+   * const dir = mkdtempSync(`${tmpdir()}/example-`);
+   * const lock = DirLock.tryAcquireSync(dir);
+   * if (lock === null) console.log("another program holds the lock");
+   * lock?.release();
    * ```
    */
   static tryAcquireSync(
@@ -264,7 +271,7 @@ export class DirLock implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Checks that the lock is still held and that the lock file's path still leads to the locked
+   * Checks that the lock is still held and that the lock file's path still refers to the locked
    * file. Call this before the last step of a long operation.
    *
    * If the lock file or the directory was removed or replaced, other programs can lock the new
@@ -386,8 +393,8 @@ export interface LockHoldersOptions {
 }
 
 /**
- * Returns the ids of the processes that hold a directory's lock. Use them in messages, but do not
- * base decisions on them: they may be out of date by the time you read them.
+ * Returns the ids of the processes that hold a directory's lock. Use them only in messages, not for
+ * decisions: they may be out of date by the time you read them.
  *
  * Holders are known only on Linux, which lists them in `/proc/locks`, and only if they are in the
  * caller's PID namespace. On network file systems, holders on other machines are not visible.

@@ -30,7 +30,7 @@ import type { AcquireSyncOptions, DirLock } from "./lock.ts";
 export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
   /**
    * An exclusive lock that you already hold on the file's directory, or options for acquiring one.
-   * A lock that you pass is not released by the call.
+   * The call does not release a lock that you pass.
    */
   lock?: DirLock | Omit<AcquireSyncOptions, "shared">;
 }
@@ -38,8 +38,9 @@ export interface AtomicUpdateSyncOptions extends AtomicWriteSyncOptions {
 /** Options for {@linkcode atomicUpdate}. */
 export interface AtomicUpdateOptions extends AtomicUpdateSyncOptions {
   /**
-   * Cancels the update when aborted: the wait for the lock, the wait for `fn`, and the write, unless
-   * the rename has already begun. A lock that the call acquired stays held until `fn` has finished.
+   * Aborting the signal cancels the update at any point before the rename, including while it is
+   * waiting for the lock or for `fn`. A lock that the call acquired stays held until `fn` has
+   * finished.
    */
   signal?: AbortSignal;
 }
@@ -53,25 +54,25 @@ export interface AtomicUpdateOptions extends AtomicUpdateSyncOptions {
  * is lost. Readers do not need a lock. If `fn` throws, the file is unchanged.
  *
  * Changes by writers that do not take the lock, such as editors, are detected: if the file changed
- * after it was read, it is read again and `fn` is called again. If this happens ten times, the call
+ * after it was read, the call rereads it and calls `fn` again. If this happens ten times, the call
  * fails with `ESTALE` and leaves the other writer's file in place. If `fn` returned a stream, an
- * iterable or a Blob, the call fails after the first such change, because it may be impossible to
- * read that data twice. Therefore, read a request body or standard input before the call, and do
- * not write to the file inside `fn`. A change made in the last 0.2 ms or so before the rename can
- * still be lost.
+ * iterable or a Blob, the call fails after the first such change, because that data may not be
+ * readable twice. Therefore, read a request body or standard input before the call, and do not
+ * write to the file inside `fn`. A change made in the last 0.2 ms or so before the rename can still
+ * be lost.
  *
  * If the path is a symbolic link that is followed, the call locks the directory that contains the
  * link's target. The directory to be locked is created if it is missing.
  *
  * The lock is not re-entrant. To update another file in the same directory from within `fn`,
- * acquire the lock first and pass it to both calls as the `lock` option. Updates to the same file
- * that were passed the same lock run one after another, so `fn` must not wait for another update to
- * that file. If the lock is released or lost before the new content is in place, nothing is
- * written.
+ * acquire the lock first and pass it to both calls as the `lock` option. If several updates of one
+ * file are passed the same lock, they run one after another, so `fn` must not wait for another
+ * update of that file. If the lock is released or lost before the new content is in place, nothing
+ * is written.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
- * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
- * itself.
+ * a symbolic link, both permissions are required for the target's directory, plus `--allow-read`
+ * for the link itself.
  *
  * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn Receives the file's bytes, or null if the file does not exist, and returns the new
@@ -125,8 +126,8 @@ export function atomicUpdate(
  * return a promise.
  *
  * Requires `--allow-read` and `--allow-write` permissions for the file's directory. If the path is
- * a symbolic link, both are required for the target's directory, plus `--allow-read` for the link
- * itself.
+ * a symbolic link, both permissions are required for the target's directory, plus `--allow-read`
+ * for the link itself.
  *
  * @param path The file, as a path, a `file:` URL or the UTF-8 bytes of a path.
  * @param fn Receives the file's bytes, or null if the file does not exist, and returns the new

@@ -7,7 +7,7 @@ export let runtime: Runtime =
   // dnt-shim-ignore
   "Deno" in globalThis ? denoRuntime : nodeRuntime;
 
-/** Replaces the platform, for tests; returns the previous one. */
+/** Replaces the platform for tests and returns the previous one. */
 export function useRuntime(next: Runtime): Runtime {
   const previous = runtime;
   runtime = next;

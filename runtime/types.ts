@@ -40,14 +40,14 @@ export interface OpenFile {
 }
 
 /**
- * The file calls that `internal/` uses. The asynchronous and the synchronous form have the same
- * shape, so each operation has to be written only once.
+ * The file calls that `internal/` uses. The asynchronous and synchronous forms have the same shape,
+ * so each operation is written only once.
  *
  * `lstat`, `stat` and `readLink` are synchronous in both forms: the kernel answers them from
  * memory, and a thread hop costs ten times as much as the call (ARCHITECTURE.md, "Measured").
  */
 export interface FileSystem {
-  /** Undefined if nothing is there. */
+  /** Undefined if the path does not exist. */
   lstat(path: string): FileInfo | undefined;
   /** Like {@linkcode FileSystem.lstat}, but lets the kernel follow symbolic links. */
   stat(path: string): FileInfo | undefined;
@@ -57,8 +57,8 @@ export interface FileSystem {
   /** `open(2)` with `O_CREAT | O_EXCL | O_WRONLY`; `mode` is subject to the umask. */
   create(path: string, mode: number | undefined): Awaitable<OpenFile>;
   /**
-   * Opens an existing file, but refuses a symbolic link where the platform can. The file can be
-   * synced with either kind of access.
+   * Opens an existing file, but refuses a symbolic link where the platform can. Files opened for
+   * reading can also be synced.
    */
   openExisting(path: string, access: "read" | "write"): Awaitable<OpenFile>;
   rename(from: string, to: string): Awaitable<void>;
@@ -70,7 +70,7 @@ export interface FileSystem {
   openDir(path: string): Awaitable<Pick<OpenFile, "sync" | "close">>;
 }
 
-/** An interface with the same methods, which return values instead of promises. */
+/** The same interface, but its methods return values instead of promises. */
 type Sync<T> = {
   [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Awaited<R>
     : never;
@@ -82,7 +82,7 @@ export type SyncOpenFile = Sync<OpenFile>;
 /** A {@linkcode FileSystem} whose calls block the thread. */
 export type SyncFileSystem = Sync<FileSystem>;
 
-/** An open lock file, and the kernel's lock on it: `flock(2)`, or `LockFileEx` on Windows. */
+/** An open lock file and the kernel's lock on it: `flock(2)`, or `LockFileEx` on Windows. */
 export interface LockFile {
   /** Like {@linkcode FileInfo.id}. */
   readonly id: string;
@@ -98,7 +98,7 @@ export interface LockFile {
   lock?(exclusive: boolean): Promise<void>;
   unlock(): void;
   close(): void;
-  /** Whether the file was closed because its thread ended. */
+  /** Whether the file was closed because its thread exited. */
   closed?: boolean;
 }
 
@@ -107,36 +107,37 @@ export interface Runtime {
   readonly async: FileSystem;
   readonly sync: SyncFileSystem;
   readonly windows: boolean;
-  /** Whether names that differ only in case or normalization can lead to the same file. */
+  /** Whether names that differ only in case or normalization can refer to the same file. */
   readonly foldsNames: boolean;
   /** How many calls to {@linkcode LockFile.lock} can wait without stalling other file calls. */
   readonly kernelWaits: number;
   cwd(): string;
   /** The canonical path of an existing file. */
   realPath(path: string): string;
-  /** Like `crypto.randomUUID()`, even where that global is missing or replaced. */
+  /** Like `crypto.randomUUID()`, even if that global is missing or replaced. */
   randomUUID(): string;
-  /** Creates a stream, even where the global class is missing or replaced. */
+  /** Creates a stream, even if the global class is missing or replaced. */
   writableStream<T>(sink: UnderlyingSink<T>, strategy: QueuingStrategy<T>): WritableStream<T>;
   /** Blocks this thread. */
   sleep(milliseconds: number): void;
-  /** Whether {@linkcode Runtime.openLock} refuses symbolic links, and never waits for a FIFO. */
+  /** Whether {@linkcode Runtime.openLock} refuses symbolic links and never waits for a FIFO. */
   readonly refusesLinkedLocks: boolean;
   /** Opens an existing lock file. */
   openLock(path: string, access: "read-write" | "read"): LockFile;
   /**
-   * Makes the client of a network file system ask its server which files the names in a directory
-   * refer to. Does nothing on a local disk, which it recognizes by the identity of a file in the
-   * directory.
+   * Makes a network file system's client ask its server which files the names in a directory refer
+   * to. Does nothing on a local disk, which it recognizes by the id of a file in the directory.
    */
   refreshDir(dir: string, fileId: string): void;
   /**
-   * Whether a name that was missing from a directory is there again or may reappear shortly: before
-   * an NFS client renames a file over a file that is open on the same machine, it renames the open
-   * file to `.nfs…`.
+   * Whether a name that was missing from a directory has reappeared or may do so shortly. Before an
+   * NFS client renames a file over one that is open on the same machine, it renames the open file
+   * to `.nfs…`.
    */
   mayReappear(dir: string, name: string): boolean;
-  /** The ids of the live processes that hold a file's lock; null if the system does not report them. */
+  /**
+   * The ids of the live processes that hold a file's lock; null if the system does not report them.
+   */
   lockHolders(path: string): number[] | null;
   /** The code of a failed system call, such as `"ENOENT"`; undefined for other errors. */
   codeOf(error: object): string | undefined;

@@ -11,7 +11,7 @@ const waitsOn = new WeakMap<AbortSignal, Waits>();
 /**
  * Calls `listener` when a signal is aborted, unless the returned function is called first. All
  * waits on a signal share one listener, because Node 20 warns of a leak if a signal has more than
- * ten.
+ * ten listeners.
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (signal === undefined) return () => {};
@@ -23,7 +23,7 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
     signal.addEventListener("abort", waits.notify);
   }
   const { listeners, notify } = waits;
-  // Wrap it in a new function, because a caller may pass the same listener for two waits.
+  // Wrap the listener, because a caller may pass the same function for two waits.
   const own = () => listener();
   listeners.add(own);
   return () => {
@@ -33,7 +33,9 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
   };
 }
 
-/** Throws the signal's reason if it is aborted. Not every polyfill has `throwIfAborted()`. */
+/**
+ * Throws the signal's reason if the signal is aborted. Not every polyfill has `throwIfAborted()`.
+ */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortReason(signal.reason);
 }

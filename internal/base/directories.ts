@@ -9,12 +9,15 @@ const MAX_TRIES = 10;
 
 /**
  * Directories that this thread created and whose names may not be on disk yet. If two durable
- * writes share a new directory, the second one finds the directory already created, but its name
- * may not be on disk yet.
+ * writes share a new directory, the second one finds that the directory already exists, but its
+ * name may not be on disk yet.
  */
 const unsynced = sharedState("unsynced/1", () => new Set<string>());
 
-/** Creates a directory and its missing parents; with `sync`, records them for {@linkcode syncNames}. */
+/**
+ * Creates a directory and its missing parents; if `sync` is true, records them for {@linkcode
+ * syncNames}.
+ */
 export function* makeDirectories(directory: string, sync: boolean): Steps<void> {
   for (let tries = 1;; tries++) {
     let path = directory;
@@ -32,19 +35,19 @@ export function* makeDirectories(directory: string, sync: boolean): Steps<void> 
           path,
         );
       }
-      // Another program may have created the directory, or removed its parent.
+      // Another program may have created the directory or removed its parent.
       if (!["EEXIST", "ENOENT"].includes(codeOf(error) ?? "") || tries === MAX_TRIES) throw error;
     }
   }
 }
 
-/** The directories in a path that do not exist, outermost first. */
+/** The missing directories in a path, outermost first. */
 function missingDirectories(directory: string): string[] {
   const missing: string[] = [];
   for (let path = directory;; path = dirname(path)) {
     const info = runtime.sync.stat(path);
     if (info?.kind === "directory") return missing;
-    // On Windows, calls on a path below a file fail as if the file did not exist.
+    // On Windows, using a file as a directory fails with ENOENT instead of ENOTDIR.
     if (info !== undefined) throw runtime.error("ENOTDIR", "Not a directory", path);
     missing.unshift(path);
     if (dirname(path) === path) return missing;
@@ -52,8 +55,8 @@ function missingDirectories(directory: string): string[] {
 }
 
 /**
- * Syncs a file's name, and the names of the directories above it that this thread created. For each
- * name, calls `sync` with the parent directory.
+ * Syncs the name of a file and of each directory above it that this thread created. For each name,
+ * calls `sync` with the parent directory.
  */
 export function* syncNames(file: string, sync: (directory: string) => Steps<void>): Steps<void> {
   for (let path = file, parent = dirname(path); parent !== path; parent = dirname(path)) {

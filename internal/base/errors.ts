@@ -12,7 +12,7 @@ export function failedWith(error: unknown, codes: ReadonlySet<string>): boolean 
   return codes.has(codeOf(error) ?? "");
 }
 
-/** Calls a function and ignores its errors. Nothing may depend on whether the call succeeds. */
+/** Calls a function and ignores its errors. Callers must not depend on whether it succeeds. */
 export function bestEffort(work: () => void): void {
   try {
     work();
@@ -26,9 +26,7 @@ const { captureStackTrace } = Error as {
   captureStackTrace?: (error: object, above?: unknown) => void;
 };
 
-/**
- * Errors that the library created or added context to, and whose stacks it may therefore replace.
- */
+/** Errors that the library created or added context to, so it can replace their stacks. */
 const ownErrors = new WeakSet<object>();
 
 /** The reasons of aborted signals. They belong to the caller and must not be changed. */
@@ -47,10 +45,10 @@ export function own<T extends Error>(error: T): T {
 }
 
 /**
- * Adds context to the error of a failed system call: what failed (`what`) goes before the message,
- * a `hint` after it, and `facts` become properties. The class and `code` stay the same. Errors that
- * already have context are left unchanged, as are the reasons of aborted signals and Deno's permission
- * errors, which have no `code`.
+ * Adds context to the error of a failed system call: `what` (what failed) is prepended to the
+ * message, `hint` is appended to it, and `facts` become properties. The class and `code` stay the
+ * same. Errors that already have context are left unchanged, as are the reasons of aborted signals
+ * and Deno's permission errors, which have no `code`.
  */
 export function withContext(
   error: unknown,
@@ -70,9 +68,9 @@ export function withContext(
 }
 
 /**
- * Runs the work of a public function, which must return this promise without awaiting it. Errors
- * get the stack of the function's caller, because stacks captured after an `await` are empty or
- * contain only the library's frames.
+ * Runs the body of a public function, which must return the resulting promise without awaiting it.
+ * Errors get the stack of the function's caller, because stacks captured after an `await` are empty
+ * or contain only the library's frames.
  *
  * An error's stack is replaced only once, so an error that passes through a caller's callback keeps
  * its first stack.
@@ -87,8 +85,8 @@ export async function atCaller<T>(work: () => T | Promise<T>): Promise<T> {
 
 /**
  * Like {@linkcode atCaller}, but for the synchronous function `call`. `call` must not return this
- * function's result, not even from a constant, which Bun's transpiler inlines: Bun would drop the
- * frame of `call` and then not find it in the stack.
+ * function's result directly or through a constant, which Bun's transpiler inlines: Bun would then
+ * drop the frame of `call` and fail to find it in the stack.
  */
 export function atCallerSync<T>(call: unknown, work: () => T): T {
   try {

@@ -8,8 +8,8 @@ export interface Place<T> {
 }
 
 /**
- * A queue whose values can be removed from the middle. Adding and removing take constant time. With
- * an array, 100,000 waiters took 33 times as long as 10,000.
+ * A queue that supports removal from the middle. Adding and removing take constant time. With an
+ * array, 100,000 waiters took 33 times as long as 10,000.
  */
 export class LinkedList<T> {
   first: Place<T> | undefined;

@@ -13,7 +13,7 @@ const MAX_WAIT_MS = 60_000;
 const MAX_SYNC_WAIT_MS = 1_000;
 const MAX_PAUSE_MS = 50;
 
-/** Error codes when the process or the system has no free descriptors. */
+/** The error codes for running out of descriptors, per process and system-wide. */
 const NO_DESCRIPTORS = new Set(["EMFILE", "ENFILE"]);
 
 /** An operation that opens files. */
@@ -29,8 +29,8 @@ export interface Opener {
 }
 
 /**
- * Makes a call that opens a file, and retries it while the process (EMFILE) or the system (ENFILE)
- * has no free file descriptors.
+ * Opens a file, retrying while the process (EMFILE) or the system (ENFILE) has no free file
+ * descriptors.
  *
  * Each pause is a step, so the operation can be aborted, time out or be taken over during a pause.
  */
@@ -47,8 +47,8 @@ export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T
       if (!failedWith(error, NO_DESCRIPTORS)) throw error;
       const leftMs = (isSync ? MAX_SYNC_WAIT_MS : MAX_WAIT_MS) - descriptors.waitedMs;
       const waitMs = Math.min(pauseMs, leftMs, deadline - clock.now());
-      // Report EMFILE even after the deadline, because the lock's holder is not to blame for the
-      // delay.
+      // Even after the deadline, report EMFILE rather than a timeout: the lock's holder did not
+      // cause the delay.
       if (waitMs <= 0) throw error;
       yield* pause(waitMs, signal);
       throwIfAborted(signal);

@@ -66,8 +66,8 @@ function textOfBytes(bytes: ArrayBufferView): string {
 }
 
 /**
- * Resolves `path` against `directory`, an absolute path, as the kernel resolves the target of a
- * link in that directory.
+ * Resolves `path` against `directory`, an absolute path, the way the kernel resolves the target of
+ * a link in that directory.
  */
 export function resolveFrom(
   directory: string,
@@ -82,7 +82,8 @@ export function resolveFrom(
   if (/^[\\/]{2}\?[\\/]/.test(path)) return path;
   const [drive = ""] = /^[a-z]:(?![\\/])/i.exec(path) ?? [];
   const isOwn = directory.toUpperCase().startsWith(drive.toUpperCase());
-  // Each drive has its own working directory, which the runtimes do not report: use the root.
+  // Each drive has its own working directory, but the runtimes do not report it, so use the drive's
+  // root.
   const resolved = win32.resolve(isOwn ? directory : `${drive}\\`, path);
   return /[\\/]$/.test(path) && !resolved.endsWith("\\") ? `${resolved}\\` : resolved;
 }
@@ -104,8 +105,8 @@ export function joinPath(directory: string, name: string): string {
 }
 
 /**
- * A key shared by all spellings of a path. If two files share a key, calls for them merely wait for
- * each other.
+ * A key shared by all spellings of a path. If two files happen to share a key, calls for them
+ * merely wait for each other.
  */
 export function pathKey(path: string): string {
   const folded = /[/\\]\.{0,2}(?:[/\\]|$)/.test(path) ? normalize(path) : path;

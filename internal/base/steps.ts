@@ -11,7 +11,7 @@ export type Call = (fs: FileSystem, isSync: boolean) => unknown;
 
 /**
  * An operation as a sequence of file calls, written once as a generator. {@linkcode run} and
- * {@linkcode runSync} execute it and pass each call the asynchronous or the synchronous file
+ * {@linkcode runSync} execute it, passing each call the asynchronous or the synchronous file
  * system. The pattern is also known as a trampoline or, in redux-saga and gensync, as yielding
  * effects.
  *
@@ -49,7 +49,7 @@ export async function run<T>(steps: Steps<T>): Promise<T> {
     let result: unknown;
     try {
       result = step.value(runtime.async, false);
-      // Awaiting a plain value would take a turn of the event loop, which costs more than the call.
+      // Awaiting a plain value would defer to the microtask queue, which costs more than the call.
       if (isPromise(result)) result = await result;
     } catch (error) {
       step = steps.throw(error);
@@ -76,12 +76,12 @@ export function runSync<T>(steps: Steps<T>): T {
   return step.value;
 }
 
-/** The longest delay that setTimeout() supports. With a longer one, it fires immediately. */
+/** The longest delay that setTimeout() supports; with a longer delay, it fires immediately. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Resolves after `milliseconds`, which can be Infinity, or as soon as the signal is aborted or the
- * function that `expose` receives is called.
+ * function passed to `expose` is called.
  */
 export function sleep(
   milliseconds: number,
@@ -103,14 +103,14 @@ export function sleep(
 }
 
 /**
- * Ignores the rejection of a promise that the library does not accept, so that it cannot crash the
+ * Ignores the rejection of a promise received where none is accepted, so that it cannot crash the
  * program.
  */
 export function ignoreFailure(value: unknown): void {
   if (isPromise(value)) Promise.resolve(value).catch(() => {});
 }
 
-/** Whether a call's result has to be awaited. */
+/** Whether a call's result must be awaited. */
 export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
 }

@@ -27,7 +27,7 @@ export interface Arguments<V = Readonly<Record<string, unknown>>> {
   readonly options: V;
   /** The first argument that is not an option: DIR or FILE. */
   readonly operand: string;
-  /** What follows the operand and its options, including `--`. */
+  /** Everything after the operand and its options, including any `--`. */
   readonly rest: readonly string[];
 }
 
@@ -52,8 +52,7 @@ export function command<const O extends Options>(
 }
 
 /**
- * Parses the options before the operand and directly after it. The arguments that follow are left
- * unparsed.
+ * Parses the options before and directly after the operand. All later arguments are left unparsed.
  */
 function readArguments(
   args: readonly string[],
@@ -103,7 +102,7 @@ export function refuseMore({ operand, rest }: Arguments): void {
 /** A program and its arguments. */
 export type Invocation = readonly [program: string, ...args: string[]];
 
-/** The program to run: what follows the operand and an optional `--`. */
+/** The command line to run: everything after the operand and an optional `--`. */
 export function invocationOf({ operand, rest }: Arguments): Invocation {
   const [program, ...args] = rest[0] === "--" ? rest.slice(1) : rest;
   if (!program) throw new UsageError(`Missing COMMAND after '${operand}'`);

@@ -16,7 +16,7 @@ import { EX_IOERR, EX_TEMPFAIL, ExitError, UsageError } from "./errors.ts";
 import { complain } from "./print.ts";
 import { onSignals, runCommand, signalCode } from "./process.ts";
 
-/** How long the command waits for the lock before it prints a notice. */
+/** How long the command waits for the lock before printing a notice. */
 const NOTICE_AFTER_MS = 1_000;
 
 /** `lock DIR COMMAND`: runs a command while holding a directory's lock. */
@@ -48,7 +48,7 @@ export const lock: Command = command("DIR", {
   const name = lockFile === undefined ? {} : { lockFileName: lockFile };
   let held: DirLock | undefined;
   let notice: ReturnType<typeof setTimeout> | undefined;
-  // Exit explicitly, since the first process in a container ignores signals by default.
+  // Exit explicitly, since PID 1 in a container ignores signals by default.
   onSignals((signal) => {
     if (held === undefined) process.exit(signalCode(signal));
   });

@@ -20,7 +20,7 @@ function print(descriptor: number, line: string): void {
       offset += writeSync(descriptor, bytes, offset);
     } catch (error) {
       const code = codeOf(error);
-      // The pipe is full, and another process made it non-blocking.
+      // The pipe is full, and another process has made it non-blocking.
       if (code === "EAGAIN") sleepSync(1);
       // A closed pipe is not an error, and a failure to print an error cannot be reported.
       else if (descriptor === 2 || code === "EPIPE") return;

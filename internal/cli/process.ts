@@ -22,7 +22,7 @@ const LATE_SIGNAL_MS = 5;
 
 /** A running command. It shares this process's standard input and standard error. */
 interface Running {
-  /** The command's standard output; undefined if it shares this process's. */
+  /** The command's standard output; undefined if it is inherited from this process. */
   readonly output: AsyncIterable<Uint8Array> | undefined;
   /** The command's exit code, or 128 + n if signal n killed it. */
   readonly ended: Promise<number>;
@@ -35,7 +35,7 @@ interface Running {
  * @param use Reads the command's output. If the command exits with 0, `use` is awaited, so that it
  * can read to the end. If `use` is omitted, the command writes to this process's standard output.
  * @returns The command's exit code, or 128 + n if signal n killed it. If `use` is given and this
- * process received signal n, an exit code of 0 also becomes 128 + n, because the output may be
+ * process received signal n, an exit code of 0 becomes 128 + n, because the output may be
  * incomplete.
  */
 export async function runCommand(
@@ -130,7 +130,7 @@ function startOnDeno(program: string, args: string[], isPiped: boolean): Running
   return {
     output: isPiped ? child.stdout : undefined,
     ended: child.status.then(({ code, signal }) => signal === null ? code : signalCode(signal)),
-    // Fails if the command has ended, or runs as another user.
+    // Fails if the command has exited or runs as another user.
     kill: (signal) => bestEffort(() => child.kill(signal)),
   };
 }

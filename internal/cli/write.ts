@@ -7,7 +7,7 @@ import { type Command, command, durability, flag, invocationOf, octal } from "./
 import { EX_UNAVAILABLE, EX_USAGE, ExitError, UsageError } from "./errors.ts";
 import { onSignals, runCommand, signalCode } from "./process.ts";
 
-/** `write FILE`: replaces a file with standard input, or with the output of a successful command. */
+/** `write FILE`: replaces a file with standard input or with the output of a successful command. */
 export const write: Command = command("FILE", {
   mode: octal,
   durability,
@@ -69,7 +69,7 @@ function standardInput(): AsyncIterable<Uint8Array> {
   const kind = kindOfInput();
   if (kind === "device") return notEmpty(process.stdin);
   // Bun's process.stdin reads a file from its start, even if another program has already read part
-  // of it. On Node and Deno, process.stdin is empty for directories and disks.
+  // of it. On Node and Deno, process.stdin is empty for directories and block devices.
   return kind === "file" ? fs.createReadStream("", { fd: 0 }) : process.stdin;
 }
 

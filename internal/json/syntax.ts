@@ -2,18 +2,18 @@
 const SPACE = /[ \t\n\r]*/y;
 const SCALAR = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?/y;
 /**
- * A piece of a string. Strings are matched piece by piece, since matching a long one in one go could
- * overflow an engine's stack.
+ * A piece of a string. Strings are matched piece by piece, since matching a long one all at once
+ * could overflow the engine's stack.
  */
 // deno-lint-ignore no-control-regex
 const PIECE = /[^"\\\x00-\x1f]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 
 /**
- * Finds where a text stops being valid JSON, since engines report this in different words or not at
- * all. Returns undefined if the text is valid JSON.
+ * Finds where a text stops being valid JSON, since engines report the position in different ways or
+ * not at all. Returns undefined if the text is valid JSON.
  */
 export function findError(text: string): { offset: number; reason: string } | undefined {
-  /** What closes the objects and arrays around the current place. */
+  /** The closing brackets of the objects and arrays around the current position. */
   const open: ("}" | "]")[] = [];
   let offset = 0;
   let expected: "value" | "name" | "end of value" = "value";
@@ -80,7 +80,7 @@ export function findError(text: string): { offset: number; reason: string } | un
   }
 }
 
-/** Why a string cannot contain the next character, which is undefined at the end of the text. */
+/** Why a string cannot continue with `next`, which is undefined at the end of the text. */
 function stringFault(next: string | undefined): string {
   if (next === "\\") return "invalid escape sequence";
   return next === undefined || next === "\n" || next === "\r"

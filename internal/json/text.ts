@@ -28,10 +28,10 @@ export const DEFAULT_STYLE: JsonStyle = { mark: "", indent: "  ", lineBreak: "\n
 
 const MARK = "\ufeff";
 
-/** JSON.stringify() truncates a longer indentation. */
+/** JSON.stringify() truncates longer indents. */
 const MAX_INDENT_CHARS = 10;
 
-/** Deeper than most data, but not nearly deep enough to overflow a stack. */
+/** Deeper than most data, but not nearly deep enough to overflow the stack. */
 const MAX_PLAIN_DEPTH = 500;
 
 /** Parses the bytes of the file at `path` as JSON. */
@@ -44,7 +44,8 @@ export function parseJson(bytes: Uint8Array, path: string): JsonText {
     value = JSON.parse(json);
   } catch (cause) {
     const error = cause instanceof SyntaxError ? findError(json) : undefined;
-    // Otherwise the text is valid JSON, but too deeply nested or too large for the engine.
+    // If no error is found, the text is valid JSON but too deeply nested or too large for the
+    // engine.
     throw error === undefined
       ? new JsonFileError(path, (cause as Error).message, { cause })
       : new JsonFileError(path, error.reason, { cause, ...lineOf(json, error.offset) });
@@ -57,7 +58,7 @@ export function parseJson(bytes: Uint8Array, path: string): JsonText {
  * is the file named in errors.
  *
  * @throws {TypeError} If JSON cannot represent the value.
- * @throws {RangeError} If the value is too deep or too large for the engine.
+ * @throws {RangeError} If the value is too deeply nested or too large for the engine.
  */
 export function stringifyJson(value: unknown, indent: string, path: string): string {
   try {
@@ -68,7 +69,7 @@ export function stringifyJson(value: unknown, indent: string, path: string): str
     if (!(cause instanceof RangeError)) throw cause;
     throw own(new RangeError(`Cannot write '${path}' as JSON: ${cause.message}`, { cause }));
   }
-  // JSON.stringify() returns undefined for undefined, and for an object whose toJSON() returns
+  // JSON.stringify() returns undefined for undefined and for an object whose toJSON() returns
   // undefined.
   throw refusal(path, "the value is undefined; use null for an empty value");
 }
@@ -88,7 +89,7 @@ export function isPlain(value: unknown, depth = 0): boolean {
   if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0);
   if (typeof value !== "object") return typeof value === "string" || typeof value === "boolean";
   if (value === null) return true;
-  // The depth limit also ends the recursion if an object contains itself.
+  // The depth limit also stops the recursion if an object contains itself.
   if (depth === MAX_PLAIN_DEPTH || hasToJson(value)) return false;
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) if (!isPlain(value[i], depth + 1)) return false;
@@ -102,7 +103,7 @@ export function isPlain(value: unknown, depth = 0): boolean {
   return true;
 }
 
-/** Throws if JSON.stringify() would silently write something other than the value. */
+/** Throws if JSON.stringify() would silently write a different value. */
 function checkValue(whole: unknown, path: string): void {
   /** The objects that enclose the current value, outermost first, and the key of each. */
   const around: unknown[] = [];
@@ -143,9 +144,9 @@ function checkValue(whole: unknown, path: string): void {
     }
     const prototype = Object.getPrototypeOf(value);
     if (!Array.isArray(value) && prototype !== Object.prototype) {
-      // JSON.stringify() unboxes such a value, and would write null for a boxed NaN.
+      // JSON.stringify() unboxes primitives, so it would write null for a boxed NaN.
       if (types.isBoxedPrimitive(value)) return visit(value.valueOf(), key);
-      // A plain object may have no prototype, or another realm's Object.prototype.
+      // A plain object may have a null prototype or another realm's Object.prototype.
       const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
       // For example, a Map, a Set, or a Promise that was not awaited.
       if (!isPlain && Object.keys(value).length === 0) {
@@ -163,7 +164,7 @@ function checkValue(whole: unknown, path: string): void {
   visit(whole, "");
 }
 
-/** A name in an object, or an index in an array. */
+/** A property name or an array index. */
 type Key = string | number;
 
 /** The path of a value, such as `users[0].scores[2]`; empty for the root value. */
@@ -207,7 +208,7 @@ function styleOf(body: string, mark: string): JsonStyle {
 /** Decodes UTF-8 bytes, keeping any byte order mark. */
 function decode(bytes: Uint8Array, path: string): string {
   try {
-    // With `fatal`, Deno takes three times as long, so set it only where decoding will fail.
+    // With `fatal`, Deno takes three times as long, so set it only if decoding will fail.
     return new TextDecoder("utf-8", { fatal: !isUtf8(bytes), ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     const reason = "the file is not valid UTF-8, or exceeds the maximum length of a string";

@@ -57,8 +57,8 @@ export class JsonChange<T> {
   result!: T;
   #current: JsonText | undefined;
   /**
-   * The text that would be written for the current value. Undefined if that text would not be read
-   * back as an equal value.
+   * The text that would be written for the current value. Undefined if parsing that text would not
+   * yield an equal value.
    */
   #formatted: string | undefined;
   readonly #path: string;
@@ -76,7 +76,8 @@ export class JsonChange<T> {
   }
 
   /**
-   * Parses a file's bytes and returns the value for the function; undefined if there is no file.
+   * Parses a file's bytes and returns the value to pass to the function; undefined if there is no
+   * file.
    */
   read(bytes: Uint8Array | null): T | undefined {
     this.#current = this.#formatted = undefined;
@@ -110,7 +111,8 @@ export class JsonChange<T> {
     // the value.
     this.result = checked(JSON.parse(body), check);
     if (this.#writesAlways) return text;
-    // Compare with the file's text first: engines assemble `#formatted` only when it is compared.
+    // Compare with the file's text first: engines build the concatenated string `#formatted` only
+    // when it is compared.
     return text === this.#current?.text || text === this.#formatted ? null : text;
   }
 }
@@ -121,7 +123,7 @@ function styleFor({ indent }: Format<unknown>, style: JsonStyle = DEFAULT_STYLE)
 }
 
 /**
- * Returns what `check` returns for a value that was read. If `check` throws, throws a
+ * Returns what `check` returns for a value that was read. If `check` throws, wraps its error in a
  * JsonFileError.
  */
 function checkedRead<T>(
@@ -140,7 +142,7 @@ function checkedRead<T>(
 }
 
 /**
- * Returns what `check` returns. Throws if it returns a promise, which would settle only after the
+ * Returns what `check` returns. Throws if that is a promise, which would settle only after the
  * value has been used.
  */
 function checked<T>(value: unknown, check: ((value: unknown) => T) | undefined): T {

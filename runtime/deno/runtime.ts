@@ -58,8 +58,7 @@ export const denoRuntime: Runtime = {
     return lockFile(path, Deno.openSync(path, { read: true, write: access === "read-write" }));
   },
   refreshDir,
-  // Reading a file requires permission only for that file, so this must not prompt for the
-  // directory.
+  // Callers need read permission only for the file itself, so don't prompt for the directory.
   mayReappear: (dir, name) => {
     const { state } = Deno.permissions.querySync({ name: "read", path: dir });
     return state === "granted" && mayReappear(dir, name);
@@ -118,8 +117,8 @@ function shared(path: string, file: Deno.FsFile) {
 
 /**
  * `Deno.FsFile` has neither chown nor chmod, and the functions that take a path would follow a link
- * that has replaced the file. Therefore, this function reopens the path without following links,
- * and checks that it still leads to the same file.
+ * that has replaced the file. Therefore, this function reopens the path without following links and
+ * checks that it still refers to the same file.
  */
 function change(path: string, file: Deno.FsFile, by: (descriptor: number) => void): void {
   const { O_RDONLY, O_WRONLY, O_NOFOLLOW, O_NONBLOCK } = nodeFs.constants;
@@ -128,7 +127,7 @@ function change(path: string, file: Deno.FsFile, by: (descriptor: number) => voi
   try {
     descriptor = open(O_RDONLY);
   } catch (error) {
-    // Its mode may forbid even its owner from reading it.
+    // The file's mode may deny read access even to its owner.
     if ((error as { code?: string }).code !== "EACCES") throw error;
     descriptor = open(O_WRONLY);
   }

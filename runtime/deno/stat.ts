@@ -5,7 +5,7 @@ import { errorName, windowsErrorName } from "../shared/error_codes.ts";
 import { isWindows } from "../shared/platform.ts";
 import { retryLookup } from "../shared/windows_refusal.ts";
 
-/** The result of a lookup by path; undefined if nothing is there. */
+/** The result of a lookup by path; undefined if the path does not exist. */
 export function infoAt(
   path: string,
   lookup: (path: string) => Deno.FileInfo,
@@ -18,7 +18,7 @@ export function infoAt(
   }
 }
 
-/** Converts Deno's information about the file at a path. */
+/** Converts the `Deno.FileInfo` of the file at `path`. */
 export function info(path: string, of: Deno.FileInfo): FileInfo {
   return {
     kind: of.isFile ? "file" : of.isDirectory ? "directory" : of.isSymlink ? "symlink" : "other",

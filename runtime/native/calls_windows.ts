@@ -3,14 +3,14 @@ import type { Koffi } from "./koffi.ts";
 
 /** The kernel32.dll calls that Node does not provide. The boolean results report success. */
 export interface WindowsCalls {
-  /** Calls CreateFileW on an existing file, with all share modes; returns -1 if that fails. */
+  /** Opens an existing file with CreateFileW and all share modes; returns -1 on failure. */
   open(path: string, access: number, flags: number): number;
   /** GetFileInformationByHandle: {@link https://learn.microsoft.com/windows/win32/api/fileapi/ns-fileapi-by_handle_file_information} */
   information(file: number, into: Uint8Array): boolean;
   lock(file: number, flags: number): boolean;
   unlock(file: number): boolean;
   close(file: number): void;
-  /** Calls GetLastError and returns the error of the previous call. */
+  /** Returns the error code of the previous call, from GetLastError. */
   lastError(): number;
 }
 

@@ -28,7 +28,7 @@ function koffiFlock(koffi: Koffi): Flock {
 }
 
 /**
- * The parts of `bun:ffi` and `node:ffi` that are used: https://bun.sh/docs/runtime/ffi and
+ * The parts of `bun:ffi` and `node:ffi` that this module uses: https://bun.sh/docs/runtime/ffi and
  * https://nodejs.org/api/ffi.html.
  */
 interface BuiltinFfi {
@@ -45,7 +45,7 @@ interface BuiltinFfi {
 type NativeCalls = Record<string, (...args: unknown[]) => unknown>;
 
 /**
- * Loads flock(2) with the built-in FFI of Bun, or of Node 26 and newer. Both are experimental.
+ * Loads flock(2) with the built-in FFI of Bun or of Node 26 and newer. Both are experimental.
  * Returns undefined if the runtime has no FFI.
  */
 export function builtinFlock(
@@ -73,8 +73,8 @@ function builtinFfi(): BuiltinFfi | undefined {
 }
 
 /**
- * Node can search the libraries that are already loaded. Bun cannot, so try the file names that
- * libc may have.
+ * Node can search the libraries that are already loaded. Bun cannot, so try the possible file names
+ * of libc.
  */
 function openLibc(ffi: BuiltinFfi, platform: string, functions: Record<string, object>) {
   if (ffi.read === undefined) return ffi.dlopen(null, functions);
@@ -87,7 +87,7 @@ function openLibc(ffi: BuiltinFfi, platform: string, functions: Record<string, o
   }
 }
 
-/** A function's parameters and result, under the property names that Bun and Node use. */
+/** A function's parameters and result, under both Bun's and Node's property names. */
 function signature(parameters: string[], result: string): object {
   return { args: parameters, returns: result, arguments: parameters, return: result };
 }

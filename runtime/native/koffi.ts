@@ -2,7 +2,7 @@ import * as nodeModule from "node:module";
 import process from "node:process";
 import { isFile, stackFiles } from "../shared/stack_files.ts";
 
-/** The parts of koffi that are used: https://koffi.dev. */
+/** The parts of koffi that this module uses: https://koffi.dev. */
 export interface Koffi {
   load(library: string | null): Library;
   errno(): number;
@@ -19,14 +19,15 @@ function isMissing(error: unknown): boolean {
 }
 
 /**
- * Loads koffi, resolved from the file that contains this code. The call stack shows which file that
- * is: the URL of a module is empty in a CommonJS bundle, and `require` is missing in an ES module. A
- * literal `require("koffi")` would make bundlers include an addon that they cannot bundle.
+ * Loads koffi, resolved from the file that contains this code. That file is found on the call
+ * stack, because a module's URL is empty in a CommonJS bundle and `require` is undefined in an ES
+ * module. A literal `require("koffi")` would make bundlers include an addon that they cannot
+ * bundle.
  */
 export function loadKoffi(): Koffi {
   const files = stackFiles();
   let failure: unknown;
-  // After the files on the stack, such as a bundle, try the program's file and the executable
+  // After the files on the stack, such as a bundle, try the program's main file and the executable
   // itself.
   for (const from of [...files, process.argv[1], process.execPath]) {
     if (!isFile(from)) continue;
@@ -42,10 +43,12 @@ export function loadKoffi(): Koffi {
   throw notLoaded(failure, files[0]);
 }
 
-/** This file's own path, or its path after scripts/lib/join.ts has put it in the npm package. */
+/**
+ * The path of this file, or of the npm package's file into which scripts/lib/join.ts bundles it.
+ */
 const OWN_FILE = /[\\/](runtime[\\/]native[\\/]koffi\.[jt]s|(esm|script)[\\/]common\.js)$/;
 
-/** Creates the error. Its message names one of four causes and what to do about it. */
+/** Creates the error. Its message names one of four causes and says what to do about it. */
 function notLoaded(cause: unknown, file: string | undefined): Error {
   const { code, message = String(cause) } = Object(cause) as Error & { code?: unknown };
   let why: string;

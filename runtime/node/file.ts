@@ -96,8 +96,8 @@ function shared(path: string, descriptor: number) {
 }
 
 /**
- * Changes a file by path, since nothing else is allowed. This is racy: a program that can write to
- * the directory may swap in a link.
+ * Changes a file by path, since `node --permission` forbids changes by descriptor. This is racy: a
+ * program that can write to the directory may swap in a link.
  */
 function changeByPath(path: string, own: FileInfo, change: () => void): void {
   const { dev, ino } = fs.lstatSync(path, { bigint: true });

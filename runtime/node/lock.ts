@@ -10,8 +10,10 @@ import { windowsLocks } from "./lock_windows.ts";
 let open: Runtime["openLock"] | undefined;
 
 /**
- * Opens an existing lock file. Node has no API for file locks, so they are taken through an FFI,
- * which is loaded when the first lock is taken: programs that only write files do not need it.
+ * Opens an existing lock file.
+ *
+ * Node has no API for file locks, so they are taken through an FFI. It is loaded when the first
+ * lock file is opened, because programs that only write files do not need it.
  */
 export function openLock(path: string, access: "read-write" | "read"): LockFile {
   if (open === undefined) {
@@ -27,7 +29,7 @@ function opener(): Runtime["openLock"] {
 }
 
 /**
- * Closes lock files when a worker thread ends. Otherwise, descriptors would stay open and locks
+ * Closes lock files when a worker thread exits. Otherwise, descriptors would stay open and locks
  * would stay held on Bun, on Node with `trackUnmanagedFds: false`, and on Windows, where koffi
  * opens the files.
  */
@@ -43,7 +45,7 @@ function closingAtExit(open: Runtime["openLock"]): Runtime["openLock"] {
     const file = open(path, access);
     const closing: LockFile = {
       ...file,
-      // Do not unlock after the thread has ended: by then, the descriptor's number may belong to
+      // Do not unlock after the thread has exited: by then, the descriptor number may belong to
       // another file.
       unlock() {
         if (unclosed.has(closing)) file.unlock();

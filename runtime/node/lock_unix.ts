@@ -13,7 +13,7 @@ export function unixLocks(flock: Flock): Runtime["openLock"] {
   const { EAGAIN } = os.constants.errno;
   const { O_RDWR, O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
   return (path, access) => {
-    // A raw descriptor, since a FileHandle closes itself when it is garbage-collected.
+    // Use a raw descriptor, since a FileHandle closes itself when it is garbage-collected.
     const flags = (access === "read-write" ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK;
     const descriptor = fs.openSync(path, flags);
     const failure = (errno: number) => systemError(errorName(errno), errno, "flock", path);

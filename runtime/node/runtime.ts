@@ -54,7 +54,8 @@ export const nodeRuntime: Runtime = {
   // Waiting in libuv's pool of four threads would stall all of the process's file calls, including
   // the lock holder's (https://github.com/nodejs/node/issues/122).
   kernelWaits: 0,
-  // Node and Bun cache process.cwd(), so it is wrong once another program renames the directory.
+  // Node and Bun cache process.cwd(), so it is wrong once another program has renamed the
+  // directory.
   cwd: () => isWindows || isRestricted() ? process.cwd() : fs.realpathSync.native("."),
   realPath: (path) => fs.realpathSync.native(path),
   randomUUID: () => (crypto ??= builtin<Crypto>("node:crypto")).webcrypto.randomUUID(),

@@ -13,14 +13,14 @@ export function codeOf({ code, errno }: { code?: unknown; errno?: unknown }): st
   return code.startsWith("Unknown system error") ? errorName(-Number(errno)) ?? code : code;
 }
 
-/** The result of a lookup by path; undefined if nothing is there. */
+/** The result of a lookup by path; undefined if the path does not exist. */
 export function infoAt(
   path: string,
   lookup: typeof fs.lstatSync | typeof fs.statSync,
 ): FileInfo | undefined {
-  // Creating errors is slow, so lstat() does not throw if nothing is there. But stat() must throw:
-  // since Node 22, it would otherwise also return undefined for ENOTDIR, which does not mean that
-  // nothing is there.
+  // Creating errors is slow, so lstat() does not throw if the path does not exist. But stat() must
+  // throw: since Node 22, it would otherwise return undefined even for ENOTDIR, which must be
+  // reported.
   const throwIfNoEntry = lookup === fs.statSync;
   const find = () => infoOf((bigint) => lookup(path, { bigint, throwIfNoEntry }));
   try {

@@ -1,9 +1,7 @@
 import * as fs from "node:fs";
 import process from "node:process";
 
-/**
- * Whether a Linux device number belongs to a disk. Network file systems have the major number 0.
- */
+/** Whether a Linux device number belongs to a disk. Network file systems have major number 0. */
 export function hasDisk(device: number): boolean {
   return ((device >>> 8) & 0xfff) !== 0;
 }

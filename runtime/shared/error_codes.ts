@@ -21,7 +21,7 @@ const WINDOWS_CODES: ReadonlyMap<number, string> = new Map([
   [1295, "EDQUOT"], // ERROR_DISK_QUOTA_EXCEEDED
 ]);
 
-/** The code of a Windows error number; `"UNKNOWN"`, as in libuv, if it has none. */
+/** The code for a Windows error number, or `"UNKNOWN"`, as in libuv, if there is none. */
 export function windowsErrorName(error: number): string {
   return WINDOWS_CODES.get(error) ?? "UNKNOWN";
 }

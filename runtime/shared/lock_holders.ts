@@ -3,8 +3,8 @@ import process from "node:process";
 import { hasDisk } from "./directory_refresh.ts";
 
 /**
- * The statfs(2) types of local file systems whose device number is not that of a disk: tmpfs,
- * overlayfs, btrfs, ZFS, bcachefs.
+ * The statfs(2) types of local file systems (tmpfs, overlayfs, btrfs, ZFS, bcachefs) whose device
+ * number is not that of a disk.
  */
 const LOCAL = new Set([0x0102_1994, 0x794c_7630, 0x9123_683e, 0x2fc1_2fc1, 0xca45_1a4e]);
 
@@ -25,12 +25,12 @@ export function holdersOf(path: string): number[] | null {
     const number = String(BigInt.asUintN(64, stat.ino));
     const ofInode = locks.filter(({ ino }) => ino === number);
     const own = ofInode.filter(({ device }) => device === deviceName(stat.dev));
-    // btrfs and overlayfs report a different device there than in stat(2).
+    // For btrfs and overlayfs, /proc/locks lists a different device than stat(2).
     if (own.length === 0) return ofInode.length === 0 && isLocal(path, stat.dev) ? [] : null;
     const pids = own.map(({ pid }) => pid).filter(isLive);
     return pids.length === 0 ? null : [...new Set(pids)].sort((a, b) => a - b);
   } catch {
-    return null; // The result is used only in messages: nothing may fail because of it.
+    return null; // The result is used only in messages, so this must not throw.
   }
 }
 
@@ -44,7 +44,7 @@ function flocks(text: string): { pid: number; device: string; ino: string }[] {
   }));
 }
 
-/** Whether all holders of a lock must be processes on this machine. */
+/** Whether only processes on this machine can hold a lock on the file. */
 function isLocal(path: string, device: bigint): boolean {
   return hasDisk(Number(device)) || LOCAL.has(fs.statfsSync(path).type);
 }

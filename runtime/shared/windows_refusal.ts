@@ -3,17 +3,17 @@ import { sleepSync } from "./platform.ts";
 /** The maximum number of lookups, with 23 ms of pauses in total. */
 const MAX_TRIES = 6;
 const MAX_PAUSE_MS = 8;
-/** Windows error codes for a file that another program has open, or that is being removed. */
+/** Windows error codes for a file that another program has open or that is being removed. */
 const TRANSIENT_REFUSALS = new Set(["EACCES", "EBUSY", "EPERM"]);
 
-/** Whether a call that failed with this code may succeed later. */
+/** Whether a call that failed with this code may succeed if retried later. */
 export function isRefusal(code: string | undefined): boolean {
   return TRANSIENT_REFUSALS.has(code ?? "");
 }
 
 /**
- * Looks up a path, and retries if Windows refuses: if a file was removed or replaced while a
- * program had it open, all access to it is denied until that program closes it.
+ * Looks up a path, retrying if Windows refuses: after a file is removed or replaced while a program
+ * has it open, all access to it is denied until that program closes it.
  */
 export function retryLookup<T>(
   look: () => T,
