@@ -43,8 +43,8 @@ export async function runCommand(
   use?: (output: AsyncIterable<Uint8Array>) => Promise<void>,
 ): Promise<number> {
   let running: Running | undefined = undefined;
-  // A terminal sends signals to a whole process group, and a Windows console to all of its
-  // processes. On Windows, kill() would also terminate the command instead of interrupting it.
+  // A terminal signals a whole process group, and a Windows console signals all of its processes.
+  // On Windows, kill() would also terminate the command instead of interrupting it.
   const isShared = process.platform === "win32" ||
     [0, 1, 2].some((descriptor) => isatty(descriptor));
   const received = new Promise<number>((resolve) => {

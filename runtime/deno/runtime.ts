@@ -176,7 +176,9 @@ export function isNoFullSync(code = "", platform: string): boolean {
   return platform === "darwin" && ["EINVAL", "ENOTSUP", "ENOTTY", "EOPNOTSUPP"].includes(code);
 }
 
-/** Whether /proc can be read. Deno requires all permissions for that, and would prompt for them. */
+/**
+ * Whether /proc can be read. Deno requires all permissions to read it and would prompt for them.
+ */
 function mayReadProc(): boolean {
   const names = ["read", "write", "run", "env", "net", "sys", "ffi"] as const;
   return names.every((name) => Deno.permissions.querySync({ name }).state === "granted");

@@ -41,7 +41,7 @@ export async function openFile(
   mode?: number,
 ): Promise<OpenFile> {
   const descriptor = await settled<number>((done) => fs.open(path, flags, mode, done));
-  /** Whether the last sync covers every write. */
+  /** Whether all writes have been synced. */
   let isSynced = false;
   return {
     write(bytes) {

@@ -11,7 +11,7 @@ const LOCAL = new Set([0x0102_1994, 0x794c_7630, 0x9123_683e, 0x2fc1_2fc1, 0xca4
 /**
  * The ids of the live processes that hold a flock(2) lock on a file, from `/proc/locks`. Null if
  * that file does not list all holders: it omits processes in another PID namespace or on another
- * machine, and those that inherited the lock from a process that has ended.
+ * machine, and those that inherited the lock from a process that has exited.
  *
  * @see {@link https://man7.org/linux/man-pages/man5/proc_locks.5.html}
  */
