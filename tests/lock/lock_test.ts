@@ -492,7 +492,7 @@ test("DirLock.acquireSync() throws a DeadlockError when this thread holds the lo
     }
   }));
 
-test("DirLock.acquireSync() overtakes its thread's waiting calls", () =>
+test("DirLock.acquireSync() jumps ahead of calls already waiting on the same thread", () =>
   inTempDir(async (dir) => {
     const first = await DirLock.acquire(dir);
     const waiter = DirLock.acquire(dir);
