@@ -3,7 +3,7 @@ import { dirname } from "@std/path/dirname";
 import { runtime } from "../../runtime/mod.ts";
 import { onAbort, throwIfAborted } from "../base/abort.ts";
 import { own, withContext } from "../base/errors.ts";
-import { isFunction } from "../base/options.ts";
+import { isFunction, readOptions } from "../base/options.ts";
 import { joinPath, type PathArgument, pathKey } from "../base/paths.ts";
 import { call, ignoreFailure, run, runSync, type Steps } from "../base/steps.ts";
 import { acquire } from "../lock/acquire.ts";
@@ -11,7 +11,7 @@ import { DEADLOCK_WARNING_MS, watchWait } from "../lock/deadlock_warning.ts";
 import { DeadlockError, LockLostError } from "../lock/errors.ts";
 import { pathStillIs } from "../lock/file.ts";
 import { type Hold, holdOf, isHeld, release } from "../lock/queue.ts";
-import { lockRequest } from "../lock/request.ts";
+import { ACQUIRE_SYNC_OPTIONS, type AcquireSyncOptions, lockRequest } from "../lock/request.ts";
 import { inTurn } from "../order/path_queue.ts";
 import { isCurrent, readInTurn, waitForTurn } from "../order/read_turn.ts";
 import { write, writeSync } from "../write/mod.ts";
@@ -78,7 +78,9 @@ function* underLock(
   for (;;) {
     const target = targetOf(request);
     const dir = dirname(target);
-    const acquisition = lockRequest(dir, { ...lock, ...signal && { signal } });
+    // Spreading `lock` itself would lose inherited options.
+    const options = readOptions<AcquireSyncOptions>(lock, ACQUIRE_SYNC_OPTIONS);
+    const acquisition = lockRequest(dir, { ...options, ...signal && { signal } });
     mustBeApart(target, acquisition.path);
     const hold = yield* acquire(acquisition);
     try {

@@ -306,3 +306,17 @@ test("inherited, non-enumerable and proxied options are read", () =>
       assertEquals((error as { code?: unknown }).code, "EEXIST");
     }
   }));
+
+test("atomicUpdate() and atomicUpdateSync() read inherited and non-enumerable lock options", () =>
+  inTempDir(async (dir) => {
+    const file = path.join(dir, "file");
+    const lockFileName = "custom.lock";
+    for (const key of ["inherited", "not enumerable"]) {
+      const lock = key === "inherited"
+        ? Object.create({ lockFileName })
+        : Object.defineProperty({}, "lockFileName", { value: lockFileName });
+      await atomicUpdate(file, () => "x", { lock });
+      atomicUpdateSync(file, () => "x", { lock });
+      assertEquals(list(dir), [lockFileName, "file"], key);
+    }
+  }));
