@@ -102,6 +102,9 @@ export interface LockFile {
   closed?: boolean;
 }
 
+/** Derived from the class, because without the DOM's types, only the class is global. */
+type WritableStreamArgs = ConstructorParameters<typeof WritableStream<Uint8Array>>;
+
 /** Everything the library needs from the platform. */
 export interface Runtime {
   readonly async: FileSystem;
@@ -117,7 +120,7 @@ export interface Runtime {
   /** Like `crypto.randomUUID()`, even if that global is missing or replaced. */
   randomUUID(): string;
   /** Creates a stream, even if the global class is missing or replaced. */
-  writableStream<T>(sink: UnderlyingSink<T>, strategy: QueuingStrategy<T>): WritableStream<T>;
+  writableStream(...args: WritableStreamArgs): WritableStream<Uint8Array>;
   /** Blocks this thread. */
   sleep(milliseconds: number): void;
   /** Whether {@linkcode Runtime.openLock} refuses symbolic links and never waits for a FIFO. */

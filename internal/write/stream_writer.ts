@@ -82,7 +82,7 @@ export class StreamWriter {
    * publishes nothing.
    */
   get stream(): WritableStream<Uint8Array> {
-    return this.#stream ??= runtime.writableStream<Uint8Array>({
+    return this.#stream ??= runtime.writableStream({
       write: async (chunk) => {
         await this.write(chunk);
         this.#queued--;

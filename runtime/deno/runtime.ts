@@ -50,7 +50,7 @@ export const denoRuntime: Runtime = {
   cwd: () => Deno.cwd(),
   realPath: (path) => Deno.realPathSync(path),
   randomUUID: () => crypto.randomUUID(),
-  writableStream: (sink, strategy) => new WritableStream(sink, strategy),
+  writableStream: (...args) => new WritableStream(...args),
   sleep: sleepSync,
   // Deno.open() always follows links.
   refusesLinkedLocks: false,

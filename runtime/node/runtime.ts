@@ -59,8 +59,8 @@ export const nodeRuntime: Runtime = {
   cwd: () => isWindows || isRestricted() ? process.cwd() : fs.realpathSync.native("."),
   realPath: (path) => fs.realpathSync.native(path),
   randomUUID: () => (crypto ??= builtin<Crypto>("node:crypto")).webcrypto.randomUUID(),
-  writableStream: (sink, strategy) => {
-    return new (builtin<Streams>("node:stream/web").WritableStream)(sink, strategy);
+  writableStream: (...args) => {
+    return new (builtin<Streams>("node:stream/web").WritableStream)(...args);
   },
   sleep: sleepSync,
   refusesLinkedLocks: !isWindows,
