@@ -146,8 +146,9 @@ await steps.run(
   () => tsc("--module", "nodenext", "consumer.mts", "consumer.cts"),
 );
 await steps.run(
-  "types under bundler",
-  () => tsc("--module", "esnext", "--moduleResolution", "bundler", "consumer.ts"),
+  "types under bundler, without the DOM's types",
+  () =>
+    tsc("--lib", "es2022", "--module", "esnext", "--moduleResolution", "bundler", "consumer.ts"),
 );
 await steps.run("types of the JavaScript in pages", () => {
   const scripts = writeScripts(root, project.dir);
