@@ -89,7 +89,7 @@ test("DirLock.acquire() keeps a worker alive when its own thread holds the lock"
       `
       if (isMainThread) {
         lock.release();
-        new Worker(new URL(import.meta.url));
+        new Worker(process.argv[1]);
       } else {
         later(() => lock.release());
         DirLock.acquire(dir).then((lock) => {
