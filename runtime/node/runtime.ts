@@ -16,7 +16,7 @@ const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
 };
 
 type Crypto = typeof import("node:crypto");
-type Streams = typeof import("node:stream/web");
+type Streams = { WritableStream: typeof WritableStream };
 
 let crypto: Crypto | undefined;
 
