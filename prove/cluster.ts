@@ -285,10 +285,10 @@ async function proveAll(cluster: Cluster, runtimes: Runtime[], short: boolean): 
       }
     });
   }
-  const told = Object.entries(waits).filter(([, all]) => all.length > 0)
+  const longest = Object.entries(waits).filter(([, all]) => all.length > 0)
     .map(([how, all]) => `${how} ${(Math.max(...all) / 1000).toFixed(2)} s`).join(", ");
-  rows.push(freed.row("A dead machine's lock is freed", `after at most: ${told}`));
-  say(`freed: ${told}`);
+  rows.push(freed.row("A dead machine's lock is freed", `after at most: ${longest}`));
+  say(`freed: ${longest}`);
 
   const bricks = new Tally();
   await bricks.try("a brick killed and brought back", async () => {

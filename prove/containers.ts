@@ -374,7 +374,7 @@ async function memory(_base: string, runtimes: Runtime[], short: boolean): Promi
   // Write to a disk, because an in-memory file would count against the limit.
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "prove-containers-"));
   const [mebibytes, limit] = short ? [512, 256] : [1024, 256];
-  const told: string[] = [];
+  const peaks: string[] = [];
   for (const { name, options } of runtimes) {
     fs.mkdirSync(group);
     try {
@@ -389,7 +389,7 @@ async function memory(_base: string, runtimes: Runtime[], short: boolean): Promi
         same([await child.exit(), fs.statSync(file).size], [0, mebibytes * 2 ** 20]);
         const most = Number(fs.readFileSync(path.join(group, mostName!), "utf8"));
         if (most > limit * 2 ** 20) throw new Error(`${most} bytes of memory`);
-        told.push(`${name} ${Math.round(most / 2 ** 20)} MiB with the page cache`);
+        peaks.push(`${name} ${Math.round(most / 2 ** 20)} MiB with the page cache`);
         fs.rmSync(file);
       });
     } finally {
@@ -398,7 +398,7 @@ async function memory(_base: string, runtimes: Runtime[], short: boolean): Promi
     }
   }
   fs.rmSync(dir, { recursive: true });
-  return [tally.row(guarantee, `${mebibytes} MiB in a group of ${limit} MiB: ${told.join(", ")}`)];
+  return [tally.row(guarantee, `${mebibytes} MiB in a group of ${limit} MiB: ${peaks.join(", ")}`)];
 }
 
 function isUnified(): boolean {

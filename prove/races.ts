@@ -96,8 +96,8 @@ export const proveRaces: Part = async ({ short, runtimes }) => {
       const start = () =>
         new Child("writeMany", [file, times], { ...options, shell: 'set -- unshare -pf "$@"' });
       const children = [start(), start()];
-      const told = await Promise.all(children.map((child) => child.line()));
-      same(told[0], told[1]); // Without equal pids this would prove nothing.
+      const pids = await Promise.all(children.map((child) => child.line()));
+      same(pids[0], pids[1]); // Without equal pids this would prove nothing.
       same(await Promise.all(children.map((child) => child.exit())), [0, 0]);
       same(fs.readdirSync(dir), ["file"]);
       numberOf(fs.readFileSync(file));

@@ -85,7 +85,7 @@ export const prove: ProveApart = async ({ soak }) => {
 
     const residents = runtimes.map(({ name }, i) => start(i, name, ["--expose-gc"]));
     let [kills, full] = [0, 0];
-    const told: string[] = [];
+    const growth: string[] = [];
     await Promise.all([
       ...residents.map(async (child, i) => {
         const { name } = runtimes[i]!;
@@ -99,15 +99,15 @@ export const prove: ProveApart = async ({ soak }) => {
           const [done, refused] = (await hear(child, "done")).map(Number);
           quiet.trials += done! + refused!;
           same(await child.exit(), 0);
-          told.push(`${name} ${JSON.stringify(before)} to ${JSON.stringify(after)}`);
-          say(`${name}: ${done} done, ${refused} refused; ${told.at(-1)}`);
+          growth.push(`${name} ${JSON.stringify(before)} to ${JSON.stringify(after)}`);
+          say(`${name}: ${done} done, ${refused} refused; ${growth.at(-1)}`);
           for (const [what, most] of [["descriptors", 0], ["threads", 2]] as const) {
             if (after[what] > before[what] + most) {
               throw new Error(`${after[what]} ${what}, before ${before[what]}`);
             }
           }
-          if (after.objects > before.objects + 2_048) throw new Error(told.at(-1));
-          if (after.memory > before.memory + 64) throw new Error(told.at(-1));
+          if (after.objects > before.objects + 2_048) throw new Error(growth.at(-1));
+          if (after.memory > before.memory + 64) throw new Error(growth.at(-1));
         });
       }),
       ...[0, 1].map(async (slot) => {
