@@ -39,6 +39,9 @@ const OLD_NODE = "data:text/javascript," + encodeURIComponent(
     "Object.defineProperty(Symbol, name, { value: Symbol(`Symbol.${name}`) });",
 );
 
+/** Matches the lines in which Deno, Bun, Node and {@linkcode Checklist} report a failure. */
+const FAILURE = /\bFAILED\b(?! \|)|^\(fail\)|^ *✖ (?!failing tests)/;
+
 /** The number of tests with each outcome. */
 export interface Result {
   passed: number;
@@ -184,12 +187,15 @@ export async function runSuites(suites: readonly Suite[]): Promise<number> {
   // Run one more part than there are cores, since tests often wait for child processes and timers.
   const concurrency = navigator.hardwareConcurrency + 1;
   const rest = parts.values();
+  const failures: string[] = [];
   await Promise.all(Array.from({ length: concurrency }, async () => {
     for (const { suite, part, i } of rest) {
-      const result = await run(suite, part);
+      const result = await run(suite, part, failures);
       for (const key of ["passed", "failed", "skipped"] as const) results[i]![key] += result[key];
     }
   }));
+  // Repeat the failures at the end, where somebody who sees only the last lines finds them.
+  for (const failure of new Set(failures)) console.log(failure);
   console.log();
   for (const [i, { name }] of suites.entries()) {
     const { passed, failed, skipped } = results[i]!;
@@ -220,8 +226,15 @@ function sum(results: readonly Result[], key: keyof Result): number {
   return results.reduce((total, result) => total + result[key], 0);
 }
 
-/** Runs a part of a suite in its own temporary directory and prints its output. */
-async function run({ name: suite, command, env = {} }: Suite, part: Part): Promise<Result> {
+/**
+ * Runs a part of a suite in its own temporary directory and prints its output. Adds the lines that
+ * report a failure to `failures`.
+ */
+async function run(
+  { name: suite, command, env = {} }: Suite,
+  part: Part,
+  failures: string[],
+): Promise<Result> {
   const name = part.name === "" ? suite : `${suite}: ${part.name}`;
   console.log(`${name} begins`);
   const started = performance.now();
@@ -241,15 +254,19 @@ async function run({ name: suite, command, env = {} }: Suite, part: Part): Promi
   // A runner that crashed or ran no tests has failed, regardless of its counts.
   const ran = result.passed + result.skipped > 0;
   if (result.failed === 0 && !(success && ran)) result.failed = 1;
+  if (result.failed > 0) {
+    const lines = plain(output! + errors!).split("\n").filter((line) => FAILURE.test(line));
+    failures.push(...lines.map((line) => `${name}: ${line.trim()}`));
+    if (lines.length === 0) failures.push(`${name}: failed without reporting a test`);
+  }
   return result;
 }
 
 /** Parses the counts that Deno, Node, Bun and {@linkcode Checklist} print at the end. */
 export function counts(output: string): Result {
-  // deno-lint-ignore no-control-regex
-  const plain = output.replace(/\x1b\[[0-9;]*m/g, "");
+  const text = plain(output);
   const count = (pattern: RegExp) => {
-    const found = [...plain.matchAll(pattern)].at(-1)?.slice(1).find((digits) => digits);
+    const found = [...text.matchAll(pattern)].at(-1)?.slice(1).find((digits) => digits);
     return Number(found ?? 0);
   };
   return {
@@ -257,4 +274,10 @@ export function counts(output: string): Result {
     failed: count(/\| (\d+) failed|^ℹ fail (\d+)|^ *(\d+) fail$|, (\d+) failed$/gm),
     skipped: count(/\| (\d+) ignored|^ℹ skipped (\d+)|^ *(\d+) skip$/gm),
   };
+}
+
+/** Returns the output without the escape sequences for colors. */
+function plain(output: string): string {
+  // deno-lint-ignore no-control-regex
+  return output.replace(/\x1b\[[0-9;]*m/g, "");
 }
