@@ -133,7 +133,10 @@ function chosenShares(short: boolean): Share[] {
 class Proof {
   readonly #machines: Machines;
   readonly #share: Share;
+  /** Whether to leave out the checks that take minutes. */
   readonly #short: boolean;
+  /** Whether to repeat less often. Only NFS 4.2 gets the full number of trials. */
+  readonly #few: boolean;
   readonly #rows: TimedRow[] = [];
   readonly #peers = new Map<string, Peer>();
   #number = 0;
@@ -142,6 +145,7 @@ class Proof {
     this.#machines = machines;
     this.#share = share;
     this.#short = short;
+    this.#few = short || share !== "nfs42";
   }
 
   async run(): Promise<TimedRow[]> {
@@ -229,7 +233,7 @@ class Proof {
     const tally = new Tally();
     await tally.try("contention", async () => {
       const dir = this.#fresh();
-      const time = this.#short ? 10_000 : 60_000;
+      const time = this.#few ? 10_000 : 60_000;
       const children = this.#everywhere().map(([client, runtime], i) => {
         return this.#start(client, runtime, GROUND_WORKER, "contend", [dir, time, 0, i, "flock"]);
       });
@@ -264,7 +268,7 @@ class Proof {
 
   /** Increments a counter from both machines, with or without readers on both. */
   async #counter(withReaders: boolean): Promise<Result> {
-    const times = this.#short ? 10 : 80;
+    const times = this.#few ? 10 : 80;
     const tally = new Tally();
     let reads = 0;
     await tally.try("counter", async () => {
@@ -362,12 +366,13 @@ class Proof {
       }),
     );
     await Promise.all(readers.map(({ peer }) => peer.ask("startReading", file)));
-    const times = this.#short ? 30 : 100;
+    const times = this.#few ? 30 : 100;
     // If a program on the writer's machine has the old file open, the NFS client renames it to .nfs…
     // first, and the name is missing for a moment. SMB refuses to replace such a file.
     const vanish = String(this.#share !== "smb");
     const refused = await this.#peer("a", "node").ask("replace", file, times, vanish);
     const hanging: string[] = [];
+    let invalid = 0;
     await Promise.all(readers.map(({ client, runtime, peer, pid }) => {
       return tally.try(`${runtime} on ${client}`, async () => {
         let seen;
@@ -383,14 +388,18 @@ class Proof {
         }
         tally.trials += seen.reads - 1;
         missing[client] += seen.missing;
-        same([seen.missing, ...seen.failures], [0]);
+        // Linux's SMB client may refuse to open a file that has just been replaced.
+        const isKnown = (failure: string) => this.#share === "smb" && failure.startsWith("EINVAL:");
+        invalid += seen.failures.filter(isKnown).length;
+        same([seen.missing, ...seen.failures.filter((failure: string) => !isKnown(failure))], [0]);
       });
     }));
     const hang = hanging.length > 0
       ? `; hang in the kernel's SMB client: ${hanging.sort().join(", ")}`
       : "";
+    const opens = invalid > 0 ? `; opening failed with EINVAL ${invalid} times` : "";
     const method = `${times} replacements, ${refused} refused; six readers, name missing ` +
-      `${missing.a} times on the writer's machine, ${missing.b} on the other${hang}`;
+      `${missing.a} times on the writer's machine, ${missing.b} on the other${opens}${hang}`;
     return { tally, method, hangs: hang !== "" };
   }
 
