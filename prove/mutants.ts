@@ -19,9 +19,9 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "renames before the sync",
     file: "internal/write/temp_file.ts",
-    find: 'if (needsSync) yield* step(request, "fsync", () => file.sync());',
+    find: 'if (needsSync) yield* step(request, "fsync", (_, isSync) => file.sync(isSync));',
     replace:
-      'if (needsSync && request.mode === -1) yield* step(request, "fsync", () => file.sync());',
+      'if (needsSync && request.mode === -1) yield* step(request, "fsync", (_, isSync) => file.sync(isSync));',
     caughtBy: ["order"],
   },
   {

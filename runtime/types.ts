@@ -22,15 +22,15 @@ export interface DirEntry {
   readonly isDirectory: boolean;
 }
 
-/** An open file. */
+/** An open file. If `isSync` is true, a method blocks the thread and does not return a promise. */
 export interface OpenFile {
   /** One `write(2)`: the number of bytes written, possibly fewer than given. */
-  write(bytes: Uint8Array): Awaitable<number>;
+  write(bytes: Uint8Array, isSync: boolean): Awaitable<number>;
   /** One `read(2)`: the number of bytes read, 0 at the end. */
-  read(into: Uint8Array): Awaitable<number>;
-  truncate(length: number): Awaitable<void>;
-  sync(): Awaitable<void>;
-  close(): Awaitable<void>;
+  read(into: Uint8Array, isSync: boolean): Awaitable<number>;
+  truncate(length: number, isSync: boolean): Awaitable<void>;
+  sync(isSync: boolean): Awaitable<void>;
+  close(isSync: boolean): Awaitable<void>;
   /** `fstat(2)` of the descriptor. */
   stat(): FileInfo;
   /** Changes the owner of this file, never that of another file that has replaced it. */
@@ -75,9 +75,6 @@ type Sync<T> = {
   [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Awaited<R>
     : never;
 };
-
-/** An {@linkcode OpenFile} that was opened synchronously. */
-export type SyncOpenFile = Sync<OpenFile>;
 
 /** A {@linkcode FileSystem} whose calls block the thread. */
 export type SyncFileSystem = Sync<FileSystem>;

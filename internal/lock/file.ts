@@ -117,7 +117,7 @@ function* create(request: LockRequest): Steps<void> {
   try {
     const file = yield* opened(request, () => runtime.sync.create(path, undefined));
     inheritAccess(dir, file);
-    yield () => file.close();
+    file.close(true);
   } catch (error) {
     const code = codeOf(error);
     if (code === "EEXIST") return;

@@ -9,7 +9,7 @@ import type { WriteRequest } from "./request.ts";
 export function* step<T>(
   request: WriteRequest,
   name: string,
-  make: (fs: FileSystem) => Awaitable<T>,
+  make: (fs: FileSystem, isSync: boolean) => Awaitable<T>,
 ): Steps<T> {
   try {
     return (yield make) as T;

@@ -47,7 +47,7 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     const from = yield* opened(request, (fs) => fs.openExisting(temp.path, "read"));
     open.push(from);
     step = "fsync";
-    if (!temp.isSynced) yield () => from.sync();
+    if (!temp.isSynced) yield (_, isSync) => from.sync(isSync);
     request.verify?.(target.path);
     // This is the last step before the copy, so that an earlier failure leaves no kept file. A
     // process killed before this step leaves the old content and a temporary file that can be
@@ -58,10 +58,10 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     yield* copy(from, to, target.path);
     // Writing clears the set-ID bits, unless the process runs as root.
     if (mode & 0o6000) yield () => to.chmod(mode);
-    yield () => to.sync();
+    yield (_, isSync) => to.sync(isSync);
     while (open.length > 0) {
       const file = open.shift()!;
-      yield () => file.close();
+      yield (_, isSync) => file.close(isSync);
     }
     try {
       yield (fs) => fs.remove(kept);
@@ -78,12 +78,12 @@ function* copy(from: OpenFile, to: OpenFile, path: string): Steps<void> {
   const buffer = new Uint8Array(COPY_BYTES);
   let length = 0;
   for (;;) {
-    const read = yield* call(() => from.read(buffer));
+    const read = yield* call((_, isSync) => from.read(buffer, isSync));
     if (read === 0) break;
     for (let offset = 0; offset < read;) {
       const rest = buffer.subarray(offset, read);
       try {
-        const written = yield* call(() => to.write(rest));
+        const written = yield* call((_, isSync) => to.write(rest, isSync));
         if (written === 0) throw runtime.error("EIO", "No bytes were written", path);
         offset += written;
       } catch (error) {
@@ -93,5 +93,5 @@ function* copy(from: OpenFile, to: OpenFile, path: string): Steps<void> {
     length += read;
   }
   // Truncate last: until then, a reader may see a file that is too long, but never an empty one.
-  yield () => to.truncate(length);
+  yield (_, isSync) => to.truncate(length, isSync);
 }

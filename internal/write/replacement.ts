@@ -110,7 +110,7 @@ class Replacement implements Turn<void> {
       try {
         const open = yield* opened(request, (fs) => fs.openDir(directory));
         try {
-          yield () => open.sync();
+          yield (_, isSync) => open.sync(isSync);
         } finally {
           yield* closeQuietly(open);
         }

@@ -94,7 +94,7 @@ export class TempFile {
       const bytes = content.slice(offset);
       let written: number;
       try {
-        written = (yield () => file.write(bytes)) as number;
+        written = (yield (_, isSync) => file.write(bytes, isSync)) as number;
       } catch (error) {
         if (codeOf(error) === "EINTR") continue; // Nothing was written, and Deno does not retry.
         throw failure(error, request, "write");
@@ -129,7 +129,7 @@ export class TempFile {
       this.#attributes = attributes;
       // Never retry: after a failed fsync, the kernel may drop the data that it could not write,
       // and the next fsync would succeed without it (https://lwn.net/Articles/752063/).
-      if (needsSync) yield* step(request, "fsync", () => file.sync());
+      if (needsSync) yield* step(request, "fsync", (_, isSync) => file.sync(isSync));
       this.#isSynced = needsSync;
     } catch (error) {
       if (isReopened) yield* closeQuietly(file);
@@ -137,7 +137,7 @@ export class TempFile {
     }
     this.#file = undefined;
     // Some file systems report a full disk only on close(2).
-    yield* step(request, "close", () => file.close());
+    yield* step(request, "close", (_, isSync) => file.close(isSync));
   }
 
   /**
@@ -212,7 +212,7 @@ export class TempFile {
 /** Closes a file, ignoring failures: the descriptor is freed anyway (see close(2)). */
 export function* closeQuietly(file: Pick<OpenFile, "close">): Steps<void> {
   try {
-    yield () => file.close();
+    yield (_, isSync) => file.close(isSync);
   } catch {
     // An earlier error is reported.
   }

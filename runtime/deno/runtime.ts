@@ -4,7 +4,7 @@ import { codeOf, fileId, info, infoAt } from "./stat.ts";
 import { foldsNames, isWindows, sleepSync } from "../shared/platform.ts";
 import { mayReappear, refreshDir } from "../shared/directory_refresh.ts";
 import { holdersOf } from "../shared/lock_holders.ts";
-import type { DirEntry, ErrorCode, LockFile, OpenFile, Runtime, SyncOpenFile } from "../types.ts";
+import type { DirEntry, ErrorCode, LockFile, OpenFile, Runtime } from "../types.ts";
 
 const lookups: Pick<Runtime["sync"], "lstat" | "stat" | "readLink"> = {
   lstat: (path) => infoAt(path, Deno.lstatSync),
@@ -22,25 +22,25 @@ export const denoRuntime: Runtime = {
       return entries;
     },
     readFile: (path) => Deno.readFile(path),
-    create: async (path, mode) => asyncFile(path, await Deno.open(path, creation(mode))),
-    openExisting: async (path, access) => asyncFile(path, await Deno.open(path, existing(access))),
+    create: async (path, mode) => openFile(path, await Deno.open(path, creation(mode))),
+    openExisting: async (path, access) => openFile(path, await Deno.open(path, existing(access))),
     rename: (from, to) => Deno.rename(from, to),
     link: (from, to) => Deno.link(from, to),
     remove: (path) => Deno.remove(path),
     mkdir: (path) => Deno.mkdir(path),
-    openDir: async (path) => asyncFile(path, await Deno.open(path)),
+    openDir: async (path) => openFile(path, await Deno.open(path)),
   },
   sync: {
     ...lookups,
     readDir: (path) => Array.from(Deno.readDirSync(path)),
     readFile: (path) => Deno.readFileSync(path),
-    create: (path, mode) => syncFile(path, Deno.openSync(path, creation(mode))),
-    openExisting: (path, access) => syncFile(path, Deno.openSync(path, existing(access))),
+    create: (path, mode) => openFile(path, Deno.openSync(path, creation(mode))),
+    openExisting: (path, access) => openFile(path, Deno.openSync(path, existing(access))),
     rename: (from, to) => Deno.renameSync(from, to),
     link: (from, to) => Deno.linkSync(from, to),
     remove: (path) => Deno.removeSync(path),
     mkdir: (path) => Deno.mkdirSync(path),
-    openDir: (path) => syncFile(path, Deno.openSync(path)),
+    openDir: (path) => openFile(path, Deno.openSync(path)),
   },
   windows: isWindows,
   foldsNames,
@@ -79,39 +79,25 @@ function existing(access: "read" | "write") {
   return isWindows ? { read: true, write: true } : { [access]: true };
 }
 
-function asyncFile(path: string, file: Deno.FsFile): OpenFile {
+function openFile(path: string, file: Deno.FsFile): OpenFile {
   return {
-    write: (bytes) => file.write(bytes),
-    read: async (into) => await file.read(into) ?? 0,
-    truncate: (length) => file.truncate(length),
-    sync: () => file.sync().catch(acceptNoFullSync),
-    ...shared(path, file),
-  };
-}
-
-function syncFile(path: string, file: Deno.FsFile): SyncOpenFile {
-  return {
-    write: (bytes) => file.writeSync(bytes),
-    read: (into) => file.readSync(into) ?? 0,
-    truncate: (length) => file.truncateSync(length),
-    sync() {
+    write: (bytes, isSync) => isSync ? file.writeSync(bytes) : file.write(bytes),
+    read: (into, isSync) => {
+      return isSync ? file.readSync(into) ?? 0 : file.read(into).then((read) => read ?? 0);
+    },
+    truncate: (length, isSync) => isSync ? file.truncateSync(length) : file.truncate(length),
+    sync(isSync) {
+      if (!isSync) return file.sync().catch(acceptNoFullSync);
       try {
         file.syncSync();
       } catch (error) {
         acceptNoFullSync(error);
       }
     },
-    ...shared(path, file),
-  };
-}
-
-function shared(path: string, file: Deno.FsFile) {
-  return {
     close: () => file.close(),
     stat: () => info(path, file.statSync()),
-    chown: (uid: number, gid: number) =>
-      change(path, file, (fd) => nodeFs.fchownSync(fd, uid, gid)),
-    chmod: (mode: number) => change(path, file, (fd) => nodeFs.fchmodSync(fd, mode)),
+    chown: (uid, gid) => change(path, file, (fd) => nodeFs.fchownSync(fd, uid, gid)),
+    chmod: (mode) => change(path, file, (fd) => nodeFs.fchmodSync(fd, mode)),
   };
 }
 

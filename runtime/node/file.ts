@@ -1,6 +1,6 @@
 import * as fs from "node:fs";
 import process from "node:process";
-import type { FileInfo, OpenFile, SyncOpenFile } from "../types.ts";
+import type { FileInfo, OpenFile } from "../types.ts";
 import { isWindows } from "../shared/platform.ts";
 import { statOf } from "./stat.ts";
 
@@ -34,61 +34,54 @@ export function existing(access: "read" | "write"): number {
   return flags | O_NOFOLLOW | (isRestricted() ? O_SYNC : 0);
 }
 
-/** Opens a file for asynchronous calls. */
+/** Opens a file. */
 export async function openFile(
   path: string,
   flags: string | number,
   mode?: number,
 ): Promise<OpenFile> {
   const descriptor = await settled<number>((done) => fs.open(path, flags, mode, done));
-  /** Whether all writes have been synced. */
+  return fileOf(path, flags, descriptor);
+}
+
+/** The synchronous form of {@linkcode openFile}. */
+export function openFileSync(path: string, flags: string | number, mode?: number): OpenFile {
+  return fileOf(path, flags, fs.openSync(path, flags, mode));
+}
+
+function fileOf(path: string, flags: string | number, descriptor: number): OpenFile {
   let isSynced = false;
   return {
-    write(bytes) {
-      isSynced = false;
+    write(bytes, isSync) {
+      if (isSync) return fs.writeSync(descriptor, bytes);
       return settled((done) => fs.write(descriptor, bytes, 0, bytes.byteLength, null, done));
     },
-    read: (into) => settled((done) => fs.read(descriptor, into, 0, into.byteLength, null, done)),
-    truncate(length) {
-      isSynced = false;
+    read(into, isSync) {
+      if (isSync) return fs.readSync(descriptor, into);
+      return settled((done) => fs.read(descriptor, into, 0, into.byteLength, null, done));
+    },
+    truncate(length, isSync) {
+      if (isSync) return fs.ftruncateSync(descriptor, length);
       return settled((done) => fs.ftruncate(descriptor, length, done));
     },
-    async sync() {
-      // Each write has already waited until its data was on disk: see creation().
-      if (isRestricted()) return;
-      await settled((done) => fs.fsync(descriptor, done));
+    sync(isSync) {
+      // Each write to a file has already waited until its data was on disk: see creation().
+      if (isRestricted() && flags !== "r") return;
       isSynced = true;
+      return isSync ? fs.fsyncSync(descriptor) : settled((done) => fs.fsync(descriptor, done));
     },
-    // Close synchronously if everything is synced: close(2) then cannot block, and a thread hop
-    // would cost more.
-    close: () =>
-      isSynced ? fs.closeSync(descriptor) : settled((done) => fs.close(descriptor, done)),
-    ...shared(path, descriptor),
-  };
-}
-
-/** Opens a file for synchronous calls. */
-export function openFileSync(path: string, flags: string | number, mode?: number): SyncOpenFile {
-  const descriptor = fs.openSync(path, flags, mode);
-  return {
-    write: (bytes) => fs.writeSync(descriptor, bytes),
-    read: (into) => fs.readSync(descriptor, into),
-    truncate: (length) => fs.ftruncateSync(descriptor, length),
-    sync: () => isRestricted() && flags !== "r" ? undefined : fs.fsyncSync(descriptor),
-    close: () => fs.closeSync(descriptor),
-    ...shared(path, descriptor),
-  };
-}
-
-/** The calls that are synchronous in both forms. */
-function shared(path: string, descriptor: number) {
-  return {
+    close(isSync) {
+      // After a sync, close(2) cannot block, and a thread hop would cost more. Nothing is written
+      // to a file after it is synced.
+      if (isSync || isSynced) return fs.closeSync(descriptor);
+      return settled((done) => fs.close(descriptor, done));
+    },
     stat: () => statOf(descriptor),
-    chown: (uid: number, gid: number) =>
+    chown: (uid, gid) =>
       isRestricted()
         ? changeByPath(path, statOf(descriptor), () => fs.lchownSync(path, uid, gid))
         : fs.fchownSync(descriptor, uid, gid),
-    chmod: (mode: number) =>
+    chmod: (mode) =>
       isRestricted()
         ? changeByPath(path, statOf(descriptor), () => fs.chmodSync(path, mode))
         : fs.fchmodSync(descriptor, mode),

@@ -109,16 +109,17 @@ function wrapMethods<T extends object>(
     if (typeof method !== "function") continue;
     const isSync = form === "sync" || SYNC_CALLS.has(name);
     wrapped[name] = (...args: unknown[]) => {
-      let changed: readonly unknown[];
+      let changed: readonly unknown[] | void;
       try {
-        changed = before(name, args) ?? args;
+        changed = before(name, args);
       } catch (error) {
         // close(2) closes the descriptor even if it fails.
         const closed = name === "close" ? method.apply(target, args) : undefined;
         if (isSync) throw error;
         return Promise.resolve(closed).then(() => Promise.reject(error));
       }
-      return after(name, method.apply(target, changed));
+      const passed = [...changed ?? [], ...args.slice(changed?.length ?? 0)];
+      return after(name, method.apply(target, passed));
     };
   }
   return wrapped as T;
