@@ -19,9 +19,8 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "renames before the sync",
     file: "internal/write/temp_file.ts",
-    find: 'if (needsSync) yield* step(request, "fsync", (_, isSync) => file.sync(isSync));',
-    replace:
-      'if (needsSync && request.mode === -1) yield* step(request, "fsync", (_, isSync) => file.sync(isSync));',
+    find: "yield (_, isSync) => file.sync(isSync);",
+    replace: "if (request.mode === -1) yield (_, isSync) => file.sync(isSync);",
     caughtBy: ["order"],
   },
   {
@@ -34,9 +33,9 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "sets the mode after the sync",
     file: "internal/write/temp_file.ts",
-    find: "if (isChanged) yield* opened(request, () => setAttributes(request, file, attributes));",
+    find: "yield* opened(request, () => setAttributes(request, file, this.#find(), attributes));",
     replace:
-      "if (needsSync) yield () => file.sync();\n  if (isChanged) yield () => setAttributes(request, file, attributes);",
+      "yield (_, isSync) => file.sync(isSync);\n      setAttributes(request, file, this.#find(), attributes);",
     caughtBy: ["order"],
   },
   {
@@ -63,7 +62,7 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "leaves the temporary file after a failure",
     file: "internal/write/temp_file.ts",
-    find: "yield* this.#reach((path) => retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path)));",
+    find: "yield* retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path));",
     replace: "yield () => {};",
     caughtBy: ["system/faults_test.ts", "survives a failure"],
   },

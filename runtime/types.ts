@@ -33,10 +33,13 @@ export interface OpenFile {
   close(isSync: boolean): Awaitable<void>;
   /** `fstat(2)` of the descriptor. */
   stat(): FileInfo;
-  /** Changes the owner of this file, never that of another file that has replaced it. */
-  chown(uid: number, gid: number): void;
-  /** Sets the permission bits of this file, never those of another file that has replaced it. */
-  chmod(mode: number): void;
+  /**
+   * Changes the owner of this file, never that of another file that has replaced it. `path` is where
+   * the file is now.
+   */
+  chown(path: string, uid: number, gid: number): void;
+  /** Sets the permission bits, like {@linkcode OpenFile.chown}. */
+  chmod(path: string, mode: number): void;
 }
 
 /**

@@ -116,7 +116,7 @@ function* create(request: LockRequest): Steps<void> {
   const { dir, path } = request;
   try {
     const file = yield* opened(request, () => runtime.sync.create(path, undefined));
-    inheritAccess(dir, file);
+    inheritAccess(request, file);
     file.close(true);
   } catch (error) {
     const code = codeOf(error);
@@ -132,14 +132,14 @@ function* create(request: LockRequest): Steps<void> {
  * owner. Otherwise, a strict umask or sudo would lock out the directory's other users. This is best
  * effort: it fails on file systems without owners, and for groups that the user does not belong to.
  */
-function inheritAccess(dir: string, file: OpenFile): void {
+function inheritAccess({ dir, path }: LockRequest, file: OpenFile): void {
   if (runtime.windows) return;
   bestEffort(() => {
     const access = runtime.sync.stat(dir);
     if (access === undefined) return;
     const { uid, gid } = file.stat();
     const owner = uid === 0 ? access.uid : uid;
-    if (owner !== uid || access.gid !== gid) bestEffort(() => file.chown(owner, access.gid));
-    file.chmod(access.mode & 0o666);
+    if (owner !== uid || access.gid !== gid) bestEffort(() => file.chown(path, owner, access.gid));
+    file.chmod(path, access.mode & 0o666);
   });
 }

@@ -40,10 +40,11 @@ export function firstMode({ mode, owner }: Attributes): number | undefined {
   return 0o600 | (mode & 0o700) | others;
 }
 
-/** Sets the owner and mode of an open file, as far as the system allows. */
+/** Sets the owner and mode of an open file at `path`, as far as the system allows. */
 export function setAttributes(
   request: WriteRequest,
   file: OpenFile,
+  path: string,
   { mode, owner }: Attributes,
 ): void {
   if (mode === undefined) return;
@@ -52,13 +53,13 @@ export function setAttributes(
     // Set the owner before the mode, since chown(2) clears the set-ID bits. A process that is not
     // allowed to change the owner may still be able to set the group to one that it belongs to.
     for (const uid of new Set([owner.uid, now.uid])) {
-      if (isAllowed(request, "chown", () => file.chown(uid, owner.gid))) break;
+      if (isAllowed(request, "chown", () => file.chown(path, uid, owner.gid))) break;
     }
     now = statOf(request, file);
     mode = withoutOthersRights(mode, now, owner);
   }
   const wanted = mode;
-  if (now.mode !== wanted) isAllowed(request, "chmod", () => file.chmod(wanted));
+  if (now.mode !== wanted) isAllowed(request, "chmod", () => file.chmod(path, wanted));
 }
 
 /** Whether two sets of attributes are equal. */

@@ -1,22 +1,7 @@
 import { dirname } from "@std/path/dirname";
 import { runtime } from "../../runtime/mod.ts";
-import type { Awaitable, FileSystem } from "../../runtime/types.ts";
 import { codeOf, own, withContext } from "../base/errors.ts";
-import type { Steps } from "../base/steps.ts";
 import type { WriteRequest } from "./request.ts";
-
-/** Makes a file-system call; if it fails, throws the request's error for this step. */
-export function* step<T>(
-  request: WriteRequest,
-  name: string,
-  make: (fs: FileSystem, isSync: boolean) => Awaitable<T>,
-): Steps<T> {
-  try {
-    return (yield make) as T;
-  } catch (error) {
-    throw failure(error, request, name);
-  }
-}
 
 /**
  * The error for a failed step, with the properties of an {@linkcode AtomicWriteError} and a hint.

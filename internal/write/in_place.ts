@@ -57,7 +57,7 @@ export function* copyInPlace(request: WriteRequest, temp: TempFile, target: Foun
     step = "copy";
     yield* copy(from, to, target.path);
     // Writing clears the set-ID bits, unless the process runs as root.
-    if (mode & 0o6000) yield () => to.chmod(mode);
+    if (mode & 0o6000) yield () => to.chmod(target.path, mode);
     yield (_, isSync) => to.sync(isSync);
     while (open.length > 0) {
       const file = open.shift()!;

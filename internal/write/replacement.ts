@@ -135,7 +135,8 @@ class Replacement implements Turn<void> {
         yield* temp.append(content, check);
       }
       attempt.temp = temp!;
-      yield* temp!.finish(target.attributes, check);
+      yield* temp!.seal(target.attributes, check);
+      yield* temp!.close();
       yield* this.#publish(attempt, temp!, target);
     } catch (error) {
       const isCurrent = attempt === this.#attempt;
@@ -146,27 +147,14 @@ class Replacement implements Turn<void> {
     }
   }
 
-  /** Replaces the target with the new content. */
-  *#publish(attempt: Attempt, temp: TempFile, target: Target): Steps<void> {
-    attempt.state = "publishing";
-    try {
-      yield* this.#move(attempt, temp, target);
-    } catch (error) {
-      if (!mayCopyInPlace(this.#request, error, temp, target)) throw error;
-      this.#check(attempt);
-      attempt.state = "copying";
-      yield* copyInPlace(this.#request, temp, target);
-    }
-    attempt.state = "published";
-    yield* temp.discard();
-  }
-
   /**
-   * Renames or links the file into place. Nothing may happen between the lock check and the rename
-   * or link.
+   * Renames or links the file into place, or copies it over a mount point. Nothing may happen
+   * between the lock check and the rename or link.
    */
-  *#move(attempt: Attempt, temp: TempFile, { path, info }: Target): Steps<void> {
+  *#publish(attempt: Attempt, temp: TempFile, target: Target): Steps<void> {
     const request = this.#request;
+    const { path, info } = target;
+    attempt.state = "publishing";
     const check = () => {
       this.#check(attempt);
       request.verify?.(path);
@@ -179,15 +167,23 @@ class Replacement implements Turn<void> {
       if (isNew) yield* temp.link(path);
       else yield* temp.publish(path, isReadOnly ? 0 : RENAME_RETRY_MS, check);
     } catch (error) {
-      const unsupported = isNew && failedWith(error, LINK_REFUSALS)
-        ? runtime.error(
-          "ENOTSUP",
-          "The file system does not support hard links, which are required by 'createNew'",
-          path,
-        )
-        : undefined;
-      throw failure(unsupported ?? error, request, isNew ? "link" : "rename");
+      if (mayCopyInPlace(request, error, temp, target)) {
+        this.#check(attempt);
+        attempt.state = "copying";
+        yield* copyInPlace(request, temp, target);
+      } else {
+        const unsupported = isNew && failedWith(error, LINK_REFUSALS)
+          ? runtime.error(
+            "ENOTSUP",
+            "The file system does not support hard links, which are required by 'createNew'",
+            path,
+          )
+          : undefined;
+        throw failure(unsupported ?? error, request, isNew ? "link" : "rename");
+      }
     }
+    attempt.state = "published";
+    yield* temp.discard();
   }
 
   /**

@@ -44,7 +44,7 @@ export class StreamWriter {
     throwIfAborted(request.signal);
     const temp = await run(TempFile.create(request, target));
     try {
-      await run(temp.identify());
+      temp.findRealPath();
       throwIfAborted(request.signal);
     } catch (error) {
       await run(temp.discard());
@@ -110,7 +110,7 @@ export class StreamWriter {
       const [request, temp, target] = [this.#request, this.#temp, this.#target];
       await this.#append(bytesContent(rest), rest);
       await this.#appendToFile(bytesContent(this.#buffer.flush()));
-      await run(temp.finish(target.attributes));
+      await run(temp.seal(target.attributes));
       await replace(request, { draft: temp });
       this.#end("committed");
     });

@@ -4,10 +4,10 @@ import { bestEffort, codeOf } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
 import { REMOVE_RETRY_MS, retryRefused } from "../base/windows_retry.ts";
 import { sharedState } from "../base/shared_state.ts";
-import { call, type Steps } from "../base/steps.ts";
+import type { Steps } from "../base/steps.ts";
 import { areSame, type Attributes, firstMode, setAttributes } from "./attributes.ts";
 import type { Content } from "./content.ts";
-import { failure, step } from "./errors.ts";
+import { failure } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 import type { Target } from "./target.ts";
 import { tempPath } from "./temp_name.ts";
@@ -34,9 +34,8 @@ export class TempFile {
   #path: string;
   /** The path without links, if known: it stays valid even if a link to the directory is changed. */
   #realPath: string | undefined;
-  /** Open from creation until {@linkcode TempFile.finish}. */
+  /** Open from creation until {@linkcode TempFile.close}. */
   #file: OpenFile | undefined;
-  #id: string | undefined;
   #attributes: Attributes | undefined;
   #isSynced = false;
 
@@ -71,12 +70,8 @@ export class TempFile {
     return this.#isSynced;
   }
 
-  /**
-   * Records the file's identity. Needed if the file is published later: by then, it may have to be
-   * reopened, or a link to its directory may have changed.
-   */
-  *identify(): Steps<void> {
-    this.#id = (yield* step(this.#request, "fstat", () => this.#file!.stat())).id;
+  /** Records the real path, for a file that is published later: a link to its directory may change. */
+  findRealPath(): void {
     // A permission may be missing. That matters only if a link is changed.
     bestEffort(() => {
       this.#realPath = runtime.realPath(this.#path);
@@ -110,34 +105,44 @@ export class TempFile {
   }
 
   /**
-   * Sets the owner and mode, syncs if `durability` requires it, and closes the file. Skips steps
-   * that are already done, so a second call costs nothing if the target has not changed.
+   * Sets the owner and mode, and syncs if `durability` requires it. Skips what is already done, so
+   * a second call costs nothing if the target has not changed.
    */
-  *finish(attributes: Attributes, check: () => void = () => {}): Steps<void> {
-    const request = this.#request;
+  *seal(attributes: Attributes, check: () => void = () => {}): Steps<void> {
+    const [request, file] = [this.#request, this.#file];
+    check();
+    // A synchronous call has taken over a write that was closing the file.
+    if (file === undefined) return;
     // If the target is gone, the file keeps the attributes that it already has.
     const isChanged = attributes.mode !== undefined && !areSame(this.#attributes, attributes);
-    const needsSync = request.durability !== "none" && (isChanged || !this.#isSynced);
-    const isReopened = this.#file === undefined;
-    if (isReopened && !isChanged && !needsSync) return;
-    const file = this.#file ?? (yield* this.#reopen());
+    // Set the attributes before the sync, so that they are also written to disk. Deno reopens the
+    // file to set them.
+    if (isChanged) {
+      yield* opened(request, () => setAttributes(request, file, this.#find(), attributes));
+    }
+    this.#attributes = attributes;
+    if (request.durability === "none" || this.#isSynced && !isChanged) return;
     try {
-      check();
-      // Set the attributes before the sync, so that they are also written to disk. Deno reopens the
-      // file to set them.
-      if (isChanged) yield* opened(request, () => setAttributes(request, file, attributes));
-      this.#attributes = attributes;
       // Never retry: after a failed fsync, the kernel may drop the data that it could not write,
       // and the next fsync would succeed without it (https://lwn.net/Articles/752063/).
-      if (needsSync) yield* step(request, "fsync", (_, isSync) => file.sync(isSync));
-      this.#isSynced = needsSync;
+      yield (_, isSync) => file.sync(isSync);
     } catch (error) {
-      if (isReopened) yield* closeQuietly(file);
-      throw error;
+      throw failure(error, request, "fsync");
     }
+    this.#isSynced = true;
+  }
+
+  /** Closes the file. */
+  *close(): Steps<void> {
+    const file = this.#file;
+    if (file === undefined) return;
     this.#file = undefined;
-    // Some file systems report a full disk only on close(2).
-    yield* step(request, "close", (_, isSync) => file.close(isSync));
+    try {
+      // Some file systems report a full disk only on close(2).
+      yield (_, isSync) => file.close(isSync);
+    } catch (error) {
+      throw failure(error, this.#request, "close");
+    }
   }
 
   /**
@@ -145,13 +150,15 @@ export class TempFile {
    * retry.
    */
   *publish(path: string, retryMs = 0, check: () => void = () => {}): Steps<void> {
-    yield* this.#reach((from) => retryRefused(retryMs, (fs) => fs.rename(from, path), check));
+    const from = this.#find();
+    yield* retryRefused(retryMs, (fs) => fs.rename(from, path), check);
     this.#forget();
   }
 
   /** Gives the file a second name. Unlike a rename, this never replaces an existing file. */
-  link(path: string): Steps<void> {
-    return this.#reach((from) => call((fs) => fs.link(from, path)));
+  *link(path: string): Steps<void> {
+    const from = this.#find();
+    yield (fs) => fs.link(from, path);
   }
 
   /** Closes and removes the file. Never throws, because that would mask the first error. */
@@ -161,46 +168,21 @@ export class TempFile {
     if (file !== undefined) yield* closeQuietly(file);
     if (!unfinished().has(this.#path)) return;
     try {
-      yield* this.#reach((path) => retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path)));
+      const path = this.#find();
+      yield* retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path));
     } catch {
       // The file was never created, or is left for sweepTempFiles().
     }
     this.#forget();
   }
 
-  /** Reopens a finished file whose target has changed. */
-  *#reopen(): Steps<OpenFile> {
-    const request = this.#request;
-    const open = (access: "read" | "write") => {
-      return this.#reach((path) => opened(request, (fs) => fs.openExisting(path, access)));
-    };
-    let file: OpenFile;
-    try {
-      file = yield* open("read");
-    } catch (error) {
-      // The file's mode may let its owner write to it but not read it.
-      if (codeOf(error) !== "EACCES") throw failure(error, request, "open");
-      file = yield* open("write");
+  /** Returns the file's path, or its real path if a link to its directory has changed. */
+  #find(): string {
+    if (this.#realPath !== undefined && runtime.sync.lstat(this.#path) === undefined) {
+      unfinished().delete(this.#path);
+      this.#path = this.#realPath;
     }
-    if (file.stat().id === this.#id) return file;
-    yield* closeQuietly(file);
-    const error = runtime.error("ESTALE", "The temporary file was replaced", this.#path);
-    throw failure(error, request, "open");
-  }
-
-  /**
-   * Makes a call with the file's path, or with its real path if a link to its directory has
-   * changed.
-   */
-  *#reach<T>(make: (path: string) => Steps<T>): Steps<T> {
-    try {
-      return yield* make(this.#path);
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT" || this.#realPath === undefined) throw error;
-    }
-    unfinished().delete(this.#path);
-    this.#path = this.#realPath;
-    return yield* make(this.#path);
+    return this.#path;
   }
 
   #forget(): void {

@@ -96,8 +96,8 @@ function openFile(path: string, file: Deno.FsFile): OpenFile {
     },
     close: () => file.close(),
     stat: () => info(path, file.statSync()),
-    chown: (uid, gid) => change(path, file, (fd) => nodeFs.fchownSync(fd, uid, gid)),
-    chmod: (mode) => change(path, file, (fd) => nodeFs.fchmodSync(fd, mode)),
+    chown: (path, uid, gid) => change(path, file, (fd) => nodeFs.fchownSync(fd, uid, gid)),
+    chmod: (path, mode) => change(path, file, (fd) => nodeFs.fchmodSync(fd, mode)),
   };
 }
 

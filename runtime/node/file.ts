@@ -41,15 +41,15 @@ export async function openFile(
   mode?: number,
 ): Promise<OpenFile> {
   const descriptor = await settled<number>((done) => fs.open(path, flags, mode, done));
-  return fileOf(path, flags, descriptor);
+  return fileOf(flags, descriptor);
 }
 
 /** The synchronous form of {@linkcode openFile}. */
 export function openFileSync(path: string, flags: string | number, mode?: number): OpenFile {
-  return fileOf(path, flags, fs.openSync(path, flags, mode));
+  return fileOf(flags, fs.openSync(path, flags, mode));
 }
 
-function fileOf(path: string, flags: string | number, descriptor: number): OpenFile {
+function fileOf(flags: string | number, descriptor: number): OpenFile {
   let isSynced = false;
   return {
     write(bytes, isSync) {
@@ -77,11 +77,11 @@ function fileOf(path: string, flags: string | number, descriptor: number): OpenF
       return settled((done) => fs.close(descriptor, done));
     },
     stat: () => statOf(descriptor),
-    chown: (uid, gid) =>
+    chown: (path, uid, gid) =>
       isRestricted()
         ? changeByPath(path, statOf(descriptor), () => fs.lchownSync(path, uid, gid))
         : fs.fchownSync(descriptor, uid, gid),
-    chmod: (mode) =>
+    chmod: (path, mode) =>
       isRestricted()
         ? changeByPath(path, statOf(descriptor), () => fs.chmodSync(path, mode))
         : fs.fchmodSync(descriptor, mode),
