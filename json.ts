@@ -366,13 +366,8 @@ export function updateJson<T = unknown>(
 ): Promise<T> {
   return atCaller(async () => {
     isFunction(fn, "fn");
-    const { check, indent, ...rest } = readOptions<UpdateJsonOptions<T>>(
-      options,
-      UPDATE_JSON_OPTIONS,
-    );
-    const absolute = absolutePath(path);
-    const change = new JsonChange<T>(absolute, { check, indent }, mustWrite(rest));
-    await update(absolute, async (bytes) => change.textFor(await fn(change.read(bytes))), rest);
+    const [change, rest] = changeOf(path, options, UPDATE_JSON_OPTIONS);
+    await update(change.path, async (bytes) => change.textFor(await fn(change.read(bytes))), rest);
     return change.result;
   });
 }
@@ -426,14 +421,9 @@ export function updateJsonSync<T = unknown>(
   options?: UpdateJsonSyncOptions<T>,
 ): T {
   isFunction(fn, "fn");
-  const { check, indent, ...rest } = readOptions<UpdateJsonSyncOptions<T>>(
-    options,
-    UPDATE_JSON_SYNC_OPTIONS,
-  );
-  const absolute = absolutePath(path);
-  const change = new JsonChange<T>(absolute, { check, indent }, mustWrite(rest));
+  const [change, rest] = changeOf(path, options, UPDATE_JSON_SYNC_OPTIONS);
   atCallerSync(updateJsonSync, () => {
-    updateSync(absolute, (bytes) => change.textFor(fn(change.read(bytes))), rest);
+    updateSync(change.path, (bytes) => change.textFor(fn(change.read(bytes))), rest);
   });
   return change.result;
 }
@@ -446,11 +436,17 @@ const WRITE_JSON_SYNC_OPTIONS = { ...WRITE_SYNC_OPTIONS, ...FORMAT_OPTIONS };
 const UPDATE_JSON_OPTIONS = { ...UPDATE_OPTIONS, ...FORMAT_OPTIONS };
 const UPDATE_JSON_SYNC_OPTIONS = { ...UPDATE_SYNC_OPTIONS, ...FORMAT_OPTIONS };
 
-/**
- * Whether an update must write even an unchanged value, to apply the requested mode or durability.
- */
-function mustWrite({ mode, durability }: AtomicWriteSyncOptions): boolean {
-  return mode !== undefined || durability === "durable";
+/** Prepares an update; returns it with the options that remain. */
+function changeOf<T>(
+  path: string | URL | Uint8Array,
+  options: UpdateJsonSyncOptions<T> | undefined,
+  checks: Checks<UpdateJsonSyncOptions<unknown>>,
+): [JsonChange<T>, AtomicUpdateSyncOptions] {
+  const { check, indent, ...rest } = readOptions<UpdateJsonSyncOptions<T>>(options, checks);
+  // Even an unchanged value must be written if the file may not have the requested mode or
+  // durability.
+  const writesAlways = rest.mode !== undefined || rest.durability === "durable";
+  return [new JsonChange<T>(absolutePath(path), { check, indent }, writesAlways), rest];
 }
 
 /** Creates the write request and the JSON text for a value. */

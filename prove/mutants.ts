@@ -33,9 +33,9 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "sets the mode after the sync",
     file: "internal/write/temp_file.ts",
-    find: "yield* opened(request, () => setAttributes(request, file, this.#find(), attributes));",
+    find: "yield* opened(request, () => setAttributes(file, this.#find(), attributes));",
     replace:
-      "yield (_, isSync) => file.sync(isSync);\n      setAttributes(request, file, this.#find(), attributes);",
+      "yield (_, isSync) => file.sync(isSync);\n      setAttributes(file, this.#find(), attributes);",
     caughtBy: ["order"],
   },
   {

@@ -1,24 +1,16 @@
 import { performance } from "node:perf_hooks";
-import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
+import * as timers from "node:timers";
+
+type Timers = "setTimeout" | "clearTimeout" | "setInterval" | "clearInterval";
 
 /** The clock and timer functions that the library uses. */
-interface Clock {
+interface Clock extends Pick<typeof timers, Timers> {
   /** The current time on a monotonic clock, in milliseconds. */
   now(): number;
-  setTimeout: (fn: () => void, milliseconds: number) => ReturnType<typeof setTimeout>;
-  clearTimeout: typeof clearTimeout;
-  setInterval: (fn: () => void, milliseconds: number) => ReturnType<typeof setInterval>;
-  clearInterval: typeof clearInterval;
 }
 
 /**
  * The clock and the timers, captured when the library is loaded, so that a program's fake timers
  * cannot stall a wait for another process. Our own tests replace these functions.
  */
-export const clock: Clock = {
-  now: () => performance.now(),
-  setTimeout,
-  clearTimeout,
-  setInterval,
-  clearInterval,
-};
+export const clock: Clock = { ...timers, now: () => performance.now() };

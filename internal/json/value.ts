@@ -18,7 +18,7 @@ export function valueOf<T>(
   bytes: Uint8Array | null,
   check: ((value: unknown) => T) | undefined,
 ): T | undefined {
-  return bytes === null ? undefined : checkedRead(path, parseJson(bytes, path).value, check);
+  return bytes === null ? undefined : checked(parseJson(bytes, path).value, check, path);
 }
 
 /** The options for checking and formatting a value. */
@@ -61,7 +61,8 @@ export class JsonChange<T> {
    * yield an equal value.
    */
   #formatted: string | undefined;
-  readonly #path: string;
+  /** The absolute path of the file. */
+  readonly path: string;
   readonly #format: Format<T>;
   readonly #writesAlways: boolean;
 
@@ -70,7 +71,7 @@ export class JsonChange<T> {
    * requested mode or durability.
    */
   constructor(path: string, format: Format<T>, writesAlways: boolean) {
-    this.#path = path;
+    this.path = path;
     this.#format = format;
     this.#writesAlways = writesAlways;
   }
@@ -82,15 +83,15 @@ export class JsonChange<T> {
   read(bytes: Uint8Array | null): T | undefined {
     this.#current = this.#formatted = undefined;
     if (bytes === null) return undefined;
-    this.#current = parseJson(bytes, this.#path);
+    this.#current = parseJson(bytes, this.path);
     const { value } = this.#current;
     const style = styleFor(this.#format, this.#current.style);
     // Do this before calling `check` and the function, since both may modify the value. A value
     // that JSON cannot represent exactly, such as 1e999 or -0, never counts as unchanged.
     if (!this.#writesAlways && isPlain(value)) {
-      this.#formatted = withStyle(stringifyJson(value, style.indent, this.#path), style);
+      this.#formatted = withStyle(stringifyJson(value, style.indent, this.path), style);
     }
-    return checkedRead(this.#path, value, this.#format.check);
+    return checked(value, this.#format.check, this.path);
   }
 
   /** Returns the text to write for the function's result, or null if the value is unchanged. */
@@ -105,7 +106,7 @@ export class JsonChange<T> {
     }
     const { check } = this.#format;
     const style = styleFor(this.#format, this.#current?.style);
-    const body = stringifyJson(next, style.indent, this.#path);
+    const body = stringifyJson(next, style.indent, this.path);
     const text = withStyle(body, style);
     // Parse the text again, since the caller may later modify objects that the function put into
     // the value.
@@ -123,31 +124,25 @@ function styleFor({ indent }: Format<unknown>, style: JsonStyle = DEFAULT_STYLE)
 }
 
 /**
- * Returns what `check` returns for a value that was read. If `check` throws, wraps its error in a
- * JsonFileError.
- */
-function checkedRead<T>(
-  path: string,
-  value: unknown,
-  check: ((value: unknown) => T) | undefined,
-): T {
-  const asFileError = check && ((value: unknown) => {
-    try {
-      return check(value);
-    } catch (cause) {
-      throw new JsonFileError(path, String((cause as Error)?.message ?? cause), { cause });
-    }
-  });
-  return checked(value, asFileError);
-}
-
-/**
  * Returns what `check` returns. Throws if that is a promise, which would settle only after the
  * value has been used.
+ *
+ * @param path The file that the value was read from, if any: an error from `check` then becomes a
+ * JsonFileError.
  */
-function checked<T>(value: unknown, check: ((value: unknown) => T) | undefined): T {
+function checked<T>(
+  value: unknown,
+  check: ((value: unknown) => T) | undefined,
+  path?: string,
+): T {
   if (check === undefined) return value as T;
-  const result = check(value);
+  let result: T;
+  try {
+    result = check(value);
+  } catch (cause) {
+    if (path === undefined) throw cause;
+    throw new JsonFileError(path, String((cause as Error)?.message ?? cause), { cause });
+  }
   if (typeof (Object(result) as { then?: unknown }).then === "function") {
     ignoreFailure(result);
     throw new TypeError("'check' must not return a promise");

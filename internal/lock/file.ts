@@ -1,5 +1,5 @@
 import { runtime } from "../../runtime/mod.ts";
-import type { FileInfo, LockFile, OpenFile } from "../../runtime/types.ts";
+import type { ErrorCode, FileInfo, LockFile, OpenFile } from "../../runtime/types.ts";
 import { makeDirectories } from "../base/directories.ts";
 import { bestEffort, codeOf, failedWith, own, withContext } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
@@ -22,7 +22,13 @@ export function* lockFileId(request: LockRequest): Steps<string> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const info = lookup(path);
     if (info?.kind === "file") return identity(path, info);
-    if (info !== undefined) throw notAFile(path, info);
+    if (info?.kind === "symlink") {
+      const why = "it is a symbolic link, which is not followed. Remove the link";
+      throw refusal("ELOOP", path, why);
+    } else if (info !== undefined) {
+      const why = "it is not a regular file. Remove it, or use a different 'lockFileName'";
+      throw refusal("ENOTSUP", path, why);
+    }
     try {
       yield* create(request);
     } catch (error) {
@@ -87,19 +93,13 @@ export function lockFailure(error: unknown, path: string): unknown {
 
 /** The error for a lock file that is replaced faster than it can be locked. */
 export function replacedTooOften(path: string): Error {
-  const message = `Cannot lock '${path}': another program keeps removing or replacing this file, ` +
+  const why = "another program keeps removing or replacing this file, " +
     "so a lock on it would be useless. Find that program and make it keep the file";
-  return own(runtime.error("ESTALE", message, path));
+  return refusal("ESTALE", path, why);
 }
 
-function notAFile(path: string, { kind }: FileInfo): Error {
-  const [code, what] = kind === "symlink"
-    ? ["ELOOP", "it is a symbolic link, which is not followed. Remove the link"] as const
-    : [
-      "ENOTSUP",
-      "it is not a regular file. Remove it, or use a different 'lockFileName'",
-    ] as const;
-  return own(runtime.error(code, `Cannot lock '${path}': ${what}`, path));
+function refusal(code: ErrorCode, path: string, why: string): Error {
+  return own(runtime.error(code, `Cannot lock '${path}': ${why}`, path));
 }
 
 function lookup(path: string): FileInfo | undefined {

@@ -1,7 +1,5 @@
 import type { FileInfo, OpenFile } from "../../runtime/types.ts";
 import { failedWith } from "../base/errors.ts";
-import { failure } from "./errors.ts";
-import type { WriteRequest } from "./request.ts";
 
 /** Error codes when the file system has no owners or permissions, or a sandbox forbids changes. */
 const ATTRIBUTE_REFUSALS = new Set([
@@ -13,11 +11,8 @@ const ATTRIBUTE_REFUSALS = new Set([
   "EOPNOTSUPP",
 ]);
 
-/** The owner of a file. */
-interface Owner {
-  readonly uid: number;
-  readonly gid: number;
-}
+/** The owner and group of a file. */
+type Owner = Pick<FileInfo, "uid" | "gid">;
 
 /** The mode and owner of the new file. */
 export interface Attributes {
@@ -42,24 +37,23 @@ export function firstMode({ mode, owner }: Attributes): number | undefined {
 
 /** Sets the owner and mode of an open file at `path`, as far as the system allows. */
 export function setAttributes(
-  request: WriteRequest,
   file: OpenFile,
   path: string,
   { mode, owner }: Attributes,
 ): void {
   if (mode === undefined) return;
-  let now = statOf(request, file);
+  let now = file.stat();
   if (owner !== undefined && !isSameOwner(now, owner)) {
     // Set the owner before the mode, since chown(2) clears the set-ID bits. A process that is not
     // allowed to change the owner may still be able to set the group to one that it belongs to.
     for (const uid of new Set([owner.uid, now.uid])) {
-      if (isAllowed(request, "chown", () => file.chown(path, uid, owner.gid))) break;
+      if (isAllowed(() => file.chown(path, uid, owner.gid))) break;
     }
-    now = statOf(request, file);
+    now = file.stat();
     mode = withoutOthersRights(mode, now, owner);
   }
   const wanted = mode;
-  if (now.mode !== wanted) isAllowed(request, "chmod", () => file.chmod(path, wanted));
+  if (now.mode !== wanted) isAllowed(() => file.chmod(path, wanted));
 }
 
 /** Whether two sets of attributes are equal. */
@@ -70,14 +64,6 @@ export function areSame(a: Attributes | undefined, b: Attributes): boolean {
 /** Whether two files have the same owner and group. */
 function isSameOwner(a: Owner, b: Owner): boolean {
   return a.uid === b.uid && a.gid === b.gid;
-}
-
-function statOf(request: WriteRequest, file: OpenFile): FileInfo {
-  try {
-    return file.stat();
-  } catch (error) {
-    throw failure(error, request, "fstat");
-  }
 }
 
 /** Removes rights intended for an owner or group that the file does not have. */
@@ -91,12 +77,12 @@ function withoutOthersRights(mode: number, now: Owner, owner: Owner): number {
 }
 
 /** Makes a change; returns false if the system refuses it. */
-function isAllowed(request: WriteRequest, step: string, change: () => void): boolean {
+function isAllowed(change: () => void): boolean {
   try {
     change();
     return true;
   } catch (error) {
     if (failedWith(error, ATTRIBUTE_REFUSALS)) return false;
-    throw failure(error, request, step);
+    throw error;
   }
 }

@@ -4,10 +4,11 @@ import type { OpenFile } from "../../runtime/types.ts";
 import { codeOf } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
 import { call, type Steps } from "../base/steps.ts";
+import { bytesContent } from "./content.ts";
 import { failure } from "./errors.ts";
 import type { WriteRequest } from "./request.ts";
 import type { Found } from "./target.ts";
-import { closeQuietly, type TempFile } from "./temp_file.ts";
+import { closeQuietly, type TempFile, writeAll } from "./temp_file.ts";
 import { keptPath } from "./temp_name.ts";
 
 const COPY_BYTES = 1024 * 1024;
@@ -80,16 +81,7 @@ function* copy(from: OpenFile, to: OpenFile, path: string): Steps<void> {
   for (;;) {
     const read = yield* call((_, isSync) => from.read(buffer, isSync));
     if (read === 0) break;
-    for (let offset = 0; offset < read;) {
-      const rest = buffer.subarray(offset, read);
-      try {
-        const written = yield* call((_, isSync) => to.write(rest, isSync));
-        if (written === 0) throw runtime.error("EIO", "No bytes were written", path);
-        offset += written;
-      } catch (error) {
-        if (codeOf(error) !== "EINTR") throw error;
-      }
-    }
+    yield* writeAll(to, path, bytesContent(buffer.subarray(0, read)));
     length += read;
   }
   // Truncate last: until then, a reader may see a file that is too long, but never an empty one.

@@ -49,11 +49,7 @@ export function replace(request: WriteRequest, data: Data): Promise<void> {
 
 /** The synchronous form of {@linkcode replace}. */
 export function replaceSync(request: WriteRequest, content: Content): void {
-  try {
-    takeTurnSync(queueKey(request), new Replacement(request, { content }));
-  } catch (error) {
-    throw failure(error, request, "take over"); // Other failures already have their step.
-  }
+  takeTurnSync(queueKey(request), new Replacement(request, { content }));
 }
 
 class Replacement implements Turn<void> {
@@ -84,7 +80,8 @@ class Replacement implements Turn<void> {
     const what = isBlob
       ? "A pending write to the file has a Blob, which cannot be read synchronously"
       : "Another write is copying over the file in place and cannot be interrupted";
-    throw runtime.error("EBUSY", `${what}: await that write first`, this.#request.path);
+    const error = runtime.error("EBUSY", `${what}: await that write first`, this.#request.path);
+    throw failure(error, this.#request, "take over");
   }
 
   *steps(): Steps<void> {

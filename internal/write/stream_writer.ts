@@ -43,13 +43,9 @@ export class StreamWriter {
     const target = await run(prepareTarget(request));
     throwIfAborted(request.signal);
     const temp = await run(TempFile.create(request, target));
-    try {
-      temp.findRealPath();
-      throwIfAborted(request.signal);
-    } catch (error) {
-      await run(temp.discard());
-      throw error;
-    }
+    if (request.signal?.aborted) await run(temp.discard());
+    throwIfAborted(request.signal);
+    temp.findRealPath();
     return new StreamWriter(request, target, temp);
   }
 

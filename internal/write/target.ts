@@ -27,24 +27,20 @@ export interface Target extends Found {
 
 /** Inspects the target and creates its directory if requested. */
 export function* prepareTarget(request: WriteRequest): Steps<Target> {
-  let found: Found;
+  let step = "inspect";
   try {
-    found = findTarget(request.path, request.existing);
-  } catch (error) {
-    throw failure(error, request, "inspect");
-  }
-  const { path, info } = found;
-  const owner = info?.kind === "file" && !runtime.windows ? info : undefined;
-  // Windows has only one mode bit, read-only, and refuses to replace a read-only file.
-  const mode = runtime.windows ? undefined : request.mode ?? owner?.mode;
-  if (request.parents && info === undefined) {
-    try {
+    const { path, info } = findTarget(request.path, request.existing);
+    const owner = info?.kind === "file" && !runtime.windows ? info : undefined;
+    // Windows has only one mode bit, read-only, and refuses to replace a read-only file.
+    const mode = runtime.windows ? undefined : request.mode ?? owner?.mode;
+    step = "mkdir";
+    if (request.parents && info === undefined) {
       yield* makeDirectories(dirname(path), request.durability === "durable");
-    } catch (error) {
-      throw failure(error, request, "mkdir");
     }
+    return { path, info, attributes: { mode, owner } };
+  } catch (error) {
+    throw failure(error, request, step);
   }
-  return { path, info, attributes: { mode, owner } };
 }
 
 /**

@@ -79,29 +79,13 @@ export class TempFile {
     });
   }
 
-  /**
-   * Appends all of `content`, even if a single call writes fewer bytes. `check` runs between calls.
-   */
+  /** Appends all of `content`. `check` runs between calls. */
   *append(content: Content, check: () => void): Steps<void> {
-    const [request, file] = [this.#request, this.#file!];
-    for (let offset = 0; offset < content.length;) {
-      check();
-      const bytes = content.slice(offset);
-      let written: number;
-      try {
-        written = (yield (_, isSync) => file.write(bytes, isSync)) as number;
-      } catch (error) {
-        if (codeOf(error) === "EINTR") continue; // Nothing was written, and Deno does not retry.
-        throw failure(error, request, "write");
-      }
-      content.slice(offset); // Don't report a detached buffer as a disk error.
-      if (written === 0) {
-        throw failure(runtime.error("EIO", "No bytes were written", this.#path), request, "write");
-      }
-      offset += written;
+    try {
+      yield* writeAll(this.#file!, this.#path, content, check);
+    } catch (error) {
+      throw failure(error, this.#request, "write");
     }
-    // If the buffer was detached during the last call, it may not have been written.
-    content.slice(content.length);
   }
 
   /**
@@ -115,19 +99,19 @@ export class TempFile {
     if (file === undefined) return;
     // If the target is gone, the file keeps the attributes that it already has.
     const isChanged = attributes.mode !== undefined && !areSame(this.#attributes, attributes);
-    // Set the attributes before the sync, so that they are also written to disk. Deno reopens the
-    // file to set them.
-    if (isChanged) {
-      yield* opened(request, () => setAttributes(request, file, this.#find(), attributes));
-    }
-    this.#attributes = attributes;
-    if (request.durability === "none" || this.#isSynced && !isChanged) return;
+    let step = "set attributes";
     try {
+      // Do this before the sync, so that the attributes are also written to disk. Deno reopens the
+      // file to set them.
+      if (isChanged) yield* opened(request, () => setAttributes(file, this.#find(), attributes));
+      this.#attributes = attributes;
+      if (request.durability === "none" || this.#isSynced && !isChanged) return;
+      step = "fsync";
       // Never retry: after a failed fsync, the kernel may drop the data that it could not write,
       // and the next fsync would succeed without it (https://lwn.net/Articles/752063/).
       yield (_, isSync) => file.sync(isSync);
     } catch (error) {
-      throw failure(error, request, "fsync");
+      throw failure(error, request, step);
     }
     this.#isSynced = true;
   }
@@ -189,6 +173,33 @@ export class TempFile {
     unfinished().delete(this.#path);
     if (this.#realPath !== undefined) unfinished().delete(this.#realPath);
   }
+}
+
+/**
+ * Writes all of `content`, even if a single call writes fewer bytes. `check` runs between calls.
+ */
+export function* writeAll(
+  file: OpenFile,
+  path: string,
+  content: Content,
+  check: () => void = () => {},
+): Steps<void> {
+  for (let offset = 0; offset < content.length;) {
+    check();
+    const bytes = content.slice(offset);
+    let written: number;
+    try {
+      written = (yield (_, isSync) => file.write(bytes, isSync)) as number;
+    } catch (error) {
+      if (codeOf(error) === "EINTR") continue; // Nothing was written, and Deno does not retry.
+      throw error;
+    }
+    content.slice(offset); // Don't report a detached buffer as a disk error.
+    if (written === 0) throw runtime.error("EIO", "No bytes were written", path);
+    offset += written;
+  }
+  // If the buffer was detached during the last call, it may not have been written.
+  content.slice(content.length);
 }
 
 /** Closes a file, ignoring failures: the descriptor is freed anyway (see close(2)). */

@@ -530,7 +530,9 @@ const jobs: Record<string, (...args: string[]) => Promise<void>> = {
 function hurryTime(times: number): void {
   const { now, setInterval } = clock;
   clock.now = () => times * now();
-  clock.setInterval = (fn, milliseconds) => setInterval(fn, milliseconds / times);
+  clock.setInterval =
+    ((fn: () => void, milliseconds: number) =>
+      setInterval(fn, milliseconds / times)) as typeof setInterval;
   const { setTimeout } = globalThis;
   globalThis.setTimeout =
     ((fn: () => void, milliseconds = 0) =>

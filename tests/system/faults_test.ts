@@ -212,7 +212,7 @@ test(
       fs.chownSync(file, 7, 8);
       fs.chmodSync(file, 0o6664);
       await intercepted(({ name, args }) => {
-        if (name === "file.chown" && args[0] !== 0) throw systemError("EPERM");
+        if (name === "file.chown" && args[1] !== 0) throw systemError("EPERM");
       }, () => atomicWrite(file, NEW));
       const { uid, gid, mode } = fs.statSync(file);
       assertEquals([uid, gid, mode & 0o7777], [0, 8, 0o2664]);

@@ -139,7 +139,7 @@ for (const isInFlight of [false, true]) {
         return during(at, isInFlight, async () => {
           const file = await AtomicFile.open(target);
           await file.write("draft");
-          // Because of this change, the commit reopens the temporary file to set the new mode.
+          // Because of this change, the commit sets the temporary file's mode again.
           fs.chmodSync(target, 0o600);
           await file.commit();
         }, () => {
@@ -160,7 +160,7 @@ for (const isInFlight of [false, true]) {
 }
 
 test(
-  "atomicUpdateSync() does not reopen the temporary file of a commit that it takes over",
+  "atomicUpdateSync() opens no file when it takes over a commit",
   () =>
     inTempDir(async (dir) => {
       const target = path.join(dir, "file");
