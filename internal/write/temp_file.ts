@@ -99,7 +99,7 @@ export class TempFile {
     if (file === undefined) return;
     // If the target is gone, the file keeps the attributes that it already has.
     const isChanged = attributes.mode !== undefined && !areSame(this.#attributes, attributes);
-    let step = "set attributes";
+    let step = "attributes";
     try {
       // Do this before the sync, so that the attributes are also written to disk. Deno reopens the
       // file to set them.
