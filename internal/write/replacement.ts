@@ -10,7 +10,7 @@ import { type Content, readBlob } from "./content.ts";
 import { failure } from "./errors.ts";
 import { copyInPlace, mayCopyInPlace } from "./in_place.ts";
 import type { WriteRequest } from "./request.ts";
-import { inSlot } from "./slots.ts";
+import { enterSlot } from "./slots.ts";
 import { prepareTarget, type Target } from "./target.ts";
 import { closeQuietly, TempFile } from "./temp_file.ts";
 
@@ -92,7 +92,12 @@ class Replacement implements Turn<void> {
     const attempt: Attempt = this.#attempt = { state: "writing", ...earlier };
     if (attempt.state === "publishing") return yield* this.#complete(attempt);
     const bytes = blob === undefined ? content : yield* readBlob(this.#request, blob);
-    yield* inSlot(this.#request.signal, () => this.#write(attempt, bytes));
+    const leave = (yield enterSlot(this.#request.signal)) as () => void;
+    try {
+      yield* this.#write(attempt, bytes);
+    } finally {
+      leave();
+    }
   }
 
   /**
@@ -116,7 +121,12 @@ class Replacement implements Turn<void> {
         throw failure(error, request, "fsync directory", { replaced: true });
       }
     };
-    yield* inSlot(undefined, () => syncNames(path, sync));
+    const leave = (yield enterSlot()) as () => void;
+    try {
+      yield* syncNames(path, sync);
+    } finally {
+      leave();
+    }
   }
 
   *#write(attempt: Attempt, content: Content | undefined): Steps<void> {
@@ -180,7 +190,7 @@ class Replacement implements Turn<void> {
       }
     }
     attempt.state = "published";
-    yield* temp.discard();
+    if (isNew) yield* temp.discard();
   }
 
   /**

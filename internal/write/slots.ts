@@ -1,7 +1,7 @@
 import { untilAborted } from "../base/abort.ts";
 import { LinkedList } from "../base/linked_list.ts";
 import { sharedState } from "../base/shared_state.ts";
-import type { Steps } from "../base/steps.ts";
+import type { Call } from "../base/steps.ts";
 
 /**
  * More concurrent writes would use up file descriptors without being faster: Node has 4 threads for
@@ -11,32 +11,29 @@ const MAX_CONCURRENT_WRITES = 64;
 
 const slots = sharedState("slots/1", () => ({ used: 0, waiting: new LinkedList<() => void>() }));
 
-/** Runs steps that write or sync, at most 64 concurrently. Synchronous steps never wait. */
-export function* inSlot(signal: AbortSignal | undefined, steps: () => Steps<void>): Steps<void> {
-  let isSync = false;
-  yield (_, sync) => {
-    isSync = sync;
-    return sync ? undefined : enter(signal);
-  };
-  try {
-    yield* steps();
-  } finally {
-    if (!isSync) leave();
-  }
+/**
+ * Waits until fewer than 64 writes or syncs are running; returns the function that ends this one.
+ * Synchronous steps never wait.
+ */
+export function enterSlot(signal?: AbortSignal): Call {
+  return (_, isSync) => isSync ? stay : enter(signal);
 }
 
-function enter(signal: AbortSignal | undefined): Promise<void> | undefined {
+function enter(signal: AbortSignal | undefined): (() => void) | Promise<() => void> {
   const { used, waiting } = slots();
   if (used < MAX_CONCURRENT_WRITES) {
     slots().used++;
-    return undefined;
+    return leave;
   }
-  const turn = new Promise<void>((resolve) => void waiting.push(resolve));
+  const turn = new Promise<void>((resolve) => void waiting.push(resolve)).then(() => leave);
   return untilAborted(turn, signal).catch((error) => {
     turn.then(leave); // The aborted write stays queued, then passes its slot on.
     throw error;
   });
 }
+
+/** Ends a synchronous write, which has no slot. */
+function stay(): void {}
 
 /** Passes the slot on to the write that has waited the longest. */
 function leave(): void {
