@@ -36,23 +36,22 @@ export interface Opener {
  */
 export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T>): Steps<T> {
   const { signal, deadline = Infinity, descriptors } = opener;
-  for (let pauseMs = 1;; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
-    let isSync = false;
+  for (;;) {
     try {
-      return (yield (fs, sync) => {
-        isSync = sync;
-        return open(fs);
-      }) as T;
+      return (yield open) as T;
     } catch (error) {
       if (!failedWith(error, NO_DESCRIPTORS)) throw error;
-      const leftMs = (isSync ? MAX_SYNC_WAIT_MS : MAX_WAIT_MS) - descriptors.waitedMs;
-      const waitMs = Math.min(pauseMs, leftMs, deadline - clock.now());
+      const { waitedMs } = descriptors;
+      const mostMs = (yield (_, isSync) => isSync) ? MAX_SYNC_WAIT_MS : MAX_WAIT_MS;
+      const started = clock.now();
+      const leftMs = Math.min(mostMs - waitedMs, deadline - started);
       // Even after the deadline, report EMFILE rather than a timeout: the lock's holder did not
       // cause the delay.
-      if (waitMs <= 0) throw error;
-      yield* pause(waitMs, signal);
+      if (leftMs <= 0) throw error;
+      // Each pause is as long as all earlier ones together.
+      yield* pause(Math.min(Math.max(1, waitedMs), MAX_PAUSE_MS, leftMs), signal);
       throwIfAborted(signal);
-      descriptors.waitedMs += waitMs;
+      descriptors.waitedMs += clock.now() - started;
     }
   }
 }
