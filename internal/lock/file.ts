@@ -140,6 +140,6 @@ function inheritAccess({ dir, path }: LockRequest, file: OpenFile): void {
     const { uid, gid } = file.stat();
     const owner = uid === 0 ? access.uid : uid;
     if (owner !== uid || access.gid !== gid) bestEffort(() => file.chown(path, owner, access.gid));
-    file.chmod(path, access.mode & 0o666);
+    file.chmod(path, (access.mode & 0o666) | 0o600);
   });
 }

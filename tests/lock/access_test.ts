@@ -23,7 +23,15 @@ function lockFileMode(dir: string, mode: number, umask: number): number {
   }
 }
 
-for (const [mode, expected] of [[0o755, 0o644], [0o775, 0o664], [0o700, 0o600], [0o777, 0o666]]) {
+for (
+  const [mode, expected] of [
+    [0o755, 0o644],
+    [0o775, 0o664],
+    [0o700, 0o600],
+    [0o777, 0o666],
+    [0o300, 0o600],
+  ]
+) {
   for (const umask of [0o022, 0o077]) {
     const octal = (bits: number) => `0${bits.toString(8)}`;
 
