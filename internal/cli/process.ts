@@ -16,7 +16,7 @@ const ENDING: readonly Signal[] = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"];
  * Signals meant for the command. Their default action would terminate this process and release its
  * lock.
  */
-const OTHERS: readonly Signal[] = ["SIGALRM", "SIGUSR1", "SIGUSR2"];
+export const OTHERS: readonly Signal[] = ["SIGALRM", "SIGUSR1", "SIGUSR2"];
 /** How long to wait, after the command exits, for a signal that both processes received. */
 const LATE_SIGNAL_MS = 5;
 

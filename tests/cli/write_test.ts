@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { execFileSync, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
+import * as os from "node:os";
 import * as path from "node:path";
 import process from "node:process";
 import type { Arguments } from "../../internal/cli/arguments.ts";
@@ -112,6 +113,8 @@ test(
         ["SIGHUP", 129],
         ["SIGINT", 130],
         ["SIGTERM", 143],
+        ["SIGUSR2", 128 + os.constants.signals.SIGUSR2],
+        ["SIGALRM", 142],
       ];
       const runs = cases.map(() => start(dir, "write", "file"));
       await runs[0]!.until(() => {
