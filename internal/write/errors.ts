@@ -16,13 +16,17 @@ export function failure(
   const grant = `. Grant access to the directory '${dirname(path)}', not to the file: ` +
     "each write creates a temporary file with a new name there";
   const { name, message } = Object(error) as Partial<Error>;
-  if (name === "NotCapable" && !message!.endsWith(grant)) {
+  if (name === "NotCapable") {
     const denied = own(error as Error); // Deno's permission errors have no code.
-    denied.message += grant;
+    // If Deno names another directory, to which a link leads, it needs access to that one.
+    if (message!.includes(`"${dirname(path)}`) && !message!.endsWith(grant)) {
+      denied.message += grant;
+    }
     return denied;
   }
   const code = codeOf(error);
-  const hint = code === "ERR_ACCESS_DENIED" ? grant : hintFor(code, request, step);
+  const isFileDenied = code === "ERR_ACCESS_DENIED" && step !== "fsync directory";
+  const hint = isFileDenied ? grant : hintFor(code, request, step);
   const all = { step, target: path, replaced: false, ...facts };
   return withContext(error, `Cannot write '${path}'`, all, hint);
 }

@@ -7,7 +7,7 @@ import * as path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { inTempDir } from "../support/dir.ts";
-import { isDeno, test } from "../support/test.ts";
+import { isDeno, isWindows, test } from "../support/test.ts";
 
 const skip = !isDeno && "only Deno has permissions";
 
@@ -133,3 +133,22 @@ for (
     );
   }
 }
+
+test(
+  "atomicWrite() advises access to the file's directory only if Deno denied it that directory",
+  () =>
+    inTempDir(async (dir) => {
+      for (const name of ["own", "other"]) fs.mkdirSync(path.join(dir, name));
+      fs.symlinkSync("../other/file", path.join(dir, "own", "link"));
+      const program = `
+        for (const file of ["own/file", "own/link"]) {
+          const message = await lib.atomicWrite(file, "x").then(() => "", (error) => error.message);
+          console.log(message !== "", message.includes("Grant access to the directory"));
+        }`;
+      const denied = await output(dir, ["--allow-read", "--allow-write=nowhere"], program);
+      assertEquals(denied, "true true\ntrue false");
+      const linked = await output(dir, ["--allow-read", "--allow-write=own"], program);
+      assertEquals(linked, "false false\ntrue false");
+    }),
+  { skip: skip || isWindows && "creating a link requires a privilege" },
+);

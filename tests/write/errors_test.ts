@@ -188,6 +188,22 @@ for (const [call, code, options, hint] of hints) {
   );
 }
 
+test(
+  "atomicWrite() gives no wrong advice when syncing the directory is forbidden",
+  () =>
+    inTempDir(async (dir) => {
+      const file = path.join(dir, "file");
+      await intercepted(({ name }) => {
+        if (name === "directory.sync") throw systemError("ERR_ACCESS_DENIED");
+      }, async () => {
+        const error = await failureOf(() => atomicWrite(file, "x", { durability: "durable" }));
+        assertEquals([error.code, error.replaced], ["ERR_ACCESS_DENIED", true]);
+        assert(!error.message.includes("Grant access"), error.message);
+      });
+    }),
+  { skip: isWindows && "Windows does not sync directories" },
+);
+
 test("atomicWrite() with createNew rejects with ENOTSUP where there are no hard links", () =>
   inTempDir(async (dir) => {
     // On Linux, link(2) fails like this on exFAT and FAT.
