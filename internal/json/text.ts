@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import { types } from "node:util";
 import { own } from "../base/errors.ts";
 import { kindOf } from "../base/options.ts";
+import { ignoreFailure } from "../base/steps.ts";
 import { JsonFileError } from "./error.ts";
 import { findError } from "./syntax.ts";
 
@@ -150,6 +151,7 @@ function checkValue(whole: unknown, path: string): void {
       const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
       // For example, a Map, a Set, or a Promise that was not awaited.
       if (!isPlain && Object.keys(value).length === 0) {
+        ignoreFailure(value); // Nothing else would handle the promise's rejection.
         throw refused(key, kindOf(value), "would become {}");
       }
     }

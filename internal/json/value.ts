@@ -96,7 +96,6 @@ export class JsonChange<T> {
 
   /** Returns the text to write for the function's result, or null if the value is unchanged. */
   textFor(next: unknown): string | null {
-    ignoreFailure(next); // A promise is not accepted here, and nothing else handles its rejection.
     if (next === undefined) {
       throw own(
         new TypeError(

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import process from "node:process";
-import { JsonFileError, updateJson, updateJsonSync } from "../../json.ts";
+import { JsonFileError, updateJson, updateJsonSync, writeJson } from "../../json.ts";
 import { DirLock } from "../../lock.ts";
 import { Child } from "../support/child.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
@@ -305,13 +305,15 @@ test("updateJson() and updateJsonSync() in several processes lose no updates", (
     assertEquals([text(file), list(dir)], ['{\n  "n": 100\n}\n', ["file"]]);
   }));
 
-test("updateJson() accepts a function that returns a promise; updateJsonSync() rejects it", () =>
+test("updateJson() accepts a function that returns a promise; other uses of promises are refused", () =>
   inTempDir(async (dir) => {
     const file = path.join(dir, "file");
     await updateJson(file, () => Promise.resolve(1));
     // An unhandled rejection would fail the test.
     const late = () => Promise.reject(new Error("unhandled"));
     assertThrows(() => updateJsonSync<unknown>(file, late), TypeError, "a Promise");
+    assertThrows(() => updateJsonSync<unknown>(file, () => [late()]), TypeError, "a Promise");
+    await assertRejects(() => writeJson(file, late()), TypeError, "a Promise");
     assertEquals(text(file), "1\n");
   }));
 
