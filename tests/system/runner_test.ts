@@ -23,7 +23,7 @@ test("test() fails a test that hangs, kills its children and runs the next one",
     assertEquals(status, 1, output);
     assert(/\b1 passed|pass 1\b|\b1 pass\b/.test(output), output);
     assert(/\b2 failed|fail 2\b|\b2 fail\b/.test(output), output);
-    assert(output.includes("The test did not end within 3 s"), output);
+    assert(/The test did not end within \d+ s/.test(output), output);
     assert(output.includes("The child ended with 70 instead of a line"), output);
     const lock = DirLock.tryAcquireSync(path.resolve(dir));
     assert(lock !== null, "the child of the test that hung still holds the lock");
