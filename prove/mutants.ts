@@ -33,9 +33,9 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "sets the mode after the sync",
     file: "internal/write/temp_file.ts",
-    find: "yield* opened(request, () => setAttributes(file, this.#find(), attributes));",
+    find: "if (isChanged) yield* this.#reach(set);",
     replace:
-      "yield (_, isSync) => file.sync(isSync);\n      setAttributes(file, this.#find(), attributes);",
+      "yield (_, isSync) => file.sync(isSync);\n      if (isChanged) yield* this.#reach(set);",
     caughtBy: ["order"],
   },
   {
@@ -62,7 +62,7 @@ const mutants: readonly Mutant[] = [
   {
     breaks: "leaves the temporary file after a failure",
     file: "internal/write/temp_file.ts",
-    find: "yield* retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path));",
+    find: "yield* this.#reach((path) => retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path)));",
     replace: "yield () => {};",
     caughtBy: ["system/faults_test.ts", "survives a failure"],
   },

@@ -44,14 +44,16 @@ export function* opened<T>(opener: Opener, open: (fs: FileSystem) => Awaitable<T
       const { waitedMs } = descriptors;
       const mostMs = (yield (_, isSync) => isSync) ? MAX_SYNC_WAIT_MS : MAX_WAIT_MS;
       const started = clock.now();
-      const leftMs = Math.min(mostMs - waitedMs, deadline - started);
+      // Each pause is as long as all earlier ones together.
+      const pauseMs = Math.min(Math.max(1, waitedMs), MAX_PAUSE_MS);
+      const waitMs = Math.min(pauseMs, mostMs - waitedMs, deadline - started);
       // Even after the deadline, report EMFILE rather than a timeout: the lock's holder did not
       // cause the delay.
-      if (leftMs <= 0) throw error;
-      // Each pause is as long as all earlier ones together.
-      yield* pause(Math.min(Math.max(1, waitedMs), MAX_PAUSE_MS, leftMs), signal);
+      if (waitMs <= 0) throw error;
+      yield* pause(waitMs, signal);
       throwIfAborted(signal);
-      descriptors.waitedMs += clock.now() - started;
+      // Fake timers may have stopped the clock.
+      descriptors.waitedMs += Math.max(waitMs, clock.now() - started);
     }
   }
 }

@@ -49,7 +49,11 @@ export function replace(request: WriteRequest, data: Data): Promise<void> {
 
 /** The synchronous form of {@linkcode replace}. */
 export function replaceSync(request: WriteRequest, content: Content): void {
-  takeTurnSync(queueKey(request), new Replacement(request, { content }));
+  try {
+    takeTurnSync(queueKey(request), new Replacement(request, { content }));
+  } catch (error) {
+    throw failure(error, request, "take over"); // Other failures already have their step.
+  }
 }
 
 class Replacement implements Turn<void> {
@@ -80,19 +84,20 @@ class Replacement implements Turn<void> {
     const what = isBlob
       ? "A pending write to the file has a Blob, which cannot be read synchronously"
       : "Another write is copying over the file in place and cannot be interrupted";
-    const error = runtime.error("EBUSY", `${what}: await that write first`, this.#request.path);
-    throw failure(error, this.#request, "take over");
+    throw runtime.error("EBUSY", `${what}: await that write first`, this.#request.path);
   }
 
   *steps(): Steps<void> {
     const earlier = this.#attempt;
     if (earlier?.failure !== undefined) throw earlier.failure.error;
     if (earlier?.state === "published") return;
-    const { content, blob } = this.#data;
+    const { content, blob, draft } = this.#data;
     const attempt: Attempt = this.#attempt = { state: "writing", ...earlier };
     if (attempt.state === "publishing") return yield* this.#complete(attempt);
     const bytes = blob === undefined ? content : yield* readBlob(this.#request, blob);
-    const leave = (yield enterSlot(this.#request.signal)) as () => void;
+    // A draft is already open. If it waited here, writes that have a slot could wait for its
+    // descriptor.
+    const leave = (yield enterSlot(this.#request.signal, draft === undefined)) as () => void;
     try {
       yield* this.#write(attempt, bytes);
     } finally {

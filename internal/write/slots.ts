@@ -13,10 +13,10 @@ const slots = sharedState("slots/1", () => ({ used: 0, waiting: new LinkedList<(
 
 /**
  * Waits until fewer than 64 writes or syncs are running; returns the function that ends this one.
- * Synchronous steps never wait.
+ * Synchronous steps never wait, nor do those that do not need a slot.
  */
-export function enterSlot(signal?: AbortSignal): Call {
-  return (_, isSync) => isSync ? stay : enter(signal);
+export function enterSlot(signal?: AbortSignal, isNeeded = true): Call {
+  return (_, isSync) => isSync || !isNeeded ? stay : enter(signal);
 }
 
 function enter(signal: AbortSignal | undefined): (() => void) | Promise<() => void> {
@@ -32,7 +32,7 @@ function enter(signal: AbortSignal | undefined): (() => void) | Promise<() => vo
   });
 }
 
-/** Ends a synchronous write, which has no slot. */
+/** Ends a write that has no slot. */
 function stay(): void {}
 
 /** Passes the slot on to the write that has waited the longest. */

@@ -4,7 +4,7 @@ import { bestEffort, codeOf } from "../base/errors.ts";
 import { opened } from "../base/opened.ts";
 import { REMOVE_RETRY_MS, retryRefused } from "../base/windows_retry.ts";
 import { sharedState } from "../base/shared_state.ts";
-import type { Steps } from "../base/steps.ts";
+import { call, type Steps } from "../base/steps.ts";
 import { areSame, type Attributes, firstMode, setAttributes } from "./attributes.ts";
 import type { Content } from "./content.ts";
 import { failure } from "./errors.ts";
@@ -37,7 +37,8 @@ export class TempFile {
   /** Open from creation until {@linkcode TempFile.close}. */
   #file: OpenFile | undefined;
   #attributes: Attributes | undefined;
-  #isSynced = false;
+  /** Whether the content and the attributes are on the disk. */
+  isSynced = false;
 
   private constructor(request: WriteRequest, target: Target) {
     this.#request = request;
@@ -64,10 +65,6 @@ export class TempFile {
 
   get path(): string {
     return this.#path;
-  }
-
-  get isSynced(): boolean {
-    return this.#isSynced;
   }
 
   /** Records the real path, for a file that is published later: a link to its directory may change. */
@@ -103,9 +100,10 @@ export class TempFile {
     try {
       // Do this before the sync, so that the attributes are also written to disk. Deno reopens the
       // file to set them.
-      if (isChanged) yield* opened(request, () => setAttributes(file, this.#find(), attributes));
+      const set = (path: string) => opened(request, () => setAttributes(file, path, attributes));
+      if (isChanged) yield* this.#reach(set);
       this.#attributes = attributes;
-      if (request.durability === "none" || this.#isSynced && !isChanged) return;
+      if (request.durability === "none" || this.isSynced && !isChanged) return;
       step = "fsync";
       // Never retry: after a failed fsync, the kernel may drop the data that it could not write,
       // and the next fsync would succeed without it (https://lwn.net/Articles/752063/).
@@ -113,7 +111,7 @@ export class TempFile {
     } catch (error) {
       throw failure(error, request, step);
     }
-    this.#isSynced = true;
+    this.isSynced = true;
   }
 
   /** Closes the file. */
@@ -134,15 +132,13 @@ export class TempFile {
    * retry.
    */
   *publish(path: string, retryMs = 0, check: () => void = () => {}): Steps<void> {
-    const from = this.#find();
-    yield* retryRefused(retryMs, (fs) => fs.rename(from, path), check);
+    yield* this.#reach((from) => retryRefused(retryMs, (fs) => fs.rename(from, path), check));
     this.#forget();
   }
 
   /** Gives the file a second name. Unlike a rename, this never replaces an existing file. */
-  *link(path: string): Steps<void> {
-    const from = this.#find();
-    yield (fs) => fs.link(from, path);
+  link(path: string): Steps<void> {
+    return this.#reach((from) => call((fs) => fs.link(from, path)));
   }
 
   /** Closes and removes the file. Never throws, because that would mask the first error. */
@@ -152,21 +148,26 @@ export class TempFile {
     if (file !== undefined) yield* closeQuietly(file);
     if (!unfinished().has(this.#path)) return;
     try {
-      const path = this.#find();
-      yield* retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path));
+      yield* this.#reach((path) => retryRefused(REMOVE_RETRY_MS, (fs) => fs.remove(path)));
     } catch {
       // The file was never created, or is left for sweepTempFiles().
     }
     this.#forget();
   }
 
-  /** Returns the file's path, or its real path if a link to its directory has changed. */
-  #find(): string {
-    if (this.#realPath !== undefined && runtime.sync.lstat(this.#path) === undefined) {
-      unfinished().delete(this.#path);
-      this.#path = this.#realPath;
+  /**
+   * Makes a call with the file's path, or with its real path if a link to its directory has
+   * changed.
+   */
+  *#reach<T>(make: (path: string) => Steps<T>): Steps<T> {
+    try {
+      return yield* make(this.#path);
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT" || this.#realPath === undefined) throw error;
     }
-    return this.#path;
+    unfinished().delete(this.#path);
+    this.#path = this.#realPath;
+    return yield* make(this.#path);
   }
 
   #forget(): void {

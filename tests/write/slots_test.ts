@@ -8,6 +8,7 @@ import { begun, held } from "./calls.ts";
 import { blobOf, content } from "../support/content.ts";
 import { onPlatform } from "../support/fake.ts";
 import { inTempDir, list, text } from "../support/dir.ts";
+import { intercepted, systemError } from "../support/runtime.ts";
 import { mostTemps, temps } from "../support/temps.ts";
 import { isWindows, test } from "../support/test.ts";
 import { within } from "../support/within.ts";
@@ -37,6 +38,25 @@ test("atomicWrite() does not wait for open streams and AtomicFiles", () =>
     await Promise.all(files.map((file) => file.commit()));
     await assertBlocks(stream, finish);
     assertEquals([list(dir).length, temps(dir)], [81, []]);
+  }));
+
+test("AtomicFile.commit() does not wait for 64 writes that wait for a file descriptor", () =>
+  inTempDir(async (dir) => {
+    const file = await AtomicFile.open(path.join(dir, "file"));
+    let isCommitted = false;
+    await intercepted(({ name }) => {
+      // They wait for the descriptor of the file to be committed.
+      if (name === "create" && !isCommitted) throw systemError("EMFILE");
+    }, async () => {
+      const others = Array.from(
+        { length: 64 },
+        (_, i) => begun(atomicWrite(path.join(dir, `${i}`), "x")),
+      );
+      await within(file.commit());
+      isCommitted = true;
+      await Promise.all(others);
+    });
+    assertEquals(list(dir).length, 65);
   }));
 
 test("atomicWrite() rejects when its signal is aborted while 64 other files are being written", () =>
