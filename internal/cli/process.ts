@@ -11,7 +11,7 @@ import { ExitError } from "./errors.ts";
 type Signal = "SIGALRM" | "SIGHUP" | "SIGINT" | "SIGQUIT" | "SIGTERM" | "SIGUSR1" | "SIGUSR2";
 
 /** Signals that request termination. */
-const ENDING: readonly Signal[] = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"];
+export const ENDING: readonly Signal[] = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"];
 /**
  * Signals meant for the command. Their default action would terminate this process and release its
  * lock.

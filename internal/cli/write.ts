@@ -5,7 +5,7 @@ import { AtomicFile, atomicWrite } from "../../atomic.ts";
 import { codeOf } from "../base/errors.ts";
 import { type Command, command, durability, flag, invocationOf, octal } from "./arguments.ts";
 import { EX_UNAVAILABLE, EX_USAGE, ExitError, UsageError } from "./errors.ts";
-import { onSignals, OTHERS, runCommand, signalCode } from "./process.ts";
+import { ENDING, onSignals, OTHERS, runCommand, signalCode } from "./process.ts";
 
 /** `write FILE`: replaces a file with standard input or with the output of a successful command. */
 export const write: Command = command("FILE", {
@@ -28,9 +28,9 @@ export const write: Command = command("FILE", {
   }
   const controller = new AbortController();
   const { signal } = controller;
-  const stop = (name: string) => controller.abort(signalCode(name));
-  onSignals(stop);
-  if (invocation === undefined) onSignals(stop, OTHERS); // Otherwise, COMMAND receives them.
+  // If there is a COMMAND, it receives the others.
+  const signals = invocation === undefined ? [...ENDING, ...OTHERS] : ENDING;
+  onSignals((name) => controller.abort(signalCode(name)), signals);
   const { "create-new": createNew = false, ...others } = given.options;
   const options = { ...others, createNew, signal };
   try {

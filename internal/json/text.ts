@@ -149,9 +149,10 @@ function checkValue(whole: unknown, path: string): void {
       if (types.isBoxedPrimitive(value)) return visit(value.valueOf(), key);
       // A plain object may have a null prototype or another realm's Object.prototype.
       const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
+      // A promise is not accepted, and nothing else handles its rejection.
+      if (!isPlain) ignoreFailure(value);
       // For example, a Map, a Set, or a Promise that was not awaited.
       if (!isPlain && Object.keys(value).length === 0) {
-        ignoreFailure(value); // Nothing else would handle the promise's rejection.
         throw refused(key, kindOf(value), "would become {}");
       }
     }

@@ -313,6 +313,8 @@ test("updateJson() accepts a function that returns a promise; other uses of prom
     const late = () => Promise.reject(new Error("unhandled"));
     assertThrows(() => updateJsonSync<unknown>(file, late), TypeError, "a Promise");
     assertThrows(() => updateJsonSync<unknown>(file, () => [late()]), TypeError, "a Promise");
+    const cancelable = () => Object.assign(late(), { cancel() {} });
+    assertThrows(() => updateJsonSync<unknown>(file, cancelable), TypeError, "a function");
     await assertRejects(() => writeJson(file, late()), TypeError, "a Promise");
     assertEquals(text(file), "1\n");
   }));
