@@ -1,5 +1,5 @@
 /** The order of calls for the same path when some of them write a Blob. */
-import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { readJsonSync } from "../../json.ts";
