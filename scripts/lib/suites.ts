@@ -194,7 +194,7 @@ export async function runSuites(suites: readonly Suite[]): Promise<number> {
       for (const key of ["passed", "failed", "skipped"] as const) results[i]![key] += result[key];
     }
   }));
-  // Repeat the failures at the end, where somebody who sees only the last lines finds them.
+  // Repeat the failures at the end, since CI may keep only the last lines.
   for (const failure of new Set(failures)) console.log(failure);
   console.log();
   for (const [i, { name }] of suites.entries()) {
